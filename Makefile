@@ -1,0 +1,40 @@
+# `make demo` and `make test` each do all their own set-up; `make setup` does only that.
+PY    ?= python3
+VENV  ?= .venv
+BIN   := $(VENV)/bin
+PHOTO ?=
+# uv reads neither pip's variables nor its configuration, so hand over local wheel folders where there are any.
+LINKS = $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(shell $(PY) -m pip config get global.find-links 2>/dev/null))
+# Without such a folder, let uv pick the CPU build of torch or the right CUDA build.
+TORCH = $(if $(LINKS),$(foreach l,$(LINKS),--find-links $(l)),--torch-backend auto)
+
+# Idle OpenMP threads sleep instead of spinning: two busy processes on two cores otherwise stall each other.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: setup demo test lint types pytest clean
+
+setup: $(VENV)/.ok
+
+$(VENV)/.ok: pyproject.toml constraints.txt
+	$(PY) -m venv $(VENV)
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip install -q --python $(BIN)/python $(TORCH) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/fervit demo $(if $(PHOTO),--photo "$(PHOTO)")
+
+test: lint types pytest
+
+lint: setup
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+
+types: setup
+	$(BIN)/mypy
+
+pytest: setup
+	$(BIN)/pytest --cov=fervit --cov-report=term
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage

@@ -1,0 +1,3 @@
+"""fervit: facial expression recognition with Vision Transformers."""
+
+__version__ = "0.1.0"

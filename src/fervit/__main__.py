@@ -1,0 +1,5 @@
+"""`python -m fervit`."""
+
+from fervit.cli import main
+
+main()

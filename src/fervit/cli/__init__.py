@@ -1,0 +1,49 @@
+"""The command line: one Typer app, a module per group of commands; heavy imports stay inside commands."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fervit.cli import data, evaluate, predict, train
+from fervit.errors import FervitError
+
+app = typer.Typer(
+    name="fervit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Facial expression recognition with Vision Transformers: train, evaluate honestly, predict fast.",
+)
+for module in (predict, train, evaluate, data):
+    module.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from fervit import __version__
+
+        typer.echo(f"fervit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; a user's mistake becomes one line on stderr and exit code 2."""
+    try:
+        app()
+    except FervitError as error:
+        typer.echo(f"fervit: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:  # `fervit predict ... | head`
+        sys.stderr.close()
+        sys.exit(141)

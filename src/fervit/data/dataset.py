@@ -1,0 +1,89 @@
+"""`Dataset`: pictures of one size in memory or memory-mapped, with targets, splits and a content hash."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fervit.errors import DataError, unknown
+
+TRAIN, PUBLIC_TEST, PRIVATE_TEST = "train", "public_test", "private_test"
+SPLITS = (TRAIN, PUBLIC_TEST, PRIVATE_TEST)
+"""FER2013's splits: train, validation (choose on it), test (read once)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Face crops with their labels.
+
+    Attributes:
+        name: what it was loaded from, for messages and reports.
+        labels: K label names.
+        images: `(N, H, W, C)` uint8, C = 1 (grey) or 3 (RGB); usually memory-mapped.
+        targets: `(N,)` int64 class indices.
+        split_ids: `(N,)` int8 indices into `SPLITS`.
+        rows: `(N,)` int64 row numbers in the source (csv order for FER2013).
+        data_hash: hex digest over pictures, labels and splits of the whole source, the same for every form
+            in which the same data circulates in the same order.
+        votes: `(N, K)` float32 rows that sum to 1 (FER+ human votes), all-zero where there are none; or None.
+        sources: `(N,)` file names or ids, for messages; or None.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    images: np.ndarray
+    targets: np.ndarray
+    split_ids: np.ndarray
+    rows: np.ndarray
+    data_hash: str
+    votes: np.ndarray | None = None
+    sources: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that hold at least one picture, in `SPLITS` order."""
+        present = set(np.unique(self.split_ids).tolist())
+        return tuple(name for k, name in enumerate(SPLITS) if k in present)
+
+    def take(self, index: Any) -> "Dataset":
+        """Return the rows that `index` (indices or a boolean mask) selects."""
+        index = np.asarray(index)
+        if index.dtype == bool:
+            index = np.flatnonzero(index)
+        return replace(
+            self,
+            images=self.images[index],
+            targets=self.targets[index],
+            split_ids=self.split_ids[index],
+            rows=self.rows[index],
+            votes=None if self.votes is None else self.votes[index],
+            sources=None if self.sources is None else [self.sources[i] for i in index],
+        )
+
+    def split(self, name: str) -> "Dataset":
+        """Return one split.
+
+        Raises:
+            DataError: there is no such split, or it is empty.
+        """
+        if name not in SPLITS:
+            raise DataError(unknown("split", name, SPLITS))
+        chosen = np.flatnonzero(self.split_ids == SPLITS.index(name))
+        if not len(chosen):
+            raise DataError(f"{self.name} has no {name} pictures (it has: {', '.join(self.split_names) or 'none'})")
+        first, last = int(chosen[0]), int(chosen[-1]) + 1
+        if last - first == len(chosen):  # contiguous: keep views of the memory map
+            return replace(
+                self,
+                images=self.images[first:last],
+                targets=self.targets[first:last],
+                split_ids=self.split_ids[first:last],
+                rows=self.rows[first:last],
+                votes=None if self.votes is None else self.votes[first:last],
+                sources=None if self.sources is None else self.sources[first:last],
+            )
+        return self.take(chosen)

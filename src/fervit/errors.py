@@ -1,0 +1,60 @@
+"""The error tree: everything a user can cause derives from `FervitError`.
+
+```
+FervitError
+├── ConfigError      an unknown recipe, key or value; a run folder that is in the way
+├── DataError        a data set that is missing, malformed or empty
+├── ImageError       one picture that cannot be read
+├── ModelError       a checkpoint that is missing, unsafe, truncated or does not fit
+├── DetectorError    an unknown face detector, or one whose package or file is missing
+└── MissingExtra     a feature whose optional packages are not installed
+```
+
+The command line prints the message of a `FervitError` in one line and exits with code 2.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class FervitError(Exception):
+    """A mistake that the user can mend; the message says how."""
+
+
+class ConfigError(FervitError):
+    """An unknown recipe, key or value, or a run folder that is in the way."""
+
+
+class DataError(FervitError):
+    """A data set that is missing, malformed or empty."""
+
+
+class ImageError(FervitError):
+    """One picture that cannot be read."""
+
+
+class ModelError(FervitError):
+    """A checkpoint that is missing, unsafe, truncated or does not fit."""
+
+
+class DetectorError(FervitError):
+    """An unknown face detector, or one whose package or file is missing."""
+
+
+class MissingExtra(FervitError):
+    """A feature whose optional packages are not installed."""
+
+    def __init__(self, feature: str, extra: str):
+        super().__init__(f"{feature} needs packages that are not installed: pip install 'fervit[{extra}]'")
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
+    """Build the message for a name that is not among `choices`, with the nearest one or the whole list.
+
+    >>> unknown("recipe", "papre", ["paper", "tiny"])
+    "unknown recipe 'papre': did you mean 'paper'? (choices: paper, tiny)"
+    """
+    choices = sorted(choices)
+    near = difflib.get_close_matches(name, choices, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {kind} {name!r}: {hint}(choices: {', '.join(choices)})"

@@ -1,0 +1,205 @@
+"""The values that flow between modules: frozen, small, and without behaviour beyond their own shape."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fervit.errors import ModelError
+from fervit.labels import FER7
+
+Image = np.ndarray
+"""A picture: `(H, W, 3)` uint8, RGB, upright."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of the upright source picture; half-open: `x2` and `y2` lie outside."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    @property
+    def width(self) -> float:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> float:
+        return self.y2 - self.y1
+
+    @property
+    def area(self) -> float:
+        return max(0.0, self.width) * max(0.0, self.height)
+
+    def iou(self, other: "Box") -> float:
+        """Return the intersection over union with `other`, 0..1."""
+        width = min(self.x2, other.x2) - max(self.x1, other.x1)
+        height = min(self.y2, other.y2) - max(self.y1, other.y1)
+        overlap = max(0.0, width) * max(0.0, height)
+        union = self.area + other.area - overlap
+        return overlap / union if union > 0 else 0.0
+
+    def to_list(self) -> list[float]:
+        """Return `[x1, y1, x2, y2]`, rounded to a tenth of a pixel."""
+        return [round(float(v), 1) for v in (self.x1, self.y1, self.x2, self.y2)]
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A detected face.
+
+    Attributes:
+        box: where it is, in source pixels.
+        score: the detector's confidence, 0..1.
+        landmarks: `(5, 2)` float pixels (right eye, left eye, nose, right and left mouth corner; the
+            person's own right and left), or None where the detector gives none.
+    """
+
+    box: Box
+    score: float
+    landmarks: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One video frame: `index` from 0, `time_s` of presentation in seconds, `image (H, W, 3)` uint8 RGB."""
+
+    index: int
+    time_s: float
+    image: Image
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a face shows.
+
+    Attributes:
+        face: the face that was classified.
+        labels: K label names.
+        probs: `(K,)` calibrated probabilities that sum to 1.
+        track: id of the face's track in a video, or None.
+    """
+
+    face: Face
+    labels: tuple[str, ...]
+    probs: np.ndarray
+    track: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return self.labels[int(self.probs.argmax())]
+
+    @property
+    def score(self) -> float:
+        """The probability of `label`."""
+        return float(self.probs.max())
+
+    def top(self, k: int = 3) -> list[tuple[str, float]]:
+        """Return the `k` most probable `(label, probability)` pairs, best first."""
+        order = np.argsort(-self.probs, kind="stable")[:k]
+        return [(self.labels[i], float(self.probs[i])) for i in order]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON row: `box, face_score, label, score, probs` (and `track` when there is one)."""
+        row: dict[str, Any] = {
+            "box": self.face.box.to_list(),
+            "face_score": round(float(self.face.score), 4),
+            "label": self.label,
+            "score": round(self.score, 6),
+            "probs": {n: round(float(p), 6) for n, p in zip(self.labels, self.probs, strict=True)},
+        }
+        if self.track is not None:
+            row["track"] = self.track
+        return row
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a face crop becomes model input; it travels in the checkpoint and stands nowhere else.
+
+    Attributes:
+        image_size: side of the square input in px.
+        mean: per-channel mean, in units of the 0..1 range.
+        std: per-channel standard deviation, same units.
+        interpolation: `bilinear` or `bicubic` (Pillow's antialiased filters).
+        crop_margin: share of the detected box's side added on every side before cropping.
+        crop_offset: downward shift of the crop, as a share of the box's height (negative is up).
+    """
+
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bilinear"
+    crop_margin: float = 0.0
+    crop_offset: float = 0.0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocess":
+        """Build from a JSON object; lists become tuples."""
+        fields = dict(values)
+        fields["mean"], fields["std"] = tuple(fields["mean"]), tuple(fields["std"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that the run half must know about a model; stored in the checkpoint and in the ONNX metadata.
+
+    Attributes:
+        arch: architecture name, such as `vit` or `dinov2`.
+        labels: K label names in the order of the logits.
+        preprocess: how crops become input.
+        temperature: the calibration temperature that was fitted on validation data; it is already folded
+            into the classifier's weights, so softmax of the logits is calibrated everywhere.
+        name: short name of the model.
+        licence: SPDX id, or words.
+        data_hash: content hash of the training data set.
+        metrics: figures known about the model, such as `{"public_test": {...}}`.
+    """
+
+    arch: str
+    preprocess: Preprocess
+    labels: tuple[str, ...] = FER7
+    temperature: float = 1.0
+    name: str = ""
+    licence: str = ""
+    data_hash: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the JSON text that `from_json` reads back."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelSpec":
+        """Build from a JSON object.
+
+        Raises:
+            ModelError: a field is missing or unknown.
+        """
+        try:
+            fields = dict(values)
+            fields["preprocess"] = Preprocess.from_dict(fields["preprocess"])
+            fields["labels"] = tuple(fields["labels"])
+            return cls(**fields)
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"the model's fervit metadata is not readable ({error}); export it again") from error
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelSpec":
+        """Read what `to_json` wrote."""
+        return cls.from_dict(json.loads(text))
+
+
+def check_labels(labels: Sequence[str], expected: Sequence[str], what: str) -> None:
+    """Raise `ModelError` when two label lists differ, naming both."""
+    if tuple(labels) != tuple(expected):
+        raise ModelError(
+            f"{what}: the model knows {len(labels)} labels ({', '.join(labels)}), "
+            f"the data has {len(expected)} ({', '.join(expected)})"
+        )
