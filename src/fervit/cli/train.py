@@ -1,7 +1,155 @@
-"""`fervit train`."""
+"""`fervit train`, `fervit export` and `fervit recipes`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
+    app.command()(train)
+    app.command()(export)
+    app.command()(recipes)
+
+
+def train(
+    data: Annotated[str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].")],
+    out: Annotated[Path, typer.Option(help="Folder for the run; becomes a Hugging Face model folder.")],
+    recipe: Annotated[str, typer.Option(help="Name of a carried recipe, or a .toml file.")] = "paper",
+    init: Annotated[
+        str | None, typer.Option(help="Starting weights: Hub id, model folder, safetensors file, or `shipped`.")
+    ] = None,
+    votes: Annotated[Path | None, typer.Option(help="FER+ votes to learn from (csv or parquet).")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a recipe's value: key=value. May be repeated.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in --out first.")] = False,
+) -> None:
+    """Fine-tune a Vision Transformer; chooses the best epoch on public_test, never reads private_test."""
+    from fervit.config import load_config
+
+    config = load_config(recipe, set_ or ())  # first: a misspelt key should not wait for torch
+    run_training(
+        config, data, out, init=init, votes=votes, threads=threads, resume=resume, overwrite=overwrite,
+        command=shlex.join(["fervit", *sys.argv[1:]]),
+    )
+
+
+def run_training(
+    config: Any,
+    data: str,
+    out: Path,
+    *,
+    init: str | None,
+    votes: Path | None = None,
+    threads: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str,
+) -> dict[str, Any]:
+    """Train with a progress bar and print what came out; shared by `train` and `demo`."""
+    from fervit.data import load
+
+    require_torch("training")
+    dataset = load(data, votes=votes)
+    import torch
+
+    from fervit.training import train as run
+
+    if threads:
+        torch.set_num_threads(threads)
+    if init == "shipped":
+        from fervit.runtime import shipped_checkpoint
+
+        init = str(shipped_checkpoint())
+    figures = run(
+        config, dataset, out, init=init, resume=resume, overwrite=overwrite, command=command,
+        callbacks=[_progress_bar(config.epochs)],
+    )
+    typer.echo(
+        f"best epoch {figures['epoch']:g}: public_test accuracy {100 * figures['accuracy']:.2f} %, "
+        f"macro-F1 {figures['macro_f1']:.3f} (n = {figures['n']})\nmodel folder: {out}"
+    )
+    return figures
+
+
+def require_torch(feature: str) -> None:
+    """Raise `MissingExtra` when the training packages are not installed."""
+    from importlib.util import find_spec
+
+    from fervit.errors import MissingExtra
+
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        raise MissingExtra(feature, "train")
+
+
+def _progress_bar(epochs: int) -> "TrainerCallback":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from transformers import TrainerCallback
+
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"), console=Console(stderr=True),
+    )
+    task = progress.add_task("training", total=None, note="")
+
+    class ProgressBar(TrainerCallback):
+        """Shows steps, loss and the validation accuracy of every epoch."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress.update(task, total=state.max_steps, completed=state.global_step)
+            progress.start()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress.update(task, completed=state.global_step)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "loss" in logs:
+                progress.update(task, note=f"loss {float(logs['loss']):.3f}")
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+            progress.console.print(
+                f"epoch {metrics['epoch']:g}/{epochs}: public_test accuracy {100 * metrics['eval_accuracy']:.2f} %, "
+                f"macro-F1 {metrics['eval_macro_f1']:.3f}, loss {metrics['eval_loss']:.3f}"
+            )
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress.stop()
+
+    return ProgressBar()
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    out: Annotated[Path, typer.Option(help="The ONNX file to write.")],
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise the weights to 8 bits (dynamic).")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Export a model folder to ONNX and check that both give the same answers."""
+    require_torch("export")
+    from fervit.export import export as run
+
+    largest = run(model, out, int8=int8, overwrite=overwrite)
+    size = out.stat().st_size / 1e6
+    typer.echo(f"{out}: {size:.1f} MB; largest difference in probability from {model}: {largest:.1e}")
+
+
+def recipes() -> None:
+    """List the carried recipes with their lab notes."""
+    from fervit.config import RECIPES, recipe_names
+
+    for name in recipe_names():
+        lines = (RECIPES / f"{name}.toml").read_text(encoding="utf-8").splitlines()
+        notes = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
+        typer.echo(f"{name}: {notes[0] if notes else ''}")
+        for note in notes[1:]:
+            typer.echo(f"    {note}")

@@ -1,0 +1,195 @@
+"""Training configuration: TOML recipes, `key=value` overrides, and unknown keys that name the nearest one."""
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fervit.errors import ConfigError, unknown
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes to training pictures; every default is 'off'.
+
+    Attributes:
+        flip_prob: probability of a left-right mirror.
+        rotate_deg: rotation drawn uniformly from ± this many degrees.
+        scale_min: smallest share of the picture's side that the crop shows (1 = the whole picture).
+        scale_max: largest share; above 1 shows a border (reflected).
+        shift: translation drawn from ± this share of the side, on each axis.
+        brightness: additive change drawn from ± this share of the full range.
+        contrast: factor drawn from 1 ± this value, about the picture's mean.
+        blur_prob: probability of a Gaussian blur.
+        blur_sigma: its standard deviation is drawn from 0.1 to this, in px of the source picture.
+        erase_prob: probability of erasing one random rectangle (Zhong et al. 2017, arXiv 1708.04896).
+        erase_max: its largest share of the area.
+        mix_prob: share of batches that are mixed.
+        mixup_alpha: Beta parameter of mixup (arXiv 1710.09412); 0 = off.
+        cutmix_alpha: Beta parameter of CutMix (arXiv 1905.04899); 0 = off. With both, each takes half.
+    """
+
+    flip_prob: float = 0.0
+    rotate_deg: float = 0.0
+    scale_min: float = 1.0
+    scale_max: float = 1.0
+    shift: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    blur_prob: float = 0.0
+    blur_sigma: float = 1.0
+    erase_prob: float = 0.0
+    erase_max: float = 0.25
+    mix_prob: float = 0.0
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training run besides the data and the starting weights.
+
+    Attributes:
+        init: default starting weights: a Hub id, a model folder or a safetensors file (`--init` overrides).
+        image_size: side of the model's input in px.
+        epochs: passes over the training split.
+        batch_size: pictures per optimizer step.
+        lr: peak learning rate of the head (and of everything when `layer_decay` is 1).
+        weight_decay: AdamW's, on matrices only (no biases, norms, tokens or positions).
+        layer_decay: factor on the learning rate per layer below the head (BEiT, arXiv 2106.08254).
+        warmup: share of all steps with a linearly rising learning rate.
+        schedule: `cosine`, `linear` or `constant` after the warm-up.
+        grad_clip: largest gradient norm; 0 = no clipping.
+        ema_decay: decay of the weights' moving average that is evaluated and kept; 0 = off.
+        label_smoothing: share of each target spread evenly over all classes.
+        votes_weight: share of each target that comes from FER+ votes, where a picture has any.
+        drop_path: stochastic depth of the last layer, growing linearly (arXiv 1603.09382).
+        drop_not_a_face: leave out training pictures to which no FER+ voter gave an expression.
+        precision: `auto`, `fp32` or `bf16`; auto takes bf16 where the hardware multiplies it faster.
+        patience: stop after this many epochs without a better validation accuracy; 0 = never.
+        calibrate: fit a temperature on the validation split and fold it into the head.
+        crop_margin: share of a detected box's side to add on every side before cropping, at prediction.
+        seed: of everything random.
+        augment: see `AugmentConfig`.
+    """
+
+    init: str = "google/vit-base-patch16-224-in21k"
+    image_size: int = 224
+    epochs: int = 10
+    batch_size: int = 32
+    lr: float = 2e-5
+    weight_decay: float = 0.01
+    layer_decay: float = 1.0
+    warmup: float = 0.0
+    schedule: str = "linear"
+    grad_clip: float = 1.0
+    ema_decay: float = 0.0
+    label_smoothing: float = 0.0
+    votes_weight: float = 0.0
+    drop_path: float = 0.0
+    drop_not_a_face: bool = False
+    precision: str = "auto"
+    patience: int = 0
+    calibrate: bool = True
+    crop_margin: float = 0.0
+    seed: int = 0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+CHOICES = {"schedule": ("cosine", "linear", "constant"), "precision": ("auto", "fp32", "bf16")}
+POSITIVE = ("image_size", "epochs", "batch_size", "lr")
+SHARES = ("warmup", "label_smoothing", "votes_weight", "drop_path", "layer_decay", "ema_decay")
+
+
+def _check(config: TrainConfig) -> None:
+    for name, choices in CHOICES.items():
+        if getattr(config, name) not in choices:
+            raise ConfigError(unknown(name, getattr(config, name), choices))
+    for name in POSITIVE:
+        if not getattr(config, name) > 0:
+            raise ConfigError(f"{name} must be above 0, got {getattr(config, name)}")
+    for name in SHARES:
+        if not 0 <= getattr(config, name) <= 1:
+            raise ConfigError(f"{name} must lie between 0 and 1, got {getattr(config, name)}")
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that fervit carries."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load_config(recipe: str | Path, overrides: Iterable[str] = ()) -> TrainConfig:
+    """Read a recipe (a carried one's name, or a TOML file) and apply `key=value` overrides.
+
+    Nested keys are written with a dot, as in `augment.flip_prob=0.5`.
+
+    Raises:
+        ConfigError: unknown recipe, key or value; the message names the nearest known one.
+    """
+    values = _read_recipe(recipe)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes key=value, got {override!r}")
+        _put(values, key.strip(), _parse(text.strip()))
+    return config_from_dict(values)
+
+
+def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
+    """Build a `TrainConfig` from a recipe's (nested) values, checking every key and type."""
+    fields = dict(values)
+    augment = fields.pop("augment", {})
+    if not isinstance(augment, Mapping):
+        raise ConfigError(f"augment must be a table of settings, got {augment!r}")
+    checked = _checked(TrainConfig, fields, "")
+    return TrainConfig(**checked, augment=AugmentConfig(**_checked(AugmentConfig, augment, "augment.")))
+
+
+def _read_recipe(recipe: str | Path) -> dict[str, Any]:
+    path = Path(recipe)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{recipe}.toml"
+        if not path.is_file():
+            raise ConfigError(unknown("recipe", str(recipe), recipe_names()) + "; or give the path of a .toml file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no recipe at {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def _parse(text: str) -> Any:
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word is a string
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *tables, last = key.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+    values[last] = value
+
+
+def _checked(cls: type, values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    kinds = {f.name: f.type for f in dataclasses.fields(cls)}
+    result = {}
+    for key, value in values.items():
+        if key not in kinds or key == "augment":
+            raise ConfigError(unknown("key", prefix + key, [prefix + name for name in kinds if name != "augment"]))
+        kind: Any = kinds[key]
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not kind:
+            raise ConfigError(f"{prefix}{key} must be {kind.__name__}, got {value!r}")
+        result[key] = value
+    return result

@@ -1,0 +1,118 @@
+"""Checkpoints: plain Hugging Face model folders that carry fervit's `ModelSpec` inside `config.json`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fervit.augment import to_input
+from fervit.errors import ModelError
+from fervit.models.vit import FILTERS, quiet_transformers, read_preprocess
+from fervit.types import ModelSpec, Preprocess
+
+
+def save_checkpoint(model: Any, spec: ModelSpec, folder: Path, *, half: bool = False) -> None:
+    """Write `config.json`, `model.safetensors` and `preprocessor_config.json`.
+
+    `half` stores the weights as float16, half the size; they are read back as float32.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.id2label = dict(enumerate(spec.labels))
+    model.config.label2id = {name: k for k, name in enumerate(spec.labels)}
+    values = asdict(spec)
+    del values["labels"]
+    margins = values.pop("preprocess")
+    values |= {key: margins[key] for key in ("crop_margin", "crop_offset")}
+    model.config.fervit = values
+    state = model.state_dict()
+    if half:
+        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    with quiet_transformers():
+        model.save_pretrained(folder, state_dict=state)
+    processor = {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": spec.preprocess.image_size, "width": spec.preprocess.image_size},
+        "resample": {name: number for number, name in FILTERS.items()}[spec.preprocess.interpolation],
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(spec.preprocess.mean),
+        "image_std": list(spec.preprocess.std),
+    }
+    text = json.dumps(processor, indent=2) + "\n"
+    (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
+
+
+def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
+    """Read a model folder (fervit's, or anyone's Hugging Face image classifier) in float32, ready to evaluate.
+
+    Raises:
+        ModelError: it is missing, holds a pickle instead of safetensors, or is truncated.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForImageClassification
+
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} is no model folder: it has no config.json")
+    if not any(folder.glob("*.safetensors")):
+        pickles = [path.name for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pth"}]
+        reason = f"only {pickles[0]}, a pickle, which can run code when read" if pickles else "no weights"
+        raise ModelError(f"{folder} holds {reason}; fervit reads model.safetensors")
+    try:
+        with quiet_transformers():
+            model: Any = AutoModelForImageClassification.from_pretrained(
+                folder, use_safetensors=True, local_files_only=True, attn_implementation="eager", dtype=torch.float32
+            )
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{folder} cannot be read: {reason}") from error
+    return model.eval(), spec_of(model.config, folder)
+
+
+def spec_of(config: Any, folder: Path) -> ModelSpec:
+    """Build the `ModelSpec` of a model folder from its two JSON files."""
+    values = dict(getattr(config, "fervit", None) or {})
+    margins = {key: values.pop(key) for key in ("crop_margin", "crop_offset") if key in values}
+    preprocess = read_preprocess(str(folder), extra=margins)
+    labels = tuple(str(config.id2label[k]) for k in sorted(config.id2label))
+    fields = {"arch": config.model_type, "name": folder.name} | values
+    return ModelSpec.from_dict(fields | {"labels": labels, "preprocess": asdict(preprocess)})
+
+
+class TorchClassifier:
+    """A model folder run by PyTorch: the train half's counterpart of `runtime.OnnxClassifier`."""
+
+    def __init__(self, model: Any, spec: ModelSpec | None = None, *, device: str | None = None):
+        if spec is None:
+            model, spec = load_checkpoint(model)
+        self.spec = spec
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = model.to(self.device).eval()
+
+    @torch.inference_mode()
+    def logits(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = 64) -> np.ndarray:
+        """Return `(N, K)` float32 logits of `(H, W, C)` uint8 crops; crops of one size run fastest."""
+        parts = [np.empty((0, len(self.spec.labels)), np.float32)]
+        for start in range(0, len(crops), batch_size):
+            x = _to_tensor(crops[start : start + batch_size], self.spec.preprocess).to(self.device)
+            parts.append(self.model(pixel_values=x).logits.float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = 64) -> np.ndarray:
+        """Return `(N, K)` calibrated probabilities of `(H, W, C)` uint8 crops."""
+        logits = self.logits(crops, batch_size=batch_size).astype(np.float64)
+        exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+        result: np.ndarray = exp / exp.sum(axis=1, keepdims=True)
+        return result
+
+
+def _to_tensor(crops: Sequence[np.ndarray] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
+    if len({crop.shape for crop in crops}) == 1:
+        return to_input(torch.from_numpy(np.stack(list(crops))).permute(0, 3, 1, 2), preprocess)
+    return torch.cat([to_input(torch.from_numpy(c[None]).permute(0, 3, 1, 2), preprocess) for c in crops])

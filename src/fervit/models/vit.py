@@ -1,0 +1,327 @@
+"""Vision Transformers for classification: Hugging Face ViT and DINOv2, started from weights of any form.
+
+Starting weights may be a Hub id, a Hugging Face model folder (of fervit's or anyone's), or a safetensors file
+in timm's naming. Positions are interpolated to the wanted image size and the head is re-made for the labels.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from fervit.errors import ModelError
+from fervit.types import Preprocess
+
+HEAD_WIDTH = 64  # of one attention head, in every ViT and DINOv2 size (arXiv 2010.11929, table 1)
+TIMM_NORM_EPS = 1e-6  # timm's LayerNorm; Hugging Face's default for ViT is 1e-12
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+# Pillow's filter numbers, as `preprocessor_config.json` writes them.
+FILTERS = {2: "bilinear", 3: "bicubic"}
+LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, what Pillow's convert("L") uses
+
+
+def build_model(init: str | Path, labels: Sequence[str], image_size: int) -> tuple[nn.Module, Preprocess]:
+    """Return a classifier over `labels` at `image_size` px, with the preprocessing that its weights expect.
+
+    Raises:
+        ModelError: the weights are missing, unsafe (a pickle), truncated, of an unknown form, or their patch
+            size does not divide `image_size`.
+    """
+    path = Path(init)
+    if path.is_file():
+        model, preprocess = _from_timm(path, labels, image_size)
+    elif path.is_dir() or _looks_like_hub_id(str(init)):
+        model, preprocess = _from_hugging_face(str(init), labels, image_size)
+    else:
+        raise ModelError(f"no weights at {init} (expected a safetensors file, a model folder or a Hub id owner/name)")
+    return model, preprocess
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' progress bars and load reports while weights are read or written."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def backbone_of(model: Any) -> Any:
+    """Return the encoder of a Hugging Face classifier (`model.vit`, `model.dinov2`)."""
+    return getattr(model, model.base_model_prefix)
+
+
+def layers_of(model: Any) -> nn.ModuleList:
+    """Return the encoder's transformer layers, first to last."""
+    backbone = backbone_of(model)
+    for owner in (backbone, getattr(backbone, "encoder", None)):
+        for name in ("layers", "layer"):
+            layers = getattr(owner, name, None)
+            if isinstance(layers, nn.ModuleList):
+                return layers
+    raise ModelError(f"no transformer layers found in {type(model).__name__}")
+
+
+def layer_index(model: Any) -> Callable[[str], int]:
+    """Return a function from parameter name to depth: 0 embeddings, 1..L layers, L + 1 norm and head."""
+    depth = len(layers_of(model))
+    names = {id(layer): k for k, layer in enumerate(layers_of(model))}
+    prefixes = {f"{name}.": names[id(m)] + 1 for name, m in model.named_modules() if id(m) in names}
+
+    def index(name: str) -> int:
+        for prefix, k in prefixes.items():
+            if name.startswith(prefix):
+                return k
+        return 0 if ".embeddings." in name else depth + 1
+
+    return index
+
+
+def add_drop_path(model: Any, rate: float) -> list[Any]:
+    """Drop whole layers at random per sample while training, `rate` at the last one, less below.
+
+    Stochastic depth (Huang et al. 2016, arXiv 1603.09382), with the layer's change divided by the
+    probability of keeping it. Returns the hooks' handles; `handle.remove()` takes them off.
+    """
+    layers = layers_of(model)
+
+    def hook_for(drop: float) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            if not module.training or not drop:
+                return output
+            before, after = args[0], output[0] if isinstance(output, tuple) else output
+            keep = (torch.rand(len(before)) >= drop).to(after) / (1 - drop)
+            mixed = before + (after - before) * keep.view(-1, 1, 1)
+            return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
+
+        return hook
+
+    last = max(1, len(layers) - 1)
+    return [layer.register_forward_hook(hook_for(rate * k / last)) for k, layer in enumerate(layers)]
+
+
+@torch.no_grad()
+def fold_luma(model: Any, preprocess: Preprocess) -> None:
+    """Rewrite the patch embedding so that the model sees colour pictures as their grey (luma) version.
+
+    A model trained on grey pictures repeated to three channels only ever used the sum of its channel
+    kernels; sharing that sum out by ITU-R 601 luma leaves its answer to grey pictures as it is, and makes
+    the answer to a colour picture that of its grey version, in every runtime, with no extra step.
+    """
+    projection = backbone_of(model).embeddings.patch_embeddings.projection
+    shape = (1, -1, 1, 1)
+    mean = torch.tensor(preprocess.mean, dtype=torch.float64).view(shape)
+    std = torch.tensor(preprocess.std, dtype=torch.float64).view(shape)
+    luma = torch.tensor(LUMA, dtype=torch.float64).view(shape)
+    weight = projection.weight.double()
+    kernel = (weight / std).sum(1, keepdim=True)  # (D, 1, P, P): the response to one unit of grey
+    folded = kernel * std * luma
+    offset = ((folded - weight) * mean / std).sum(dim=(1, 2, 3))
+    projection.weight.copy_(folded)
+    projection.bias.copy_(projection.bias.double() + offset)
+
+
+def resize_positions(positions: torch.Tensor, grid: int) -> torch.Tensor:
+    """Interpolate `(1, 1 + g * g, D)` positions (CLS first) bicubically to `(1, 1 + grid * grid, D)`."""
+    cls, patches = positions[:, :1], positions[:, 1:]
+    side = round(patches.shape[1] ** 0.5)
+    if side * side != patches.shape[1]:
+        raise ModelError(f"the weights hold {patches.shape[1]} patch positions, which is no square grid")
+    if side == grid:
+        return positions
+    patches = patches.reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, g*g, D) -> (1, D, g, g)
+    patches = F.interpolate(patches.float(), (grid, grid), mode="bicubic", align_corners=False)
+    return torch.cat([cls, patches.flatten(2).transpose(1, 2).to(cls.dtype)], dim=1)
+
+
+def _grid(image_size: int, patch: int) -> int:
+    if image_size % patch:
+        near = round(image_size / patch) * patch or patch
+        raise ModelError(f"image_size {image_size} is no multiple of the patch size {patch}; try {near}")
+    return image_size // patch
+
+
+def _looks_like_hub_id(text: str) -> bool:
+    return text.count("/") == 1 and not text.startswith((".", "/", "~")) and Path(text).suffix != ".safetensors"
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file; pickles are refused.
+
+    Raises:
+        ModelError: it is missing, a pickle, or truncated.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if path.suffix in {".pt", ".pth", ".bin", ".pkl", ".ckpt"}:
+        raise ModelError(f"{path} is a pickle, which can run code when read; convert it to safetensors")
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise ModelError(f"no weights at {path}") from None
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a readable safetensors file ({error})") from error
+
+
+def _from_timm(path: Path, labels: Sequence[str], image_size: int) -> tuple[nn.Module, Preprocess]:
+    """Build from timm's names; layer scale tells a DINOv2 from a plain ViT."""
+    from transformers import Dinov2Config, Dinov2ForImageClassification, ViTConfig, ViTForImageClassification
+
+    weights = read_safetensors(path)
+    if "patch_embed.proj.weight" not in weights or "pos_embed" not in weights:
+        raise ModelError(f"{path} does not hold a ViT in timm's naming (no patch_embed.proj.weight, pos_embed)")
+    width, _, patch, _ = weights["patch_embed.proj.weight"].shape
+    depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
+    hidden = len(weights["blocks.0.mlp.fc1.bias"])
+    grid = _grid(image_size, patch)
+    common: dict[str, Any] = {
+        "hidden_size": width,
+        "num_hidden_layers": depth,
+        "num_attention_heads": width // HEAD_WIDTH,
+        "image_size": image_size,
+        "patch_size": patch,
+        "layer_norm_eps": TIMM_NORM_EPS,
+        **_label_fields(labels),
+    }
+    dinov2 = "blocks.0.ls1.gamma" in weights
+    if dinov2:
+        config: Any = Dinov2Config(mlp_ratio=hidden // width, **common)
+        config._attn_implementation = "eager"
+        model: Any = Dinov2ForImageClassification(config)
+    else:
+        config = ViTConfig(intermediate_size=hidden, **common)
+        config._attn_implementation = "eager"
+        model = ViTForImageClassification(config)
+    positions = weights["pos_embed"].float()
+    if positions.shape[1] == round((positions.shape[1]) ** 0.5) ** 2:
+        raise ModelError(f"{path} has no position for a CLS token; only ViTs with one are supported")
+    weights["pos_embed"] = resize_positions(positions, grid)
+    state = timm_to_hugging_face(weights, dinov2=dinov2)
+    missing, unexpected = model.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
+    missing = [name for name in missing if not name.startswith("classifier.") and "mask_token" not in name]
+    if missing or unexpected:
+        raise ModelError(f"{path} does not fit: missing {missing[:3]}, unexpected {unexpected[:3]}")
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if dinov2 else (HALF, HALF)
+    return model, Preprocess(image_size=image_size, mean=mean, std=std)
+
+
+def timm_to_hugging_face(weights: dict[str, torch.Tensor], *, dinov2: bool) -> dict[str, torch.Tensor]:
+    """Rename timm's tensors to those of transformers 5 and split the joint query-key-value matrix."""
+    prefix = "dinov2" if dinov2 else "vit"
+    layer = "dinov2.encoder.layer" if dinov2 else "vit.layers"
+    norms = ("norm1", "norm2") if dinov2 else ("layernorm_before", "layernorm_after")
+    parts = {
+        "norm1": norms[0],
+        "norm2": norms[1],
+        "attn.proj": "attention.o_proj",
+        "mlp.fc1": "mlp.fc1",
+        "mlp.fc2": "mlp.fc2",
+        "ls1.gamma": "layer_scale1.lambda1",
+        "ls2.gamma": "layer_scale2.lambda1",
+    }
+    roots = {
+        "cls_token": f"{prefix}.embeddings.cls_token",
+        "pos_embed": f"{prefix}.embeddings.position_embeddings",
+        "patch_embed.proj.weight": f"{prefix}.embeddings.patch_embeddings.projection.weight",
+        "patch_embed.proj.bias": f"{prefix}.embeddings.patch_embeddings.projection.bias",
+        "norm.weight": f"{prefix}.layernorm.weight",
+        "norm.bias": f"{prefix}.layernorm.bias",
+    }
+    state: dict[str, torch.Tensor] = {}
+    for name, tensor in weights.items():
+        if name in roots:
+            state[roots[name]] = tensor
+        elif name.startswith("blocks."):
+            _, index, rest = name.split(".", 2)
+            if rest.startswith("attn.qkv."):
+                for part, chunk in zip("qkv", tensor.chunk(3), strict=True):
+                    state[f"{layer}.{index}.attention.{part}_proj.{rest.rsplit('.', 1)[1]}"] = chunk.clone()
+                continue
+            old = next((p for p in parts if rest.startswith(p)), None)
+            state[f"{layer}.{index}.{parts[old] + rest[len(old) :]}" if old else name] = tensor
+        elif not name.startswith("head."):
+            state[name] = tensor  # load_state_dict reports it
+    return state
+
+
+def _label_fields(labels: Sequence[str]) -> dict[str, Any]:
+    return {"id2label": dict(enumerate(labels)), "label2id": {name: k for k, name in enumerate(labels)}}
+
+
+def _from_hugging_face(name: str, labels: Sequence[str], image_size: int) -> tuple[nn.Module, Preprocess]:
+    """Build from a model folder or a Hub id through transformers' Auto classes; safetensors only."""
+    from transformers import AutoConfig, AutoModelForImageClassification
+
+    load: dict[str, Any] = {"local_files_only": Path(name).is_dir()}
+    try:
+        config: Any = AutoConfig.from_pretrained(name, **load)
+        if config.model_type not in ("vit", "dinov2"):
+            raise ModelError(f"{name} is a {config.model_type!r}; fervit fine-tunes: vit, dinov2")
+        if "fervit" in config.to_dict():
+            del config.fervit  # what was measured on the parent does not hold for the child
+        grid = _grid(image_size, config.patch_size)
+        for key, value in _label_fields(labels).items():
+            setattr(config, key, value)
+        with quiet_transformers():
+            model: Any = AutoModelForImageClassification.from_pretrained(
+                name,
+                config=config,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                attn_implementation="eager",
+                dtype=torch.float32,
+                **load,
+            )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"cannot load {name}: {reason} (a Hub id needs internet or a filled cache)") from error
+    if config.image_size != image_size:
+        model = _at_size(model, image_size, grid)
+    return model, read_preprocess(name, image_size=image_size)
+
+
+def _at_size(model: Any, image_size: int, grid: int) -> Any:
+    """Return the same classifier for another image size, with its positions interpolated."""
+    config = type(model.config).from_dict(model.config.to_dict() | {"image_size": image_size})
+    config._attn_implementation = "eager"
+    resized = type(model)(config)
+    key = f"{model.base_model_prefix}.embeddings.position_embeddings"
+    state = model.state_dict()
+    resized.load_state_dict(state | {key: resize_positions(state[key], grid)})
+    return resized
+
+
+def read_preprocess(name: str, *, image_size: int | None = None, extra: dict[str, Any] | None = None) -> Preprocess:
+    """Read `preprocessor_config.json` of a folder or a Hub id."""
+    path = Path(name) / "preprocessor_config.json"
+    if not Path(name).is_dir():
+        from huggingface_hub import hf_hub_download
+
+        path = Path(hf_hub_download(name, "preprocessor_config.json"))
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{name} has no preprocessor_config.json, so its mean and std are unknown") from None
+    size = values.get("size", {})
+    side = image_size or (size if isinstance(size, int) else size.get("height") or size.get("shortest_edge"))
+    return Preprocess(
+        image_size=int(side),
+        mean=tuple(values["image_mean"]),
+        std=tuple(values["image_std"]),
+        interpolation=FILTERS.get(values.get("resample", 2), "bilinear"),
+        **(extra or {}),
+    )

@@ -1,0 +1,439 @@
+"""Fine-tuning on `transformers.Trainer`: resident data, augmentation on the device, soft targets, EMA.
+
+A run folder holds, when it is done, a plain model folder (`config.json`, `model.safetensors`,
+`preprocessor_config.json`, `README.md`) beside `run.json` (what ran), `metrics.csv` (a row per epoch),
+`tensorboard/`, `best/` (the best weights so far) and `checkpoints/` (to resume from).
+"""
+
+import csv
+import dataclasses
+import errno
+import json
+import logging
+import math
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset as TorchDataset
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+
+from fervit.augment import Augmenter, to_input
+from fervit.config import TrainConfig
+from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
+from fervit.errors import ConfigError, DataError
+from fervit.models import build_model, save_checkpoint
+from fervit.models.checkpoint import TorchClassifier, load_checkpoint
+from fervit.models.vit import add_drop_path, fold_luma, layer_index, quiet_transformers
+from fervit.types import ModelSpec, Preprocess
+
+logger = logging.getLogger(__name__)
+Tensor = torch.Tensor
+RESUME_FILE, WEIGHTS, EMA = "resume.safetensors", "weights.", "ema."  # a file and its two groups of tensors
+EVAL_BATCH = 256
+
+
+def train(
+    config: TrainConfig,
+    dataset: Dataset,
+    out: str | Path,
+    *,
+    init: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    callbacks: list[TrainerCallback] | None = None,
+) -> dict[str, Any]:
+    """Fine-tune on `dataset`'s train split, choosing the best epoch on its public_test split.
+
+    The private_test split is never read. Returns the validation figures of the kept weights.
+
+    Raises:
+        ConfigError: `out` already holds something and neither `resume` nor `overwrite` was given; or the disk
+            is full (what was saved before stays, and `resume` goes on from there).
+        DataError: the data set has no train or no public_test split.
+    """
+    out, init = Path(out), init or config.init
+    _claim(out, resume=resume, overwrite=overwrite)
+    train_set, val_set = dataset.split(TRAIN), dataset.split(PUBLIC_TEST)
+    if config.drop_not_a_face:
+        if train_set.votes is None:
+            raise DataError("drop_not_a_face needs FER+ votes: give --votes FILE")
+        train_set = train_set.take(train_set.votes.sum(axis=1) > 0)
+    set_seed(config.seed)
+    model, preprocess = build_model(init, dataset.labels, config.image_size)
+    preprocess = dataclasses.replace(preprocess, crop_margin=config.crop_margin)
+    spec = ModelSpec(
+        arch=model.config.model_type,
+        preprocess=preprocess,
+        labels=dataset.labels,
+        name=out.name,
+        data_hash=dataset.data_hash,
+    )
+    run = _describe(config, dataset, init=str(init), command=command, n_train=len(train_set), n_val=len(val_set))
+    try:
+        _write_json(out / "run.json", run)
+        trainer = FervitTrainer(model, config, spec, train_set, val_set, out, callbacks or [])
+        start = time.monotonic()
+        with quiet_transformers():
+            trainer.train(resume_from_checkpoint=_last_checkpoint(out) if resume else None)
+        figures = _finish(out, config, spec, train_set, val_set, preprocess)
+        _write_json(out / "run.json", run | {"seconds": round(time.monotonic() - start, 1), PUBLIC_TEST: figures})
+    except OSError as error:
+        if error.errno == errno.ENOSPC or "No space left" in str(error):
+            raise ConfigError(f"the disk is full while saving to {out}; free some space and add --resume") from error
+        raise
+    return figures
+
+
+def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make `out` ready, never clobbering an earlier run by accident."""
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with a run and --overwrite deletes it: give one of them")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; --out takes a folder")
+    if out.is_dir() and any(out.iterdir()) and not resume:
+        if not overwrite:
+            raise ConfigError(f"{out} is not empty: --resume goes on with it, --overwrite deletes it first")
+        if not (out / "run.json").is_file():
+            raise ConfigError(f"{out} holds no run of fervit (no run.json), so it is not deleted: take another folder")
+        shutil.rmtree(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot create {out}: {error.strerror}") from error
+
+
+def _last_checkpoint(out: Path) -> str | None:
+    """Return the newest complete checkpoint; one that was cut short while saving has no trainer_state.json."""
+    complete = [path.parent for path in out.glob("checkpoints/checkpoint-*/trainer_state.json")]
+    return str(max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if complete else None
+
+
+def _describe(config: TrainConfig, dataset: Dataset, *, init: str, command: str, **counts: int) -> dict[str, Any]:
+    """Return what `run.json` says of a run before it starts."""
+    packages = ("fervit", "torch", "transformers", "numpy")
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return {
+        "command": command,
+        "config": dataclasses.asdict(config),
+        "init": Path(init).name if Path(init).is_file() else init,
+        "data": {"name": dataset.name, "hash": dataset.data_hash, **counts},
+        "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
+        "git": git.stdout.strip() or None,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def make_targets(dataset: Dataset, config: TrainConfig) -> np.ndarray:
+    """Return `(N, K)` float32 rows that sum to 1: labels, FER+ votes and smoothing mixed as configured."""
+    classes = len(dataset.labels)
+    targets = np.eye(classes)[dataset.targets]
+    if config.votes_weight:
+        if dataset.votes is None:
+            raise DataError("votes_weight needs FER+ votes: give --votes FILE, or --set votes_weight=0")
+        voted = dataset.votes.sum(axis=1, keepdims=True) > 0
+        mixed = (1 - config.votes_weight) * targets + config.votes_weight * dataset.votes
+        targets = np.where(voted, mixed, targets)
+    smooth = config.label_smoothing
+    result: np.ndarray = ((1 - smooth) * targets + smooth / classes).astype(np.float32)
+    return result
+
+
+def use_bf16(precision: str) -> bool:
+    """Tell whether to multiply in bfloat16: where asked for, or on `auto` where the hardware is faster at it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    has_amx: Callable[[], bool] = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return has_amx()
+
+
+class _Rows(TorchDataset[int]):
+    """Row numbers; the pictures stay resident and are gathered a batch at a time."""
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+def _collate(rows: list[int]) -> dict[str, Tensor]:
+    return {"rows": torch.tensor(rows)}
+
+
+class FervitTrainer(Trainer):
+    """`transformers.Trainer` with resident pictures, soft targets, layer-wise decay and a weight average."""
+
+    def __init__(
+        self,
+        model: Any,
+        config: TrainConfig,
+        spec: ModelSpec,
+        train_set: Dataset,
+        val_set: Dataset,
+        out: Path,
+        callbacks: list[TrainerCallback],
+    ):
+        args = training_arguments(config, out)
+        super().__init__(
+            model,
+            args,
+            data_collator=_collate,
+            train_dataset=_Rows(len(train_set)),
+            eval_dataset=_Rows(len(val_set)),
+            callbacks=[*callbacks, _tensorboard(out)],
+        )
+        self.remove_callback(PrinterCallback)  # a library does not print; the command line shows a bar
+        self.config, self.spec, self.out = config, spec, out
+        self.augmenter = Augmenter(config.augment, spec.preprocess)
+        device = self.args.device
+        self.images = _resident(train_set, device)
+        self.targets = torch.from_numpy(make_targets(train_set, config)).to(device)
+        self.val_images = _resident(val_set, device)
+        self.val_targets = np.asarray(val_set.targets)
+        if config.drop_path:
+            add_drop_path(model, config.drop_path)
+        self.ema: list[Tensor] | None = None
+        if config.ema_decay:
+            self.ema = [p.detach().clone() for p in self.model.parameters()]
+        self.best = _read_best(out)
+        self._epoch_start = time.monotonic()
+
+    # --- the step -----------------------------------------------------------------------------------------
+
+    def compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any) -> Any:
+        """Return the mean cross-entropy between soft targets and logits of one augmented batch."""
+        rows = inputs["rows"]
+        with torch.autocast(rows.device.type, enabled=False):
+            x, targets = self.augmenter(self.images[rows], self.targets[rows])
+        outputs = model(pixel_values=x)
+        loss = -(targets * outputs.logits.float().log_softmax(dim=1)).sum(dim=1).mean()
+        return (loss, outputs) if return_outputs else loss
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Build AdamW with a learning rate that falls by `layer_decay` per layer below the head."""
+        if self.optimizer is None:
+            groups = parameter_groups(self.model, self.config)
+            fused = self.args.device.type in ("cuda", "cpu")
+            self.optimizer = torch.optim.AdamW(groups, lr=self.config.lr, fused=fused)
+        return self.optimizer
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Move the weight average toward the weights that the last optimizer step left, then step."""
+        if self.ema is not None and self.state.global_step:
+            # a short memory first: the average must not remember the random head
+            decay = min(self.config.ema_decay, self.state.global_step / (self.state.global_step + 10))
+            torch._foreach_lerp_(self.ema, list(self.model.parameters()), 1 - decay)
+        loss: Tensor = super().training_step(*args, **kwargs)
+        return loss
+
+    # --- validation ---------------------------------------------------------------------------------------
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Measure the (averaged) weights on the validation split and keep them when they are the best so far."""
+        self._swap_ema()
+        try:
+            logits = self.predict_logits(self.val_images)
+            figures = _figures(logits, self.val_targets)
+            metrics = {f"eval_{name}": value for name, value in figures.items()}
+            metrics["epoch"] = round(self.state.epoch or 0.0, 3)
+            better = figures["accuracy"] > self.best
+            if better:
+                self.best = figures["accuracy"]
+                save_checkpoint(self.model, self.spec, self.out / "best")
+                _write_json(self.out / "best" / "figures.json", figures | {"epoch": metrics["epoch"]})
+        finally:
+            self._swap_ema()
+        self._write_row(metrics)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.state.stateful_callbacks["fervit"] = self._count_patience(better)
+        return metrics
+
+    @torch.inference_mode()
+    def predict_logits(self, images: Tensor) -> np.ndarray:
+        """Return `(N, K)` float32 logits of resident uint8 pictures, without augmentation."""
+        self.model.eval()
+        parts = []
+        for batch in images.split(EVAL_BATCH):
+            x = to_input(batch, self.spec.preprocess)
+            with self.compute_loss_context_manager():
+                parts.append(self.model(pixel_values=x).logits.float().cpu())
+        self.model.train()
+        return torch.cat(parts).numpy()
+
+    def _swap_ema(self) -> None:
+        if self.ema is None:
+            return
+        for average, weight in zip(self.ema, self.model.parameters(), strict=True):
+            kept = weight.data.clone()
+            weight.data.copy_(average)
+            average.copy_(kept)
+
+    def _count_patience(self, better: bool) -> dict[str, Any]:
+        waited = 0 if better else self.state.stateful_callbacks.get("fervit", {}).get("waited", 0) + 1
+        if self.config.patience and waited >= self.config.patience:
+            self.control.should_training_stop = True
+        return {"waited": waited}
+
+    def _write_row(self, metrics: dict[str, float]) -> None:
+        path = self.out / "metrics.csv"
+        losses = [entry["loss"] for entry in self.state.log_history if "loss" in entry]
+        row = {
+            "epoch": metrics["epoch"],
+            "step": self.state.global_step,
+            "train_loss": round(losses[-1], 5) if losses else "",
+            **{name: round(value, 5) for name, value in metrics.items() if name.startswith("eval_")},
+            "seconds": round(time.monotonic() - self._epoch_start, 1),
+        }
+        self._epoch_start = time.monotonic()
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    # --- saving -------------------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        from safetensors.torch import save_file
+
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        folder.mkdir(parents=True, exist_ok=True)
+        averages = {f"{EMA}{k}": tensor for k, tensor in enumerate(self.ema or ())}
+        save_file({f"{WEIGHTS}{k}": t for k, t in self.model.state_dict().items()} | averages, folder / RESUME_FILE)
+        super()._save_checkpoint(model, trial)  # writes trainer_state.json last: the mark of completeness
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        # Not super()'s: it reads the file under the Hub's tensor names, which transformers 5 differs from in
+        # memory, and skips what does not match without a word (seen with 5.23).
+        from safetensors.torch import load_file
+
+        saved = load_file(Path(resume_from_checkpoint) / RESUME_FILE)
+        weights = {name.removeprefix(WEIGHTS): t for name, t in saved.items() if name.startswith(WEIGHTS)}
+        self.model.load_state_dict(weights)
+        if self.ema is not None:
+            self.ema = [saved[f"{EMA}{k}"].to(average.device) for k, average in enumerate(self.ema)]
+
+
+def training_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
+    """Translate a `TrainConfig` for `transformers.Trainer`."""
+    return TrainingArguments(
+        output_dir=str(out / "checkpoints"),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        learning_rate=config.lr,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.grad_clip,
+        warmup_steps=config.warmup,
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(config.schedule, config.schedule),
+        bf16=use_bf16(config.precision),
+        use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        logging_strategy="steps",
+        logging_steps=25,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+        seed=config.seed,
+    )
+
+
+def parameter_groups(model: Any, config: TrainConfig) -> list[dict[str, Any]]:
+    """Group parameters by depth and by whether they decay.
+
+    Layer k of L below the head learns at `lr * layer_decay ** (L + 1 - k)` (BEiT, arXiv 2106.08254); biases,
+    norms, layer scales, tokens and positions do not decay.
+    """
+    index = layer_index(model)
+    depth = index("classifier.weight")
+    groups: dict[tuple[int, bool], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decays = parameter.ndim > 1 and not name.endswith(("_token", "position_embeddings"))
+            groups.setdefault((index(name), decays), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": config.lr * config.layer_decay ** (depth - k),
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for (k, decays), parameters in groups.items()
+    ]
+
+
+def _resident(dataset: Dataset, device: torch.device) -> Tensor:
+    """Copy the pictures to the device as `(N, C, H, W)` uint8."""
+    return torch.from_numpy(np.array(dataset.images)).permute(0, 3, 1, 2).contiguous().to(device)
+
+
+def _tensorboard(out: Path) -> TrainerCallback:
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations import TensorBoardCallback
+
+    callback: TrainerCallback = TensorBoardCallback(SummaryWriter(log_dir=str(out / "tensorboard")))
+    return callback
+
+
+def _read_best(out: Path) -> float:
+    path = out / "best" / "figures.json"
+    return float(json.loads(path.read_text(encoding="utf-8"))["accuracy"]) if path.is_file() else -math.inf
+
+
+def _figures(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    from fervit.metrics import confusion_matrix, macro_f1
+
+    log_probs = logits - logits.max(axis=1, keepdims=True)
+    log_probs = log_probs - np.log(np.exp(log_probs).sum(axis=1, keepdims=True))
+    predicted = logits.argmax(axis=1)
+    return {
+        "accuracy": float((predicted == targets).mean()),
+        "macro_f1": float(macro_f1(confusion_matrix(targets, predicted, logits.shape[1]))),
+        "loss": float(-log_probs[np.arange(len(targets)), targets].mean()),
+    }
+
+
+def _finish(
+    out: Path, config: TrainConfig, spec: ModelSpec, train_set: Dataset, val_set: Dataset, preprocess: Preprocess
+) -> dict[str, Any]:
+    """Turn the best weights into the run's model folder: grey folded in, calibrated, with its figures."""
+    from fervit.card import model_card
+    from fervit.metrics import fit_temperature
+
+    model, _ = load_checkpoint(out / "best")
+    best = json.loads((out / "best" / "figures.json").read_text(encoding="utf-8"))
+    if train_set.images.shape[-1] == 1:
+        fold_luma(model, preprocess)
+    logits = TorchClassifier(model, spec).logits(val_set.images, batch_size=EVAL_BATCH)
+    temperature = fit_temperature(logits, val_set.targets) if config.calibrate else 1.0
+    with torch.no_grad():
+        model.classifier.weight /= temperature
+        model.classifier.bias /= temperature
+    figures = _figures(logits / temperature, val_set.targets) | {"epoch": best["epoch"], "n": len(val_set)}
+    spec = dataclasses.replace(spec, temperature=temperature, metrics={PUBLIC_TEST: figures})
+    save_checkpoint(model, spec, out)
+    (out / "README.md").write_text(model_card(spec), encoding="utf-8")
+    return figures

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+
+from fervit.augment import Augmenter, mix, normalise, random_blur, random_erase, random_light, to_input
+from fervit.config import AugmentConfig, load_config, recipe_names
+from fervit.images import preprocess_batch
+from fervit.types import Preprocess
+
+HALF = (0.5, 0.5, 0.5)
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def pictures(count=8, channels=1, side=48, seed=0):
+    shape = (count, channels, side, side)
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
+
+
+def one_hot(count=8, classes=7):
+    return torch.eye(classes)[torch.arange(count) % classes]
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("side", "size"), [(48, 96), (48, 48), (200, 96), (48, 32)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_training_and_serving_see_the_same_input(interpolation, side, size, channels):
+    preprocess = Preprocess(size, *IMAGENET, interpolation=interpolation)
+    images = pictures(3, channels, side)
+    served = preprocess_batch(list(images.permute(0, 2, 3, 1).numpy()), preprocess)
+    np.testing.assert_allclose(to_input(images, preprocess).numpy(), served, atol=1e-5)
+
+
+def test_augmenting_with_everything_off_is_preprocessing():
+    preprocess = Preprocess(96, HALF, HALF)
+    x, targets = Augmenter(AugmentConfig(), preprocess)(pictures(), one_hot())
+    level = 2 / 255  # of grey, after division by std 0.5: augmentation does not round to whole levels
+    torch.testing.assert_close(x, to_input(pictures(), preprocess), atol=level, rtol=0)
+    assert torch.equal(targets, one_hot())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_recipe_gives_finite_input_and_targets_that_sum_to_one(name, channels):
+    torch.manual_seed(0)
+    augmenter = Augmenter(load_config(name).augment, Preprocess(64, HALF, HALF))
+    x, targets = augmenter(pictures(16, channels), one_hot(16))
+    assert x.shape == (16, 3, 64, 64)
+    assert torch.isfinite(x).all()
+    assert x.abs().max() <= 1 + 1e-5
+    torch.testing.assert_close(targets.sum(1), torch.ones(16))
+
+
+def test_a_seed_repeats_and_another_differs():
+    augmenter = Augmenter(load_config("tiny").augment, Preprocess(48, HALF, HALF))
+    torch.manual_seed(1)
+    first = augmenter(pictures(), one_hot())[0]
+    torch.manual_seed(1)
+    again = augmenter(pictures(), one_hot())[0]
+    other = augmenter(pictures(), one_hot())[0]
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_flip_mirrors_whole_pictures():
+    augmenter = Augmenter(AugmentConfig(flip_prob=1.0), Preprocess(48, HALF, HALF))
+    plain = normalise(pictures().float() / 255, Preprocess(48, HALF, HALF))
+    torch.testing.assert_close(augmenter(pictures(), one_hot())[0], plain.flip(-1))
+
+
+def test_warp_moves_pixels_by_the_share_it_names():
+    config = AugmentConfig(scale_min=0.5, scale_max=0.5)
+    x, _ = Augmenter(config, Preprocess(24, HALF, HALF))(pictures(2), one_hot(2))
+    middle = normalise(pictures(2)[:, :, 12:36, 12:36].float() / 255, Preprocess(24, HALF, HALF))
+    torch.testing.assert_close(x, middle, atol=1e-4, rtol=0)
+
+
+def test_blur_keeps_the_mean_and_lowers_the_variance():
+    x = pictures().float() / 255
+    torch.manual_seed(0)
+    blurred = random_blur(x, 1.0, 2.0)
+    assert blurred.shape == x.shape
+    assert (blurred.var(dim=(1, 2, 3)) <= x.var(dim=(1, 2, 3)) + 1e-6).all()
+    torch.testing.assert_close(blurred.mean(dim=(1, 2, 3)), x.mean(dim=(1, 2, 3)), atol=0.02, rtol=0)
+
+
+def test_blur_equals_scipy():
+    from scipy.ndimage import gaussian_filter
+
+    x = pictures(1).float() / 255
+    torch.manual_seed(0)
+    blurred = random_blur(x, 1.0, 1.5)
+    torch.manual_seed(0)
+    torch.rand(1)
+    sigma = (torch.rand(1) * 1.4 + 0.1).item()
+    expected = gaussian_filter(x[0, 0].numpy(), sigma, mode="mirror", radius=5)
+    np.testing.assert_allclose(blurred[0, 0].numpy(), expected, atol=1e-5)
+
+
+def test_erase_changes_at_most_its_share():
+    x = torch.full((64, 1, 48, 48), 2.0)
+    torch.manual_seed(0)
+    erased = random_erase(x, 1.0, 0.25)
+    share = (erased != 2.0).float().mean(dim=(1, 2, 3))
+    assert share.min() > 0
+    assert share.max() < 0.3
+
+
+def test_light_stays_in_range_and_moves_the_mean():
+    x = torch.full((64, 1, 4, 4), 0.5)
+    torch.manual_seed(0)
+    lit = random_light(x, 0.2, 0.0)
+    means = lit.mean(dim=(1, 2, 3))
+    assert lit.min() >= 0 and lit.max() <= 1
+    assert 0.29 < means.min() < 0.4 < 0.6 < means.max() < 0.71
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.0, 0.0)])
+def test_mixed_targets_follow_the_share_of_pixels(mixup, cutmix):
+    x = torch.zeros(2, 1, 40, 40)
+    x[0] = 1
+    targets = torch.eye(2)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        mixed, rows = mix(x, targets, mixup, cutmix)
+        torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), rows[:, 0], atol=1e-5, rtol=0)

@@ -1,0 +1,69 @@
+import pytest
+
+from fervit.config import AugmentConfig, TrainConfig, load_config, recipe_names
+from fervit.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_carried_recipe_loads(name):
+    assert load_config(name).epochs >= 1
+
+
+def test_paper_recipe_says_what_the_paper_says():
+    config = load_config("paper")
+    assert config.lr == 2e-5
+    assert config.augment.blur_prob > 0
+    assert config.augment.brightness > 0
+    assert config.label_smoothing == config.votes_weight == config.ema_decay == 0
+
+
+def test_overrides_reach_nested_keys_and_keep_their_types():
+    config = load_config("paper", ["epochs=3", "lr=1", "augment.flip_prob=0.5", "init=./here", "calibrate=true"])
+    assert (config.epochs, config.lr, config.augment.flip_prob, config.init, config.calibrate) == (
+        3,
+        1.0,
+        0.5,
+        "./here",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("epoch=3", "did you mean 'epochs'"),
+        ("augment.flip=0.5", "did you mean 'augment.flip_prob'"),
+        ("augment=3", "must be a table"),
+        ("augment.augment.x=3", "unknown key"),
+        ("epochs=many", "must be int, got 'many'"),
+        ("epochs=0", "above 0"),
+        ("epochs=true", "must be int"),
+        ("warmup=2", "between 0 and 1"),
+        ("schedule=cosin", "did you mean 'cosine'"),
+        ("lr", "key=value"),
+        ("lr=nan", "above 0"),
+    ],
+)
+def test_a_bad_override_names_the_way_out(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config("paper", [override])
+
+
+def test_unknown_recipe_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'paper'"):
+        load_config("papr")
+
+
+def test_recipe_file_that_is_missing_or_not_toml(tmp_path):
+    with pytest.raises(ConfigError, match="no recipe at"):
+        load_config(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("lr = = 3")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(broken)
+
+
+def test_defaults_switch_every_augmentation_off():
+    config = AugmentConfig()
+    assert not any((config.flip_prob, config.rotate_deg, config.shift, config.blur_prob, config.erase_prob))
+    assert TrainConfig().augment == config

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from test_models import save_timm
+
+from fervit.errors import ConfigError, ModelError
+from fervit.export import export
+from fervit.labels import FER7
+from fervit.models import TorchClassifier, build_model, save_checkpoint
+from fervit.runtime import OnnxClassifier
+from fervit.types import ModelSpec
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["vit", "dinov2"])
+def folder(request, tmp_path_factory):
+    root = tmp_path_factory.mktemp("export")
+    save_timm(root / "w.safetensors", dinov2=request.param)
+    model, preprocess = build_model(root / "w.safetensors", FER7, 32)
+    save_checkpoint(model, ModelSpec(model.config.model_type, preprocess, name="m", data_hash="abc"), root / "m")
+    return root / "m"
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_onnx_answers_as_torch_does_for_any_batch_size_and_carries_the_spec(folder, tmp_path, int8):
+    export(folder, tmp_path / "m.onnx", int8=int8)
+    ours, theirs = OnnxClassifier(tmp_path / "m.onnx"), TorchClassifier(folder)
+    assert ours.spec == theirs.spec
+    crops = np.random.default_rng(0).integers(0, 256, (9, 48, 48, 1), dtype=np.uint8)
+    for count in (1, 2, 9):
+        expected = theirs.probs(crops[:count])
+        np.testing.assert_allclose(ours.probs(list(crops[:count])), expected, atol=0.05 if int8 else 1e-5)
+
+
+def test_an_existing_file_stays_unless_told_otherwise(folder, tmp_path):
+    out = tmp_path / "m.onnx"
+    out.write_text("mine")
+    with pytest.raises(ConfigError, match="--overwrite"):
+        export(folder, out)
+    assert out.read_text() == "mine"
+    with pytest.raises(ConfigError, match=r"must end in \.onnx"):
+        export(folder, tmp_path / "m.bin")
+
+
+def test_a_model_that_answers_differently_is_not_written(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("fervit.export._parity", lambda *_: 0.5)
+    with pytest.raises(ModelError, match="answers differently"):
+        export(folder, tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,191 @@
+import csv
+import errno
+import json
+
+import numpy as np
+import pytest
+import torch
+from test_models import save_timm
+from transformers import TrainerCallback
+
+import fervit.training
+from fervit.config import TrainConfig, config_from_dict
+from fervit.data.dataset import Dataset
+from fervit.errors import ConfigError, DataError
+from fervit.labels import FER7
+from fervit.models import TorchClassifier, build_model, load_checkpoint
+from fervit.training import make_targets, parameter_groups, train
+
+QUICK = {"image_size": 32, "batch_size": 8, "lr": 1e-3, "epochs": 2, "schedule": "constant", "precision": "fp32"}
+
+
+def faces(count=32, seed=0, votes=False):
+    """Grey 16 px pictures, each class of its own brightness; half train, a quarter each other split."""
+    rng = np.random.default_rng(seed)
+    targets = np.arange(count) % 7
+    images = rng.integers(0, 20, (count, 16, 16, 1), dtype=np.uint8)
+    images += (33 * targets).astype(np.uint8)[:, None, None, None]
+    split_ids = np.array([0, 0, 1, 2])[np.arange(count) // 7 % 4]
+    return Dataset(
+        name="levels",
+        labels=FER7,
+        images=images,
+        targets=targets,
+        split_ids=split_ids.astype(np.int8),
+        rows=np.arange(count),
+        data_hash="0" * 64,
+        votes=np.eye(7, dtype=np.float32)[(targets + 1) % 7] if votes else None,
+    )
+
+
+def config(**values):
+    return config_from_dict(QUICK | values)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    save_timm(tmp_path / "w.safetensors")
+    return tmp_path / "w.safetensors"
+
+
+class StopAfterEpoch(TrainerCallback):
+    """Interrupts a run as Ctrl-C would, once the checkpoint of an epoch is written."""
+
+    def on_save(self, args, state, control, **_):
+        raise KeyboardInterrupt
+
+
+def test_a_run_learns_and_leaves_a_model_folder_with_its_log(tmp_path, weights):
+    figures = train(config(epochs=25, lr=3e-3, ema_decay=0.9), faces(112), tmp_path / "run", init=weights, command="test")
+    assert figures["accuracy"] >= 0.9
+    model, spec = load_checkpoint(tmp_path / "run")
+    assert spec.labels == FER7
+    assert spec.metrics["public_test"] == figures
+    assert model.config.image_size == 32
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["command"] == "test"
+    assert run["data"] == {"name": "levels", "hash": "0" * 64, "n_train": 56, "n_val": 28}
+    assert run["config"]["epochs"] == 25
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
+    assert len(rows) == 25
+    assert max(float(row["eval_accuracy"]) for row in rows) == pytest.approx(figures["accuracy"], abs=1e-4)
+    assert any((tmp_path / "run" / "tensorboard").iterdir())
+    assert "license:" in (tmp_path / "run" / "README.md").read_text()
+
+
+def test_thirty_two_pictures_are_learnt_by_heart(tmp_path, weights):
+    dataset = faces(32)
+    both = Dataset(**{**vars(dataset), "images": np.concatenate([dataset.images] * 2),
+                      "targets": np.tile(dataset.targets, 2), "rows": np.arange(64),
+                      "split_ids": np.repeat(np.array([0, 1], np.int8), 32)})  # fmt: skip
+    assert train(config(epochs=30, lr=3e-3), both, tmp_path / "run", init=weights)["accuracy"] == 1.0
+
+
+def test_private_test_is_never_opened(tmp_path, weights, monkeypatch):
+    opened = []
+    split = Dataset.split
+    monkeypatch.setattr(Dataset, "split", lambda self, name: opened.append(name) or split(self, name))
+    train(config(epochs=1), faces(), tmp_path / "run", init=weights)
+    assert opened == ["train", "public_test"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path, weights):
+    augment = {"flip_prob": 0.5, "rotate_deg": 10.0, "mix_prob": 0.5, "mixup_alpha": 0.4}
+    logits = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(config(seed=seed, augment=augment, drop_path=0.2), faces(), tmp_path / name, init=weights)
+        logits.append(TorchClassifier(tmp_path / name).logits(faces(4).images))
+    np.testing.assert_array_equal(logits[0], logits[1])
+    assert not np.allclose(logits[0], logits[2])
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path, weights):
+    options = config(epochs=3, ema_decay=0.9, schedule="cosine", augment={"flip_prob": 0.5, "shift": 0.1})
+    train(options, faces(), tmp_path / "whole", init=weights)
+    with pytest.raises(KeyboardInterrupt):
+        train(options, faces(), tmp_path / "cut", init=weights, callbacks=[StopAfterEpoch()])
+    (tmp_path / "cut" / "checkpoints" / "checkpoint-99").mkdir()  # one that was cut short while it was written
+    train(options, faces(), tmp_path / "cut", init=weights, resume=True)
+    whole, cut = (TorchClassifier(tmp_path / name).logits(faces(7).images) for name in ("whole", "cut"))
+    np.testing.assert_allclose(cut, whole, atol=1e-5)
+    assert len((tmp_path / "cut" / "metrics.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_patience_stops_early(tmp_path, weights):
+    train(config(epochs=9, lr=1e-12, patience=2), faces(), tmp_path / "run", init=weights)
+    assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_a_folder_with_something_in_it_is_not_touched(tmp_path, weights):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(ConfigError, match="--resume goes on with it, --overwrite deletes it"):
+        train(config(), faces(), tmp_path / "mine", init=weights)
+    with pytest.raises(ConfigError, match="holds no run of fervit"):
+        train(config(), faces(), tmp_path / "mine", init=weights, overwrite=True)
+    with pytest.raises(ConfigError, match="give one of them"):
+        train(config(), faces(), tmp_path / "mine", init=weights, overwrite=True, resume=True)
+    with pytest.raises(ConfigError, match="is a file"):
+        train(config(), faces(), tmp_path / "mine" / "thesis.txt", init=weights)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+def test_overwrite_replaces_a_run(tmp_path, weights):
+    for _ in range(2):
+        train(config(epochs=1), faces(), tmp_path / "run", init=weights, overwrite=True)
+    assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 1
+
+
+def test_a_full_disk_says_so_and_what_to_do(tmp_path, weights, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fervit.training, "save_checkpoint", full)
+    with pytest.raises(ConfigError, match="disk is full.*--resume"):
+        train(config(), faces(), tmp_path / "run", init=weights)
+
+
+def test_a_data_set_without_validation_pictures_is_an_error(tmp_path, weights):
+    dataset = faces()
+    with pytest.raises(DataError, match="no public_test pictures"):
+        train(config(), dataset.take(dataset.split_ids == 0), tmp_path / "run", init=weights)
+
+
+def test_targets_are_rows_that_sum_to_one():
+    dataset = faces(14, votes=True)
+    dataset.votes[3] = 0  # nobody voted
+    targets = make_targets(dataset, TrainConfig(votes_weight=0.25, label_smoothing=0.07))
+    np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
+    np.testing.assert_allclose(targets[0, :2], [0.93 * 0.75 + 0.01, 0.93 * 0.25 + 0.01], atol=1e-6)
+    np.testing.assert_allclose(targets[3, 3], 0.93 + 0.01, atol=1e-6)
+    with pytest.raises(DataError, match="--votes"):
+        make_targets(faces(14), TrainConfig(votes_weight=0.25))
+
+
+def test_pictures_that_nobody_calls_a_face_are_left_out(tmp_path, weights):
+    dataset = faces(56, votes=True)
+    dataset.votes[:5] = 0
+    train(config(epochs=1, drop_not_a_face=True), dataset, tmp_path / "run", init=weights)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["n_train"] == 28 - 5
+    with pytest.raises(DataError, match="--votes"):
+        train(config(drop_not_a_face=True), faces(), tmp_path / "other", init=weights)
+
+
+def test_layers_learn_slower_toward_the_input_and_vectors_do_not_decay(weights):
+    model, _ = build_model(weights, FER7, 32)
+    groups = parameter_groups(model, TrainConfig(lr=1.0, layer_decay=0.5, weight_decay=0.1))
+    by_id = {id(p): group for group in groups for p in group["params"]}
+    named = dict(model.named_parameters())
+    assert len(by_id) == len(named)
+    assert by_id[id(named["classifier.weight"])]["lr"] == 1.0
+    assert by_id[id(named["vit.layers.1.mlp.fc1.weight"])]["lr"] == 0.5
+    assert by_id[id(named["vit.embeddings.patch_embeddings.projection.weight"])]["lr"] == 0.125
+    assert all(by_id[id(p)]["weight_decay"] == 0 for p in named.values() if p.ndim == 1)
+    assert by_id[id(named["vit.embeddings.position_embeddings"])]["weight_decay"] == 0
+    assert by_id[id(named["classifier.weight"])]["weight_decay"] == 0.1
+
+
+def test_bf16_trains_too(tmp_path, weights):
+    figures = train(config(epochs=20, lr=3e-3, precision="bf16"), faces(112), tmp_path / "run", init=weights)
+    assert figures["accuracy"] > 0.5
+    assert torch.float32 == next(load_checkpoint(tmp_path / "run")[0].parameters()).dtype
