@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from test_models import save_timm
 
 from fervit.errors import ConfigError, ModelError
 from fervit.export import export
@@ -8,6 +7,7 @@ from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, save_checkpoint
 from fervit.runtime import OnnxClassifier
 from fervit.types import ModelSpec
+from test_models import save_timm
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["vit", "dinov2"])

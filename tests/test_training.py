@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from test_models import save_timm
 from transformers import TrainerCallback
 
 import fervit.training
@@ -15,8 +14,16 @@ from fervit.errors import ConfigError, DataError
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint
 from fervit.training import make_targets, parameter_groups, train
+from test_models import save_timm
 
-QUICK = {"image_size": 32, "batch_size": 8, "lr": 1e-3, "epochs": 2, "schedule": "constant", "precision": "fp32"}
+QUICK = {
+    "image_size": 32,
+    "batch_size": 8,
+    "lr": 1e-3,
+    "epochs": 2,
+    "schedule": "constant",
+    "precision": "fp32",
+}
 
 
 def faces(count=32, seed=0, votes=False):
@@ -56,7 +63,9 @@ class StopAfterEpoch(TrainerCallback):
 
 
 def test_a_run_learns_and_leaves_a_model_folder_with_its_log(tmp_path, weights):
-    figures = train(config(epochs=25, lr=3e-3, ema_decay=0.9), faces(112), tmp_path / "run", init=weights, command="test")
+    figures = train(
+        config(epochs=25, lr=3e-3, ema_decay=0.9), faces(112), tmp_path / "run", init=weights, command="test"
+    )
     assert figures["accuracy"] >= 0.9
     model, spec = load_checkpoint(tmp_path / "run")
     assert spec.labels == FER7
@@ -141,7 +150,7 @@ def test_a_full_disk_says_so_and_what_to_do(tmp_path, weights, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(fervit.training, "save_checkpoint", full)
-    with pytest.raises(ConfigError, match="disk is full.*--resume"):
+    with pytest.raises(ConfigError, match=r"disk is full.*--resume"):
         train(config(), faces(), tmp_path / "run", init=weights)
 
 

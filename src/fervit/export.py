@@ -1,7 +1,6 @@
 """Export of model folders to ONNX, with the `ModelSpec` in the metadata and parity checked before it counts."""
 
 import logging
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -58,7 +57,7 @@ def export(folder: str | Path, out: str | Path, *, int8: bool = False, overwrite
             limit = MAX_DIFFERENCE_INT8 if int8 else MAX_DIFFERENCE
             if not difference <= limit:
                 raise ModelError(f"the exported model answers differently: {difference:.2g} > {limit:.2g}")
-            os.replace(exported, out)
+            exported.replace(out)
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror or error}") from error
     return difference
@@ -105,7 +104,13 @@ def _quantise(path: Path, spec: ModelSpec) -> Path:
     level = root.level
     root.setLevel(logging.ERROR)  # it warns on the root logger that the model was not pre-processed
     try:
-        quantize_dynamic(path, quantised, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul", "Gemm"])
+        quantize_dynamic(
+            path,
+            quantised,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=["MatMul", "Gemm"],
+        )
     finally:
         root.setLevel(level)
     _save(onnx.load(quantised), spec, quantised, onnx)

@@ -37,6 +37,7 @@ from fervit.types import ModelSpec, Preprocess
 logger = logging.getLogger(__name__)
 Tensor = torch.Tensor
 RESUME_FILE, WEIGHTS, EMA = "resume.safetensors", "weights.", "ema."  # a file and its two groups of tensors
+CHECKPOINTS = "checkpoints"
 EVAL_BATCH = 256
 
 
@@ -71,7 +72,7 @@ def train(
     model, preprocess = build_model(init, dataset.labels, config.image_size)
     preprocess = dataclasses.replace(preprocess, crop_margin=config.crop_margin)
     spec = ModelSpec(
-        arch=model.config.model_type,
+        arch=str(model.config.model_type),
         preprocess=preprocess,
         labels=dataset.labels,
         name=out.name,
@@ -113,7 +114,7 @@ def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
 
 def _last_checkpoint(out: Path) -> str | None:
     """Return the newest complete checkpoint; one that was cut short while saving has no trainer_state.json."""
-    complete = [path.parent for path in out.glob("checkpoints/checkpoint-*/trainer_state.json")]
+    complete = [path.parent for path in out.glob(f"{CHECKPOINTS}/checkpoint-*/trainer_state.json")]
     return str(max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if complete else None
 
 
@@ -157,9 +158,9 @@ def use_bf16(precision: str) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     has_amx: Callable[[], bool] = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return has_amx()
+    return bool(has_amx())
 
 
 class _Rows(TorchDataset[int]):
@@ -181,6 +182,8 @@ def _collate(rows: list[int]) -> dict[str, Tensor]:
 
 class FervitTrainer(Trainer):
     """`transformers.Trainer` with resident pictures, soft targets, layer-wise decay and a weight average."""
+
+    model: Any  # transformers types it as possibly None
 
     def __init__(
         self,
@@ -214,12 +217,18 @@ class FervitTrainer(Trainer):
         self.ema: list[Tensor] | None = None
         if config.ema_decay:
             self.ema = [p.detach().clone() for p in self.model.parameters()]
-        self.best = _read_best(out)
+        self.best, self.waited = _read_best(out), 0
         self._epoch_start = time.monotonic()
 
     # --- the step -----------------------------------------------------------------------------------------
 
-    def compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any) -> Any:
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
         """Return the mean cross-entropy between soft targets and logits of one augmented batch."""
         rows = inputs["rows"]
         with torch.autocast(rows.device.type, enabled=False):
@@ -265,7 +274,7 @@ class FervitTrainer(Trainer):
         self._write_row(metrics)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self.state.stateful_callbacks["fervit"] = self._count_patience(better)
+        self._count_patience(better)
         return metrics
 
     @torch.inference_mode()
@@ -273,8 +282,8 @@ class FervitTrainer(Trainer):
         """Return `(N, K)` float32 logits of resident uint8 pictures, without augmentation."""
         self.model.eval()
         parts = []
-        for batch in images.split(EVAL_BATCH):
-            x = to_input(batch, self.spec.preprocess)
+        for start in range(0, len(images), EVAL_BATCH):
+            x = to_input(images[start : start + EVAL_BATCH], self.spec.preprocess)
             with self.compute_loss_context_manager():
                 parts.append(self.model(pixel_values=x).logits.float().cpu())
         self.model.train()
@@ -288,11 +297,10 @@ class FervitTrainer(Trainer):
             weight.data.copy_(average)
             average.copy_(kept)
 
-    def _count_patience(self, better: bool) -> dict[str, Any]:
-        waited = 0 if better else self.state.stateful_callbacks.get("fervit", {}).get("waited", 0) + 1
-        if self.config.patience and waited >= self.config.patience:
+    def _count_patience(self, better: bool) -> None:
+        self.waited = 0 if better else self.waited + 1
+        if self.config.patience and self.waited >= self.config.patience:
             self.control.should_training_stop = True
-        return {"waited": waited}
 
     def _write_row(self, metrics: dict[str, float]) -> None:
         path = self.out / "metrics.csv"
@@ -317,7 +325,7 @@ class FervitTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         from safetensors.torch import save_file
 
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        folder = self.out / CHECKPOINTS / f"checkpoint-{self.state.global_step}"
         folder.mkdir(parents=True, exist_ok=True)
         averages = {f"{EMA}{k}": tensor for k, tensor in enumerate(self.ema or ())}
         save_file({f"{WEIGHTS}{k}": t for k, t in self.model.state_dict().items()} | averages, folder / RESUME_FILE)
@@ -338,7 +346,7 @@ class FervitTrainer(Trainer):
 def training_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
     """Translate a `TrainConfig` for `transformers.Trainer`."""
     return TrainingArguments(
-        output_dir=str(out / "checkpoints"),
+        output_dir=str(out / CHECKPOINTS),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
         learning_rate=config.lr,
@@ -392,9 +400,10 @@ def _resident(dataset: Dataset, device: torch.device) -> Tensor:
 
 def _tensorboard(out: Path) -> TrainerCallback:
     from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations import TensorBoardCallback
+    from transformers.integrations.integration_utils import TensorBoardCallback
 
-    callback: TrainerCallback = TensorBoardCallback(SummaryWriter(log_dir=str(out / "tensorboard")))
+    build: Any = TensorBoardCallback
+    callback: TrainerCallback = build(SummaryWriter(log_dir=str(out / "tensorboard")))
     return callback
 
 
@@ -417,7 +426,12 @@ def _figures(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
 
 
 def _finish(
-    out: Path, config: TrainConfig, spec: ModelSpec, train_set: Dataset, val_set: Dataset, preprocess: Preprocess
+    out: Path,
+    config: TrainConfig,
+    spec: ModelSpec,
+    train_set: Dataset,
+    val_set: Dataset,
+    preprocess: Preprocess,
 ) -> dict[str, Any]:
     """Turn the best weights into the run's model folder: grey folded in, calibrated, with its figures."""
     from fervit.card import model_card

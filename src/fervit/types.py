@@ -25,14 +25,17 @@ class Box:
 
     @property
     def width(self) -> float:
+        """Width in px."""
         return self.x2 - self.x1
 
     @property
     def height(self) -> float:
+        """Height in px."""
         return self.y2 - self.y1
 
     @property
     def area(self) -> float:
+        """Area in px²; 0 for a box that is inside out."""
         return max(0.0, self.width) * max(0.0, self.height)
 
     def iou(self, other: "Box") -> float:

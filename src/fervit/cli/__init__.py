@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli import data, evaluate, predict, train
+from fervit.cli import data, demo, evaluate, predict, train
 from fervit.errors import FervitError
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Facial expression recognition with Vision Transformers: train, evaluate honestly, predict fast.",
 )
-for module in (predict, train, evaluate, data):
+for module in (predict, train, evaluate, data, demo):
     module.register(app)
 
 

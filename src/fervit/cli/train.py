@@ -23,7 +23,8 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the run; becomes a Hugging Face model folder.")],
     recipe: Annotated[str, typer.Option(help="Name of a carried recipe, or a .toml file.")] = "paper",
     init: Annotated[
-        str | None, typer.Option(help="Starting weights: Hub id, model folder, safetensors file, or `shipped`.")
+        str | None,
+        typer.Option(help="Starting weights: Hub id, model folder, safetensors file, or `shipped`."),
     ] = None,
     votes: Annotated[Path | None, typer.Option(help="FER+ votes to learn from (csv or parquet).")] = None,
     set_: Annotated[
@@ -38,7 +39,14 @@ def train(
 
     config = load_config(recipe, set_ or ())  # first: a misspelt key should not wait for torch
     run_training(
-        config, data, out, init=init, votes=votes, threads=threads, resume=resume, overwrite=overwrite,
+        config,
+        data,
+        out,
+        init=init,
+        votes=votes,
+        threads=threads,
+        resume=resume,
+        overwrite=overwrite,
         command=shlex.join(["fervit", *sys.argv[1:]]),
     )
 
@@ -71,7 +79,13 @@ def run_training(
 
         init = str(shipped_checkpoint())
     figures = run(
-        config, dataset, out, init=init, resume=resume, overwrite=overwrite, command=command,
+        config,
+        dataset,
+        out,
+        init=init,
+        resume=resume,
+        overwrite=overwrite,
+        command=command,
         callbacks=[_progress_bar(config.epochs)],
     )
     typer.echo(
@@ -97,8 +111,12 @@ def _progress_bar(epochs: int) -> "TrainerCallback":
     from transformers import TrainerCallback
 
     progress = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"), console=Console(stderr=True),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
     )
     task = progress.add_task("training", total=None, note="")
 

@@ -1,19 +1,28 @@
 """Decode once: a memory-mapped uint8 cache of data sets, keyed by content hash."""
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fervit.data.dataset import Dataset
 from fervit.errors import DataError
 
-VERSION = 1  # of the cache's layout; part of every key
+log = logging.getLogger(__name__)
+
+VERSION = 2  # of the cache's layout; part of every key
+BUILDING = ".building-"  # prefix of folders that are being filled
+LITTER_AGE_S = 86_400
 
 
 def cache_folder() -> Path:
@@ -34,67 +43,107 @@ def content_hash(images: np.ndarray, targets: np.ndarray, split_ids: np.ndarray)
     """Return the hex digest that identifies decoded data whatever file form it came in."""
     digest = hashlib.sha256(f"{images.shape}".encode())
     for array in (images, targets.astype("<i8"), split_ids.astype("i1")):
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def cached(key: str, build: Callable[[], Dataset]) -> Dataset:
+def cannot_write(path: Path, error: OSError) -> DataError:
+    """Return the error for a cache file that cannot be written, with the way out."""
+    return DataError(
+        f"cannot write the decoded data set to {path.parent} ({error.strerror or error}); "
+        "free some space or set FERVIT_CACHE to another folder"
+    )
+
+
+def cached(key: str, build: Callable[[Path], Dataset], *, name: str | None = None) -> Dataset:
     """Return the data set stored under `key`, or build and store it.
 
     Pictures come back memory-mapped, the small arrays in memory. A half-written entry is never seen: it is
-    built beside its place and renamed.
+    built beside its place and renamed. An entry that was damaged is built again.
+
+    Args:
+        key: names the entry; two sources with the same content share it.
+        build: makes the data set; may write its pictures to `images.npy` in the folder it is handed.
+        name: name of the data set, where the entry may have been made from a file of another name.
 
     Raises:
         DataError: the cache folder cannot be written (the message names the way to move it).
     """
     entry = cache_folder() / f"v{VERSION}-{key}"
-    if not (entry / "meta.json").is_file():
-        dataset = build()
+    if (entry / "meta.json").is_file():
         try:
-            _store(entry, dataset)
-        except OSError as error:
-            raise DataError(
-                f"cannot write the decoded data set to {entry.parent} ({error.strerror}); "
-                "free some space or set FERVIT_CACHE to another folder"
-            ) from error
-    return _open(entry)
+            return _open(entry, name)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            log.warning("%s is damaged; decoding again", entry)
+            shutil.rmtree(entry, ignore_errors=True)
+    _build(entry, build)
+    return _open(entry, name)
 
 
-def _store(entry: Path, dataset: Dataset) -> None:
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=entry.parent, prefix=".building-"))
+def _build(entry: Path, build: Callable[[Path], Dataset]) -> None:
     try:
-        np.save(folder / "images.npy", dataset.images)
-        np.savez(folder / "arrays.npz", **{k: v for k, v in _arrays(dataset).items() if v is not None})
-        meta = {
-            "name": dataset.name,
-            "labels": dataset.labels,
-            "data_hash": dataset.data_hash,
-            "sources": None if dataset.sources is None else list(dataset.sources),
-        }
-        (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        _remove_litter(entry.parent)
+        folder = Path(tempfile.mkdtemp(dir=entry.parent, prefix=BUILDING))
+    except OSError as error:
+        raise cannot_write(entry, error) from error
+    try:
+        dataset = build(folder)
         try:
-            folder.rename(entry)
-        except OSError:
-            if not (entry / "meta.json").is_file():  # else another process was faster
-                raise
+            _store(folder, dataset)
+            del dataset  # closes the memory map: Windows renames no folder with an open file
+            _publish(folder, entry)
+        except OSError as error:
+            raise cannot_write(entry, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_litter(cache: Path) -> None:
+    """Delete what builds that were killed left behind more than a day ago."""
+    for folder in cache.glob(f"{BUILDING}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > LITTER_AGE_S:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(folder: Path, entry: Path) -> None:
+    try:
+        folder.rename(entry)
+    except OSError:
+        if not (entry / "meta.json").is_file():  # else another process was faster
+            raise
+
+
+def _store(folder: Path, dataset: Dataset) -> None:
+    if not (folder / "images.npy").is_file():
+        np.save(folder / "images.npy", dataset.images)
+    arrays: dict[str, Any] = {k: v for k, v in _arrays(dataset).items() if v is not None}
+    np.savez(folder / "arrays.npz", **arrays)
+    meta = {
+        "name": dataset.name,
+        "labels": dataset.labels,
+        "data_hash": dataset.data_hash,
+        "sources": None if dataset.sources is None else list(dataset.sources),
+        "skipped": list(dataset.skipped),
+    }
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
 def _arrays(dataset: Dataset) -> dict[str, np.ndarray | None]:
     return {name: getattr(dataset, name) for name in ("targets", "split_ids", "rows", "votes")}
 
 
-def _open(entry: Path) -> Dataset:
+def _open(entry: Path, name: str | None) -> Dataset:
     meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
     with np.load(entry / "arrays.npz") as arrays:
-        small = {name: arrays[name] for name in arrays.files}
+        small = {key: arrays[key] for key in arrays.files}
     return Dataset(
-        name=meta["name"],
+        name=name or meta["name"],
         labels=tuple(meta["labels"]),
         images=np.load(entry / "images.npy", mmap_mode="r"),
         data_hash=meta["data_hash"],
         sources=meta["sources"],
+        skipped=tuple(meta.get("skipped", ())),
         **small,
     )

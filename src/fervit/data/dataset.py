@@ -28,6 +28,7 @@ class Dataset:
             in which the same data circulates in the same order.
         votes: `(N, K)` float32 rows that sum to 1 (FER+ human votes), all-zero where there are none; or None.
         sources: `(N,)` file names or ids, for messages; or None.
+        skipped: names of the source's pictures that could not be read; they have no row here.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Dataset:
     data_hash: str
     votes: np.ndarray | None = None
     sources: Sequence[str] | None = None
+    skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -33,6 +33,8 @@ def save_checkpoint(model: Any, spec: ModelSpec, folder: Path, *, half: bool = F
         state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     with quiet_transformers():
         model.save_pretrained(folder, state_dict=state)
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)  # written as readable by the owner alone, which a shared installation cannot use
     processor = {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,
@@ -67,7 +69,11 @@ def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
     try:
         with quiet_transformers():
             model: Any = AutoModelForImageClassification.from_pretrained(
-                folder, use_safetensors=True, local_files_only=True, attn_implementation="eager", dtype=torch.float32
+                folder,
+                use_safetensors=True,
+                local_files_only=True,
+                attn_implementation="eager",
+                dtype=torch.float32,
             )
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -26,7 +26,7 @@ FILTERS = {2: "bilinear", 3: "bicubic"}
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, what Pillow's convert("L") uses
 
 
-def build_model(init: str | Path, labels: Sequence[str], image_size: int) -> tuple[nn.Module, Preprocess]:
+def build_model(init: str | Path, labels: Sequence[str], image_size: int) -> tuple[Any, Preprocess]:
     """Return a classifier over `labels` at `image_size` px, with the preprocessing that its weights expect.
 
     Raises:
@@ -46,8 +46,9 @@ def build_model(init: str | Path, labels: Sequence[str], image_size: int) -> tup
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Silence transformers' progress bars and load reports while weights are read or written."""
-    from transformers.utils import logging
+    from transformers.utils import logging as untyped
 
+    logging: Any = untyped
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -170,11 +171,12 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix in {".pt", ".pth", ".bin", ".pkl", ".ckpt"}:
         raise ModelError(f"{path} is a pickle, which can run code when read; convert it to safetensors")
     try:
-        return load_file(path)
+        weights: dict[str, torch.Tensor] = load_file(path)
     except FileNotFoundError:
         raise ModelError(f"no weights at {path}") from None
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is not a readable safetensors file ({error})") from error
+    return weights
 
 
 def _from_timm(path: Path, labels: Sequence[str], image_size: int) -> tuple[nn.Module, Preprocess]:

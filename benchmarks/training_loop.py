@@ -1,0 +1,107 @@
+"""Images/s of fervit's training loop against a bare forward/backward/step loop on resident tensors.
+
+Usage: python benchmarks/training_loop.py [--init WEIGHTS.safetensors | FOLDER] [--image-size 96] [--rounds 5]
+
+Both use the same model, batch, precision and fused AdamW. fervit's loop also gathers the batch, augments it by
+the paper's recipe (blur, brightness), clips gradients, schedules the learning rate, logs and drives callbacks.
+The two run in turn in one process; the ratio is taken round by round.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import TrainerCallback
+
+from fervit.config import load_config
+from fervit.data.dataset import Dataset
+from fervit.labels import FER7
+from fervit.models import build_model
+from fervit.models.vit import quiet_transformers
+from fervit.training import FervitTrainer, use_bf16
+from fervit.types import ModelSpec
+
+WARM_UP = 3
+
+
+class StepClock(TrainerCallback):
+    """Takes the time after every step."""
+
+    def __init__(self):
+        self.times = []
+
+    def on_step_end(self, args, state, control, **_):
+        self.times.append(time.perf_counter())
+
+
+def random_faces(count: int) -> Dataset:
+    rng = np.random.default_rng(0)
+    return Dataset(
+        name="noise",
+        labels=FER7,
+        images=rng.integers(0, 256, (count, 48, 48, 1), dtype=np.uint8),
+        targets=rng.integers(0, 7, count),
+        split_ids=np.zeros(count, np.int8),
+        rows=np.arange(count),
+        data_hash="",
+    )
+
+
+def ours(model, preprocess, config, dataset, folder) -> float:
+    clock = StepClock()
+    trainer = FervitTrainer(model, config, ModelSpec("vit", preprocess), dataset, dataset, folder, [clock])
+    trainer.args.eval_strategy = trainer.args.save_strategy = "no"
+    with quiet_transformers():
+        trainer.train()
+    times = clock.times[WARM_UP:]
+    return config.batch_size * (len(times) - 1) / (times[-1] - times[0])
+
+
+def bare(model, preprocess, config, steps) -> float:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, fused=True)
+    side = preprocess.image_size
+    x, y = torch.randn(config.batch_size, 3, side, side), torch.randint(0, 7, (config.batch_size,))
+    times = []
+    for _ in range(steps):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=use_bf16(config.precision)):
+            logits = model(pixel_values=x).logits
+        torch.nn.functional.cross_entropy(logits.float(), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        times.append(time.perf_counter())
+    times = times[WARM_UP:]
+    return config.batch_size * (len(times) - 1) / (times[-1] - times[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--init", required=True)
+    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=20)
+    args = parser.parse_args()
+    config = dataclasses.replace(load_config("paper"), image_size=args.image_size, epochs=1)
+    dataset = random_faces(config.batch_size * args.steps)
+    ratios = []
+    for k in range(args.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            model, preprocess = build_model(args.init, FER7, args.image_size)
+            a = ours(model, preprocess, config, dataset, Path(folder))
+        model, preprocess = build_model(args.init, FER7, args.image_size)
+        b = bare(model.train(), preprocess, config, args.steps)
+        ratios.append(a / b)
+        print(f"round {k + 1}: fervit {a:6.1f} images/s, bare {b:6.1f} images/s, ratio {a / b:.3f}", flush=True)
+    print(
+        f"ViT at {args.image_size} px, batch {config.batch_size}, {torch.get_num_threads()} threads, "
+        f"{'bf16' if use_bf16(config.precision) else 'fp32'}: median ratio {statistics.median(ratios):.3f} "
+        f"(min {min(ratios):.3f}, max {max(ratios):.3f})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Turn a finished run into the shipped model: assets, card and log, all from one folder.
+
+Usage: python scripts/ship.py RUN --data fer2013.parquet [--name tiny]
+
+Writes src/fervit/assets/NAME/ (fp16 safetensors, card), src/fervit/assets/NAME.onnx (fp32, exported from those same
+weights) and docs/runs/NAME/ (run.json, metrics.csv). Reads private_test once, at the very end, for the card.
+"""
+
+import argparse
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import fervit
+from fervit.card import model_card
+from fervit.data import PRIVATE_TEST, PUBLIC_TEST, load
+from fervit.evaluation import evaluate
+from fervit.export import export
+from fervit.models import load_checkpoint, save_checkpoint
+from fervit.runtime import OnnxClassifier
+
+ASSETS = Path(fervit.__file__).parent / "assets"
+LICENCE = "Apache-2.0"  # the weights', like the code's; NOTICE names what they were made from
+KEPT = ("accuracy", "accuracy_ci95", "accuracy_leak_free", "macro_f1", "balanced_accuracy", "ece", "n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--name", default="tiny")
+    args = parser.parse_args()
+    folder, onnx = ASSETS / args.name, ASSETS / f"{args.name}.onnx"
+    shutil.rmtree(folder, ignore_errors=True)
+
+    model, spec = load_checkpoint(args.run)
+    spec = dataclasses.replace(spec, name=args.name, licence=LICENCE, metrics={})
+    save_checkpoint(model, spec, folder, half=True)
+    export(folder, onnx, overwrite=True)
+
+    dataset = load(args.data)
+    reports = {s: evaluate(OnnxClassifier(onnx), dataset, split=s).to_dict() for s in (PUBLIC_TEST, PRIVATE_TEST)}
+    figures = {split: {key: report[key] for key in KEPT} for split, report in reports.items()}
+    model, spec = load_checkpoint(folder)
+    spec = dataclasses.replace(spec, metrics=figures)
+    save_checkpoint(model, spec, folder, half=True)
+    export(folder, onnx, overwrite=True)
+    run = json.loads((args.run / "run.json").read_text(encoding="utf-8"))
+    card = model_card(spec, report=reports[PRIVATE_TEST], recipe=run["command"])
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+    log = Path("docs/runs") / args.name
+    log.mkdir(parents=True, exist_ok=True)
+    for name in ("run.json", "metrics.csv"):
+        shutil.copy(args.run / name, log / name)
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

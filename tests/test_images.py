@@ -1,0 +1,220 @@
+"""Decoding, cropping and preprocessing."""
+
+import io
+import json
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fervit.errors import ImageError
+from fervit.images import as_image, crop_face, list_images, preprocess_batch, read_image, resize_crop
+from fervit.types import Box, Preprocess
+
+HALF = Preprocess(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+IMAGENET = Preprocess(32, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")
+
+
+def encode(picture: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def png_header(width: int, height: int) -> bytes:
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    idat = b"IDAT" + zlib.compress(b"\0" * 100)
+    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, idat, b"IEND")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_a_path_bytes_and_an_open_file_give_the_same_pixels(tmp_path: Path) -> None:
+    pixels = noise(5, 7, 3)
+    data = encode(Image.fromarray(pixels))
+    path = tmp_path / "é ü 表情 photo.png"
+    path.write_bytes(data)
+    for source in (path, str(path), data, io.BytesIO(data)):
+        image = read_image(source)
+        assert image.dtype == np.uint8
+        np.testing.assert_array_equal(image, pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int) -> None:
+    from PIL import ImageOps
+
+    picture = Image.fromarray(noise(4, 6, 3))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(picture, "PNG", exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(read_image(data), np.asarray(upright))
+
+
+def test_transparency_is_laid_on_white() -> None:
+    rgba = np.zeros((2, 2, 4), np.uint8)
+    rgba[0, :, 3] = 255
+    image = read_image(encode(Image.fromarray(rgba)))
+    assert image[0].max() == 0
+    assert image[1].min() == 255
+    palette = Image.fromarray(rgba[..., :3]).convert("P")
+    assert read_image(encode(palette, transparency=palette.getpixel((0, 0)))).min() == 255
+
+
+def test_sixteen_bits_are_scaled_to_eight() -> None:
+    deep = np.array([[0, 257, 128 * 257, 65535]], np.uint16)
+    image = read_image(encode(Image.fromarray(deep)))
+    assert image.shape == (1, 4, 3)
+    assert image[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_floats_from_zero_to_one_are_scaled_to_eight_bits() -> None:
+    image = read_image(encode(Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)), "TIFF"))
+    assert image[0, :, 1].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_every_colour_mode_becomes_rgb(mode: str) -> None:
+    picture = Image.new("RGB", (6, 4), (255, 255, 255)).convert(mode)
+    image = read_image(encode(picture, "PNG" if mode not in ("CMYK", "YCbCr") else "TIFF"))
+    assert image.shape == (4, 6, 3)
+    assert image.min() > 250
+
+
+def test_an_animation_gives_its_first_frame() -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
+    image = read_image(encode(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert image[4, 4].tolist() == [255, 0, 0]
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    for width, height in ((20_000, 20_000), (13_000, 13_000), (10_001, 10_000)):
+        path.write_bytes(png_header(width, height))
+        start = time.perf_counter()
+        with pytest.raises(ImageError, match=r"bomb\.png is too large.*100"):
+            read_image(path)
+        assert time.perf_counter() - start < 0.5
+
+
+def test_a_truncated_jpeg_is_an_image_error(tmp_path: Path) -> None:
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(encode(Image.fromarray(noise(64, 64, 3)), "JPEG")[:900])
+    with pytest.raises(ImageError, match=r"cut\.jpg cannot be read: .*truncated"):
+        read_image(path)
+
+
+def test_an_empty_file_is_named_empty(tmp_path: Path) -> None:
+    path = tmp_path / "zero.jpg"
+    path.touch()
+    with pytest.raises(ImageError, match=r"zero\.jpg is empty"):
+        read_image(path)
+    with pytest.raises(ImageError, match="is empty"):
+        read_image(b"")
+
+
+def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "text.jpg"
+    path.write_text("hello")
+    with pytest.raises(ImageError, match="is not a picture"):
+        read_image(path)
+    with pytest.raises(ImageError, match="does not exist"):
+        read_image(tmp_path / "missing.jpg")
+    with pytest.raises(ImageError, match="is a folder"):
+        read_image(tmp_path)
+
+
+def test_cut_off_files_of_every_format_are_image_errors() -> None:
+    picture = Image.fromarray(noise(40, 40, 3))
+    for format in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"):
+        data = encode(picture, format)
+        for length in (3, 12, 30, len(data) // 2):
+            with pytest.raises(ImageError):
+                read_image(data[:length])
+
+
+def test_arrays_and_pillow_pictures_are_taken_as_they_are() -> None:
+    colour, grey = noise(5, 6, 3), noise(5, 6)
+    assert as_image(colour) is colour
+    np.testing.assert_array_equal(as_image(Image.fromarray(colour)), colour)
+    np.testing.assert_array_equal(as_image(grey), np.stack([grey] * 3, axis=2))
+    np.testing.assert_array_equal(as_image(grey[..., None]), as_image(grey))
+    assert as_image(noise(5, 6, 4)).shape == (5, 6, 3)
+    for wrong in (
+        colour.astype(np.float32),
+        noise(5, 6, 2),
+        noise(2, 5, 6, 3),
+        np.empty((0, 4, 3), np.uint8),
+    ):
+        with pytest.raises(ImageError, match="expected"):
+            as_image(wrong)
+
+
+def test_a_crop_is_square_with_margin_and_offset() -> None:
+    image = noise(100, 120, 3)
+    preprocess = Preprocess(32, (0.5,) * 3, (0.5,) * 3, crop_margin=0.25, crop_offset=0.1)
+    crop = crop_face(image, Box(40, 30, 60, 50), preprocess)
+    np.testing.assert_array_equal(crop, image[27:57, 35:65])
+    assert crop_face(image, Box(40, 30, 50, 50), HALF).shape == (20, 20, 3)
+
+
+def test_a_crop_beyond_the_edge_repeats_the_edge() -> None:
+    image = noise(10, 12, 3)
+    crop = crop_face(image, Box(-4, -2, 4, 6), HALF)
+    np.testing.assert_array_equal(crop, np.pad(image, ((2, 0), (4, 0), (0, 0)), "edge")[:8, :8])
+    assert crop_face(image, Box(50, 50, 60, 60), HALF).shape == (10, 10, 3)
+    assert crop_face(image, Box(3, 3, 3, 3), HALF).shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize("preprocess", [HALF, IMAGENET], ids=["bilinear", "bicubic"])
+def test_preprocessing_equals_the_image_processor_of_transformers(preprocess: Preprocess, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True, "do_rescale": True, "do_normalize": True,
+        "size": {"height": preprocess.image_size, "width": preprocess.image_size},
+        "resample": {"bilinear": 2, "bicubic": 3}[preprocess.interpolation],
+        "image_mean": preprocess.mean, "image_std": preprocess.std,
+    }  # fmt: skip
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
+    rng = np.random.default_rng(0)
+    sizes = [(32, 32), (48, 48), (7, 9), (200, 131), *rng.integers(4, 90, (4, 2)).tolist()]
+    colour = [noise(h, w, 3, seed=k) for k, (h, w) in enumerate(sizes)]
+    grey = [noise(h, w, seed=k) for k, (h, w) in enumerate(sizes)]
+    for crops in (colour, grey, [crop[..., None] for crop in grey], [*colour, *grey]):
+        pictures = [Image.fromarray(crop.squeeze()).convert("RGB") for crop in crops]
+        expected = processor(pictures, return_tensors="np")["pixel_values"]
+        actual = preprocess_batch(crops, preprocess)
+        assert actual.dtype == np.float32
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
+
+
+def test_an_array_of_crops_equals_the_list_of_them() -> None:
+    crops = noise(5, 48, 48, 1)
+    np.testing.assert_array_equal(preprocess_batch(crops, IMAGENET), preprocess_batch(list(crops), IMAGENET))
+    assert preprocess_batch([], IMAGENET).shape == (0, 3, 32, 32)
+
+
+def test_resizing_twice_changes_nothing() -> None:
+    once = resize_crop(noise(50, 40, 3), IMAGENET)
+    np.testing.assert_array_equal(resize_crop(once, IMAGENET), once)
+
+
+def test_pictures_of_a_folder_are_listed_in_order(tmp_path: Path) -> None:
+    (tmp_path / "b c").mkdir()
+    for name in ("z.PNG", "a.jpg", "b c/ü.webp", "notes.txt", ".hidden.jpg"):
+        (tmp_path / name).touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)] == [
+        "a.jpg",
+        "b c/ü.webp",
+        "z.PNG",
+    ]
