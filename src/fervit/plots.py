@@ -84,7 +84,7 @@ def confusion_png(confusion: np.ndarray, labels: Sequence[str], *, theme: Theme 
     if classes <= MOST_COUNTED_CLASSES:
         size = 11 if confusion.max() < 10_000 else 9
         for (row, column), count in np.ndenumerate(confusion):
-            colour = theme.surface if rates[row, column] > 0.5 else theme.text
+            colour = theme.surface if rates[row, column] > 0.6 else theme.text
             bold = "bold" if row == column else "normal"
             place: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": size, "fontweight": bold}
             axes.text(column + 0.5, row + 0.5, f"{count:d}", color=colour, **place)

@@ -15,7 +15,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,15 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from fervit.augment import Augmenter, to_input
+from fervit.card import model_card
 from fervit.config import TrainConfig
 from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
 from fervit.errors import ConfigError, DataError
+from fervit.metrics import confusion_matrix, fit_temperature, macro_f1, nll, softmax
 from fervit.models import build_model, save_checkpoint
 from fervit.models.checkpoint import TorchClassifier, load_checkpoint
 from fervit.models.vit import add_drop_path, fold_luma, layer_index, quiet_transformers
-from fervit.types import ModelSpec, Preprocess
+from fervit.types import ModelSpec
 
 logger = logging.getLogger(__name__)
 Tensor = torch.Tensor
@@ -85,7 +87,7 @@ def train(
         start = time.monotonic()
         with quiet_transformers():
             trainer.train(resume_from_checkpoint=_last_checkpoint(out) if resume else None)
-        figures = _finish(out, config, spec, train_set, val_set, preprocess)
+        figures = _finish(out, spec, train_set, val_set, run)
         _write_json(out / "run.json", run | {"seconds": round(time.monotonic() - start, 1), PUBLIC_TEST: figures})
     except OSError as error:
         if error.errno == errno.ENOSPC or "No space left" in str(error):
@@ -413,41 +415,42 @@ def _read_best(out: Path) -> float:
 
 
 def _figures(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    from fervit.metrics import confusion_matrix, macro_f1
-
-    log_probs = logits - logits.max(axis=1, keepdims=True)
-    log_probs = log_probs - np.log(np.exp(log_probs).sum(axis=1, keepdims=True))
     predicted = logits.argmax(axis=1)
     return {
         "accuracy": float((predicted == targets).mean()),
         "macro_f1": float(macro_f1(confusion_matrix(targets, predicted, logits.shape[1]))),
-        "loss": float(-log_probs[np.arange(len(targets)), targets].mean()),
+        "loss": nll(softmax(logits), targets),
     }
 
 
-def _finish(
-    out: Path,
-    config: TrainConfig,
-    spec: ModelSpec,
-    train_set: Dataset,
-    val_set: Dataset,
-    preprocess: Preprocess,
-) -> dict[str, Any]:
+def _finish(out: Path, spec: ModelSpec, train_set: Dataset, val_set: Dataset, run: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the best weights into the run's model folder: grey folded in, calibrated, with its figures."""
-    from fervit.card import model_card
-    from fervit.metrics import fit_temperature
-
     model, _ = load_checkpoint(out / "best")
     best = json.loads((out / "best" / "figures.json").read_text(encoding="utf-8"))
     if train_set.images.shape[-1] == 1:
-        fold_luma(model, preprocess)
+        fold_luma(model, spec.preprocess)
     logits = TorchClassifier(model, spec).logits(val_set.images, batch_size=EVAL_BATCH)
-    temperature = fit_temperature(logits, val_set.targets) if config.calibrate else 1.0
+    temperature = fit_temperature(logits, val_set.targets) if run["config"]["calibrate"] else 1.0
     with torch.no_grad():
         model.classifier.weight /= temperature
         model.classifier.bias /= temperature
     figures = _figures(logits / temperature, val_set.targets) | {"epoch": best["epoch"], "n": len(val_set)}
     spec = dataclasses.replace(spec, temperature=temperature, metrics={PUBLIC_TEST: figures})
     save_checkpoint(model, spec, out)
-    (out / "README.md").write_text(model_card(spec), encoding="utf-8")
+    (out / "README.md").write_text(card_of(spec, run), encoding="utf-8")
     return figures
+
+
+def card_of(spec: ModelSpec, run: Mapping[str, Any], report: Mapping[str, Any] | None = None) -> str:
+    """Return the model card of a run from its `run.json`."""
+    settings = {key: value for key, value in run["config"].items() if key not in ("augment", "init")}
+    recipe = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    recipe += ["", "[augment]"] + [f"{key} = {json.dumps(value)}" for key, value in run["config"]["augment"].items()]
+    return model_card(
+        spec,
+        report=report,
+        dataset=run["data"]["name"],
+        base_model=run["init"],
+        recipe="\n".join(recipe),
+        command=run["command"],
+    )

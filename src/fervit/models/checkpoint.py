@@ -11,6 +11,7 @@ import torch
 
 from fervit.augment import to_input
 from fervit.errors import ModelError
+from fervit.metrics import softmax
 from fervit.models.vit import FILTERS, quiet_transformers, read_preprocess
 from fervit.types import ModelSpec, Preprocess
 
@@ -112,10 +113,7 @@ class TorchClassifier:
 
     def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = 64) -> np.ndarray:
         """Return `(N, K)` calibrated probabilities of `(H, W, C)` uint8 crops."""
-        logits = self.logits(crops, batch_size=batch_size).astype(np.float64)
-        exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-        result: np.ndarray = exp / exp.sum(axis=1, keepdims=True)
-        return result
+        return softmax(self.logits(crops, batch_size=batch_size))
 
 
 def _to_tensor(crops: Sequence[np.ndarray] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:

@@ -1,0 +1,280 @@
+"""How errors spread over people: figures of every group of a csv column, and the gap between groups.
+
+Nothing is claimed about fewer than `FEWEST` pictures: such groups are listed with their number alone, and so is the
+recall of an expression that fewer pictures of a group show.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fervit import metrics
+from fervit.data.dataset import Dataset
+from fervit.data.join import KEY_COLUMNS, join, read_table
+from fervit.errors import DataError, unknown
+
+FEWEST = 30  # pictures
+MOST_GROUPS = 24  # values of a column; more is no grouping but a measurement
+RESAMPLES = 2000
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """Which group every picture belongs to.
+
+    Attributes:
+        columns: column name to N group names; "" where the file says nothing about a picture.
+        n: pictures in all.
+        missing: pictures that no line of the file names.
+    """
+
+    columns: Mapping[str, Sequence[str]]
+    n: int
+    missing: int
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Figures of one group; everything but `name`, `n` and `support` is None below `FEWEST` pictures.
+
+    Attributes:
+        name: the value in the column.
+        n: pictures.
+        support: pictures of each label.
+        accuracy: share of right answers.
+        accuracy_ci95: its Wilson interval.
+        macro_f1: mean F1 over the labels that occur.
+        ece: expected calibration error.
+        recall: label to recall, None for a label with fewer than `FEWEST` pictures.
+    """
+
+    name: str
+    n: int
+    support: dict[str, int]
+    accuracy: float | None = None
+    accuracy_ci95: Interval | None = None
+    macro_f1: float | None = None
+    ece: float | None = None
+    recall: dict[str, float | None] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "name": self.name,
+            "n": self.n,
+            "enough": self.accuracy is not None,
+            "accuracy": self.accuracy,
+            "accuracy_ci95": list(self.accuracy_ci95) if self.accuracy_ci95 else None,
+            "macro_f1": self.macro_f1,
+            "ece": self.ece,
+            "recall": self.recall,
+            "support": self.support,
+        }
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The largest difference between two groups: `best` minus `worst` in a figure, 0..1.
+
+    The interval is widened (Bonferroni) for having looked at every pair of groups, `pairs` of them.
+    """
+
+    figure: str
+    best: str
+    worst: str
+    value: float
+    interval: Interval
+    pairs: int
+
+    @property
+    def sentence(self) -> str:
+        """What follows, in one sentence."""
+        low, high = (100 * end for end in self.interval)
+        verdict = "more than chance explains" if low > 0 else "chance explains it"
+        return (
+            f"{self.figure}: {self.best} is {100 * self.value:.1f} points above {self.worst} "
+            f"(interval {low:.1f} to {high:.1f}): {verdict}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "figure": self.figure,
+            "best": self.best,
+            "worst": self.worst,
+            "value": self.value,
+            "interval": list(self.interval),
+            "pairs": self.pairs,
+            "beyond_chance": self.interval[0] > 0,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Breakdown:
+    """Figures by one column: its groups in order of name, gaps (none with fewer than two measurable groups)."""
+
+    column: str
+    groups: tuple[Group, ...]
+    gaps: tuple[Gap, ...]
+    missing: int
+
+    @property
+    def sentences(self) -> list[str]:
+        """What follows, in words."""
+        if not self.gaps:
+            return [f"no gap is claimed: fewer than two groups have {FEWEST} pictures"]
+        return [gap.sentence for gap in self.gaps]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "column": self.column,
+            "missing": self.missing,
+            "groups": [group.to_dict() for group in self.groups],
+            "gaps": [gap.to_dict() for gap in self.gaps],
+            "sentences": self.sentences,
+        }
+
+
+def read_groups(
+    part: Dataset, path: str | Path, *, columns: Sequence[str] = (), allow_missing: bool = False
+) -> Grouping:
+    """Read which group every picture of a split belongs to.
+
+    Args:
+        part: the pictures that are measured.
+        path: a csv file that names pictures (see `fervit.data.join`) beside one or more columns of groups.
+        columns: which columns to take; by default all that do not name pictures.
+        allow_missing: go on when pictures are not in the file; they are left out.
+
+    Raises:
+        DataError: the file cannot be read or joined, has no column of groups or an unknown one was asked for, a
+            column has too many values, two lines disagree about a picture, or pictures are missing and
+            `allow_missing` is not set (the message says how many).
+    """
+    table = read_table(path)
+    have = [name for name in table[0] if name and name not in KEY_COLUMNS]
+    wanted = [name.strip().lower() for name in columns] or have
+    for name in wanted:
+        if name not in have:
+            raise DataError(unknown(f"column of groups in {path}", name, have or ("none",)))
+    if not wanted:
+        raise DataError(f"{path} has no column of groups beside {', '.join(table[0])}; add one, such as age or gender")
+    joined = join(part, table, where=str(path))
+    values = {name: np.full(len(part), "", dtype=object) for name in wanted}
+    for picture, line in zip(joined.pictures, joined.lines, strict=True):
+        for name, column in values.items():
+            value = table[line][name]
+            if column[picture] and value and column[picture] != value:
+                raise DataError(
+                    f"{path} says both {column[picture]!r} and {value!r} in {name} about one picture "
+                    f"(line {line + 2}); keep one of the lines"
+                )
+            column[picture] = value or column[picture]
+    missing = len(part) - len(np.unique(joined.pictures))
+    if missing and not allow_missing:
+        raise DataError(
+            f"{path} misses {missing:,} of {len(part):,} pictures ({joined.describe()}); "
+            "pass --allow-missing to measure the others"
+        )
+    if missing == len(part):
+        raise DataError(f"{path} names no picture of {part.name} ({joined.describe()})")
+    for name, column in values.items():
+        if (kinds := len(set(column) - {""})) > MOST_GROUPS:
+            raise DataError(
+                f"column {name} of {path} has {kinds} different values, expected at most {MOST_GROUPS}: put them "
+                "into bands, or name the column to use with --group-by"
+            )
+    return Grouping({name: column.tolist() for name, column in values.items()}, len(part), missing)
+
+
+def measure_groups(probs: np.ndarray, part: Dataset, grouping: Grouping) -> list[Breakdown]:
+    """Measure every group of every column.
+
+    Args:
+        probs: `(N, K)` probabilities, columns in the order of `part.labels`.
+        part: the pictures.
+        grouping: what `read_groups` gave for the same pictures.
+
+    Raises:
+        ModelError: `probs` holds NaN, or rows that do not sum to 1.
+        DataError: there is no picture, or the lengths differ.
+    """
+    probs, targets = metrics.check_probs(probs, part.targets)
+    result = []
+    for column, names in grouping.columns.items():
+        values = np.asarray(names, dtype=object)
+        members = {name: np.flatnonzero(values == name) for name in sorted(set(names) - {""})}
+        groups = tuple(_measure(name, probs[rows], targets[rows], part.labels) for name, rows in members.items())
+        enough = {name: rows for name, rows in members.items() if len(rows) >= FEWEST}
+        gaps = _gaps(probs.argmax(axis=1), targets, enough, len(part.labels))
+        result.append(Breakdown(column, groups, gaps, missing=int((values == "").sum())))
+    return result
+
+
+def _measure(name: str, probs: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> Group:
+    confusion = metrics.confusion_matrix(targets, probs.argmax(axis=1), len(labels))
+    counts = metrics.support(confusion)
+    support = dict(zip(labels, counts.tolist(), strict=True))
+    if len(targets) < FEWEST:
+        return Group(name, len(targets), support)
+    found = metrics.recall(confusion)
+    right = int(np.trace(confusion))
+    return Group(
+        name,
+        len(targets),
+        support,
+        accuracy=right / len(targets),
+        accuracy_ci95=metrics.wilson_interval(right, len(targets)),
+        macro_f1=float(metrics.macro_f1(confusion)),
+        ece=metrics.ece(probs, targets),
+        recall={
+            label: float(share) if count >= FEWEST else None
+            for label, share, count in zip(labels, found, counts, strict=True)
+        },
+    )
+
+
+def _gaps(
+    predicted: np.ndarray, targets: np.ndarray, members: Mapping[str, np.ndarray], classes: int
+) -> tuple[Gap, ...]:
+    """Return the largest gap in accuracy and in macro-F1 over all pairs of groups."""
+    if len(members) < 2:
+        return ()
+    cells = {name: metrics.cells(targets[rows], predicted[rows], classes) for name, rows in members.items()}
+    figures: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "accuracy": metrics.accuracy,
+        "macro-F1": metrics.macro_f1,
+    }
+    gaps = []
+    for figure, score in figures.items():
+        scores = {name: float(score(own.sum(axis=0))) for name, own in cells.items()}
+        best, worst = max(scores, key=lambda name: scores[name]), min(scores, key=lambda name: scores[name])
+        if best == worst:  # all alike: any pair shows it
+            best, worst = next(combinations(scores, 2))
+        pairs = comb(len(members), 2)
+        interval = _difference_interval(cells[best], cells[worst], score, level=1 - 0.05 / pairs)
+        gaps.append(Gap(figure, best, worst, scores[best] - scores[worst], interval, pairs))
+    return tuple(gaps)
+
+
+def _difference_interval(
+    first: np.ndarray, second: np.ndarray, score: Callable[[np.ndarray], np.ndarray], *, level: float
+) -> Interval:
+    """Return the bootstrap interval of a score's difference between two groups that share no picture."""
+    rows = np.zeros((len(first) + len(second), 2, *first.shape[1:]))  # (N, 2, K, K)
+    rows[: len(first), 0] = first
+    rows[len(first) :, 1] = second
+
+    def difference(sums: np.ndarray) -> np.ndarray:
+        change: np.ndarray = score(sums[:, 0]) - score(sums[:, 1])
+        return change
+
+    return metrics.bootstrap_interval(rows, difference, resamples=RESAMPLES, level=level)

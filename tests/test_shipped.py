@@ -1,0 +1,66 @@
+"""The shipped model: what the card says is what the files do."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fervit
+from conftest import DATA
+from fervit.data import load, synth
+from fervit.evaluation import evaluate
+from fervit.models import TorchClassifier
+from fervit.runtime import OnnxClassifier, default_model, shipped_checkpoint
+
+ROOT = Path(__file__).parent.parent
+LOG = ROOT / "docs" / "runs" / "tiny"
+
+
+def test_both_forms_give_the_same_answers_and_the_same_spec():
+    onnx, torch = OnnxClassifier(default_model()), TorchClassifier(shipped_checkpoint())
+    assert onnx.spec == torch.spec
+    faces = synth.synthesize(21).images
+    np.testing.assert_allclose(onnx.probs(list(faces)), torch.probs(faces), atol=1e-5)
+
+
+def test_assets_fit_into_the_wheel_and_hold_no_pickle():
+    files = [path for path in default_model().parent.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 40e6
+    assert {path.suffix for path in files} <= {".onnx", ".safetensors", ".json", ".md"}
+
+
+def test_the_card_and_the_log_name_the_run():
+    card = (shipped_checkpoint() / "README.md").read_text(encoding="utf-8")
+    metrics = OnnxClassifier(default_model()).spec.metrics
+    assert f"{100 * metrics['private_test']['accuracy']:.2f}" in card
+    run = json.loads((LOG / "run.json").read_text(encoding="utf-8"))
+    assert run["data"]["n_train"] == 28_709
+    assert (LOG / "metrics.csv").read_text().count("\n") == 1 + run["config"]["epochs"]
+    assert "Art. 5(1)(f)" in card
+
+
+def test_photos_of_the_media_folder_are_recognised(media):
+    recognizer = fervit.load()
+    expected = {
+        "expression_happy.jpg": "happy",
+        "expression_neutral.jpg": "neutral",
+        "expression_surprised.jpg": "surprise",
+    }
+    for name, label in expected.items():
+        (prediction,) = recognizer(media / name)
+        assert prediction.label == label, name
+    assert recognizer(media / "no-faces.jpg") == []
+    assert [p.label for p in recognizer(media / "multi_face.jpg")] == ["happy"] * 5
+
+
+@pytest.mark.slow
+def test_evaluation_on_fer2013_reproduces_the_card_to_the_digit():
+    path = DATA / "fer2013.parquet"
+    if not path.is_file():
+        pytest.skip(f"FER2013 is not at {path}")
+    classifier = OnnxClassifier(default_model())
+    report = evaluate(classifier, load(path), split="public_test")
+    expected = classifier.spec.metrics["public_test"]
+    assert report.accuracy.value == pytest.approx(expected["accuracy"], abs=1 / 3589)
+    assert report.to_dict()["accuracy_leak_free"] == pytest.approx(expected["accuracy_leak_free"], abs=1 / 3309)
