@@ -18,8 +18,8 @@ def test_paper_recipe_says_what_the_paper_says():
 
 
 def test_overrides_reach_nested_keys_and_keep_their_types():
-    config = load_config("paper", ["epochs=3", "lr=1", "augment.flip_prob=0.5", "init=./here", "calibrate=true"])
-    assert (config.epochs, config.lr, config.augment.flip_prob, config.init, config.calibrate) == (
+    config = load_config("paper", ["epochs=3", "lr=1", "augment.flip_prob=0.5", "init=./here", "drop_not_a_face=true"])
+    assert (config.epochs, config.lr, config.augment.flip_prob, config.init, config.drop_not_a_face) == (
         3,
         1.0,
         0.5,

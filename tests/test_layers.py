@@ -14,7 +14,7 @@ LAYERS = {
     1: ["labels"],
     2: ["types"],
     3: ["config", "metrics"],
-    4: ["images", "augment", "draw", "plots", "track", "video", "timeline", "selective"],
+    4: ["images", "augment", "draw", "plots", "track", "video", "timeline", "selective", "calibration"],
     5: ["detect", "runtime", "data", "models"],
     6: ["recognizer"],
     7: ["rows", "card", "evaluation", "export", "compare", "groups", "robustness", "explain", "quantise"],

@@ -198,3 +198,17 @@ def test_bf16_trains_too(tmp_path, weights):
     figures = train(config(epochs=20, lr=3e-3, precision="bf16"), faces(112), tmp_path / "run", init=weights)
     assert figures["accuracy"] > 0.5
     assert torch.float32 == next(load_checkpoint(tmp_path / "run")[0].parameters()).dtype
+
+
+def test_calibration_is_folded_into_the_head(tmp_path, weights):
+    logits = {}
+    for method in ("none", "temperature", "bcts"):
+        figures = train(config(calibration=method), faces(112), tmp_path / method, init=weights)
+        logits[method] = TorchClassifier(tmp_path / method).logits(faces(14).images)
+        assert figures["loss"] <= figures["before_calibration"]["loss"] + 1e-6
+    _, spec = load_checkpoint(tmp_path / "temperature")
+    np.testing.assert_allclose(logits["temperature"] * spec.temperature, logits["none"], rtol=1e-3, atol=1e-4)
+    _, spec = load_checkpoint(tmp_path / "bcts")
+    shift = logits["bcts"] - logits["none"] / spec.temperature
+    np.testing.assert_allclose(shift - shift[:1], 0, atol=1e-3)
+    assert np.abs(shift).max() > 1e-3

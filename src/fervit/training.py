@@ -26,6 +26,7 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from fervit.augment import Augmenter, to_input
+from fervit.calibration import fit_bcts
 from fervit.card import model_card
 from fervit.config import TrainConfig
 from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
@@ -430,15 +431,25 @@ def _finish(out: Path, spec: ModelSpec, train_set: Dataset, val_set: Dataset, ru
     if train_set.images.shape[-1] == 1:
         fold_luma(model, spec.preprocess)
     logits = TorchClassifier(model, spec).logits(val_set.images, batch_size=EVAL_BATCH)
-    temperature = fit_temperature(logits, val_set.targets) if run["config"]["calibrate"] else 1.0
+    temperature, bias = _calibrate(logits, val_set.targets, run["config"]["calibration"])
     with torch.no_grad():
         model.classifier.weight /= temperature
         model.classifier.bias /= temperature
-    figures = _figures(logits / temperature, val_set.targets) | {"epoch": best["epoch"], "n": len(val_set)}
+        model.classifier.bias += torch.from_numpy(bias).to(model.classifier.bias)
+    figures = _figures(logits / temperature + bias, val_set.targets)
+    figures |= {"epoch": best["epoch"], "n": len(val_set), "before_calibration": {k: best[k] for k in ("accuracy", "loss")}}
     spec = dataclasses.replace(spec, temperature=temperature, metrics={PUBLIC_TEST: figures})
     save_checkpoint(model, spec, out)
     (out / "README.md").write_text(card_of(spec, run), encoding="utf-8")
     return figures
+
+
+def _calibrate(logits: np.ndarray, targets: np.ndarray, method: str) -> tuple[float, np.ndarray]:
+    """Return the temperature and the `(K,)` bias to fold into the head."""
+    if method == "bcts":
+        return fit_bcts(logits, targets)
+    temperature = fit_temperature(logits, targets) if method == "temperature" else 1.0
+    return temperature, np.zeros(logits.shape[1])
 
 
 def card_of(spec: ModelSpec, run: Mapping[str, Any], report: Mapping[str, Any] | None = None) -> str:
