@@ -120,6 +120,12 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path, weights):
     assert len((tmp_path / "cut" / "metrics.csv").read_text().splitlines()) == 1 + 3
 
 
+def test_resuming_with_other_settings_names_them(tmp_path, weights):
+    train(config(epochs=1), faces(), tmp_path / "run", init=weights)
+    with pytest.raises(ConfigError, match=r"another batch_size, lr: give the same, or take a new --out"):
+        train(config(epochs=1, lr=0.1, batch_size=4), faces(), tmp_path / "run", init=weights, resume=True)
+
+
 def test_patience_stops_early(tmp_path, weights):
     train(config(epochs=9, lr=1e-12, patience=2), faces(), tmp_path / "run", init=weights)
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 3

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch.utils.data import Dataset as TorchDataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
@@ -82,6 +83,8 @@ def train(
         data_hash=dataset.data_hash,
     )
     run = _describe(config, dataset, init=str(init), command=command, n_train=len(train_set), n_val=len(val_set))
+    if resume:
+        _check_same(out, run)
     try:
         _write_json(out / "run.json", run)
         trainer = FervitTrainer(model, config, spec, train_set, val_set, out, callbacks or [])
@@ -90,8 +93,8 @@ def train(
             trainer.train(resume_from_checkpoint=_last_checkpoint(out) if resume else None)
         figures = _finish(out, spec, train_set, val_set, run)
         _write_json(out / "run.json", run | {"seconds": round(time.monotonic() - start, 1), PUBLIC_TEST: figures})
-    except OSError as error:
-        if error.errno == errno.ENOSPC or "No space left" in str(error):
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if _disk_is_full(error, out):
             raise ConfigError(f"the disk is full while saving to {out}; free some space and add --resume") from error
         raise
     return figures
@@ -115,6 +118,25 @@ def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise ConfigError(f"cannot create {out}: {error.strerror}") from error
 
 
+def _check_same(out: Path, run: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run that was started with other settings, data or starting weights."""
+    path = out / "run.json"
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    old, new = ({"init": r["init"], "data": r["data"]["hash"]} | r["config"] for r in (before, run))
+    other = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    if other:
+        raise ConfigError(f"{out} was started with another {', '.join(other)}: give the same, or take a new --out")
+
+
+def _disk_is_full(error: Exception, out: Path) -> bool:
+    """Tell whether a failed write was for want of space; torch's own writer does not say why it failed."""
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+        return True
+    return "inline_container" in str(error) and shutil.disk_usage(out).free < 2**26
+
+
 def _last_checkpoint(out: Path) -> str | None:
     """Return the newest complete checkpoint; one that was cut short while saving has no trainer_state.json."""
     complete = [path.parent for path in out.glob(f"{CHECKPOINTS}/checkpoint-*/trainer_state.json")]
@@ -124,17 +146,24 @@ def _last_checkpoint(out: Path) -> str | None:
 def _describe(config: TrainConfig, dataset: Dataset, *, init: str, command: str, **counts: int) -> dict[str, Any]:
     """Return what `run.json` says of a run before it starts."""
     packages = ("fervit", "torch", "transformers", "numpy")
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     return {
         "command": command,
         "config": dataclasses.asdict(config),
         "init": Path(init).name if Path(init).is_file() else init,
         "data": {"name": dataset.name, "hash": dataset.data_hash, **counts},
         "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
-        "git": git.stdout.strip() or None,
+        "git": _git_revision(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
     }
+
+
+def _git_revision() -> str | None:
+    """Return the revision of a checkout that fervit runs from, or None."""
+    if shutil.which("git") is None:
+        return None
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -316,11 +345,12 @@ class FervitTrainer(Trainer):
             "seconds": round(time.monotonic() - self._epoch_start, 1),
         }
         self._epoch_start = time.monotonic()
-        new = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as file:
+        earlier = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+        with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, row)
-            if new:
-                writer.writeheader()
+            writer.writeheader()
+            # a run that was cut between measuring and saving comes here twice
+            writer.writerows(past for past in earlier if int(past["step"]) < self.state.global_step)
             writer.writerow(row)
 
     # --- saving -------------------------------------------------------------------------------------------
@@ -437,7 +467,11 @@ def _finish(out: Path, spec: ModelSpec, train_set: Dataset, val_set: Dataset, ru
         model.classifier.bias /= temperature
         model.classifier.bias += torch.from_numpy(bias).to(model.classifier.bias)
     figures = _figures(logits / temperature + bias, val_set.targets)
-    figures |= {"epoch": best["epoch"], "n": len(val_set), "before_calibration": {k: best[k] for k in ("accuracy", "loss")}}
+    figures |= {
+        "epoch": best["epoch"],
+        "n": len(val_set),
+        "before_calibration": {k: best[k] for k in ("accuracy", "loss")},
+    }
     spec = dataclasses.replace(spec, temperature=temperature, metrics={PUBLIC_TEST: figures})
     save_checkpoint(model, spec, out)
     (out / "README.md").write_text(card_of(spec, run), encoding="utf-8")

@@ -5,6 +5,7 @@ in timm's naming. Positions are interpolated to the wanted image size and the he
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,19 +46,22 @@ def build_model(init: str | Path, labels: Sequence[str], image_size: int) -> tup
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' progress bars and load reports while weights are read or written."""
+    """Silence transformers' and the Hub's progress bars, load reports and retry notes while weights move."""
     from transformers.utils import logging as untyped
 
-    logging: Any = untyped
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    transformers: Any = untyped
+    hub = logging.getLogger("huggingface_hub")
+    level, hub_level, bars = transformers.get_verbosity(), hub.level, transformers.is_progress_bar_enabled()
+    transformers.set_verbosity_error()
+    transformers.disable_progress_bar()
+    hub.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        transformers.set_verbosity(level)
+        hub.setLevel(hub_level)
         if bars:
-            logging.enable_progress_bar()
+            transformers.enable_progress_bar()
 
 
 def backbone_of(model: Any) -> Any:
@@ -270,7 +274,8 @@ def _from_hugging_face(name: str, labels: Sequence[str], image_size: int) -> tup
 
     load: dict[str, Any] = {"local_files_only": Path(name).is_dir()}
     try:
-        config: Any = AutoConfig.from_pretrained(name, **load)
+        with quiet_transformers():
+            config: Any = AutoConfig.from_pretrained(name, **load)
         if config.model_type not in ("vit", "dinov2"):
             raise ModelError(f"{name} is a {config.model_type!r}; fervit fine-tunes: vit, dinov2")
         if "fervit" in config.to_dict():
