@@ -466,7 +466,7 @@ def _finish(out: Path, spec: ModelSpec, train_set: Dataset, val_set: Dataset, ru
         model.classifier.weight /= temperature
         model.classifier.bias /= temperature
         model.classifier.bias += torch.from_numpy(bias).to(model.classifier.bias)
-    figures = _figures(logits / temperature + bias, val_set.targets)
+    figures: dict[str, Any] = dict(_figures(logits / temperature + bias, val_set.targets))
     figures |= {
         "epoch": best["epoch"],
         "n": len(val_set),
