@@ -1,0 +1,1 @@
+"""Recognition over HTTP: a service that is safe by default, and a web page."""

@@ -1,0 +1,208 @@
+"""The hostile half of a request: bytes are checked, decoded and searched for faces, in a process apart."""
+
+import faulthandler
+import io
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import WebPImagePlugin  # noqa: F401  (or Pillow would load all its plugins at the first WebP)
+
+from fervit.detect import FaceDetector, WholePicture, make_detector, whole
+from fervit.errors import ImageError
+from fervit.images import crop_face, read_image, resize_crop
+from fervit.serve.settings import Settings
+from fervit.types import Face, Preprocess
+
+EXTRA_MEMORY = 2_000_000_000  # bytes that one process may take on top of its start; 25 megapixels need 0.8
+MAX_SCANS = 100  # of a JPEG; progressive ones have about 10, and 30 kB can hold seconds of empty ones
+MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # within entropy-coded data: ITU-T T.81, B.1.1.2
+SOS, EOI = 0xDA, 0xD9
+MAGIC = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"%PDF", "PDF"),
+    (b"<svg", "SVG"),
+    (b"<?xml", "XML or SVG"),
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Found:
+    """One picture's faces, or why there are none.
+
+    Attributes:
+        width: of the upright picture in px.
+        height: of the upright picture in px.
+        faces: the most certain ones, at most `max_faces`.
+        crops: `(N, S, S, 3)` uint8 at the model's size.
+        total: faces before the cut.
+        decode_s: seconds.
+        detect_s: seconds, cropping included.
+        refusal: kind and detail of a `Problem`, or None.
+    """
+
+    width: int = 0
+    height: int = 0
+    faces: list[Face] = field(default_factory=list)
+    crops: np.ndarray | None = None
+    total: int = 0
+    decode_s: float = 0.0
+    detect_s: float = 0.0
+    refusal: tuple[str, str] | None = None
+
+
+class Finder:
+    """Checks, decodes and detects, by the service's limits; `find` may be called from several threads."""
+
+    def __init__(self, settings: Settings, preprocess: Preprocess):
+        self.settings, self.preprocess = settings, preprocess
+        self.detector: FaceDetector = make_detector(settings.detector)
+        self._detecting = threading.Lock()
+
+    def find(self, data: bytes, crop: bool = False) -> Found:
+        """Return the faces of a picture's bytes; nothing about a bad picture raises."""
+        started = time.perf_counter()
+        refusal = self._refusal(data)
+        if refusal is not None:
+            return Found(refusal=refusal)
+        try:
+            image = read_image(data)
+            decoded = time.perf_counter()
+            faces, crops, total = self._faces(image, crop)
+        except (ImageError, MemoryError) as error:
+            log.info("a picture of %d bytes could not be decoded: %s", len(data), error)
+            return Found(refusal=("unreadable-picture", "it is truncated, damaged or needs too much memory"))
+        height, width = image.shape[:2]
+        detect_s = time.perf_counter() - decoded
+        return Found(width, height, faces, crops, total, decoded - started, detect_s)
+
+    def _refusal(self, data: bytes) -> tuple[str, str] | None:
+        """Return why a picture is not even decoded; only its header is read."""
+        if not data:
+            return "empty-picture", "0 bytes came where a picture was expected"
+        kind, allowed = sniff(data), self.settings.formats
+        if kind not in allowed:
+            return "unsupported-format", f"expected {', '.join(allowed)}, got {kind}"
+        limit = self.settings.max_pixels
+        try:
+            with Pillow.open(io.BytesIO(data), formats=[kind.upper()]) as picture:
+                width, height = picture.size
+        except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
+            return "too-many-pixels", f"expected at most {limit / 1e6:g} megapixels"
+        except Exception as error:  # noqa: BLE001  (Pillow's parsers raise nearly anything on broken headers)
+            log.info("a picture of %d bytes has no readable header: %s", len(data), type(error).__name__)
+            return "unreadable-picture", "its header is truncated or damaged"
+        if kind == "JPEG" and jpeg_scans(data, MAX_SCANS + 1) > MAX_SCANS:
+            return "unreadable-picture", f"expected a JPEG of at most {MAX_SCANS} scans"
+        if width * height > limit:
+            return (
+                "too-many-pixels",
+                f"expected at most {limit / 1e6:g} megapixels, got {width} x {height} = {width * height / 1e6:.1f}",
+            )
+        return None
+
+    def _faces(self, image: np.ndarray, crop: bool) -> tuple[list[Face], np.ndarray, int]:
+        preprocess = self.preprocess
+        if crop or isinstance(self.detector, WholePicture):
+            return [whole(image)], resize_crop(image, preprocess)[None], 1
+        with self._detecting:
+            found = self.detector.detect([image])[0]
+        faces = found[: self.settings.max_faces]
+        crops = [resize_crop(crop_face(image, face.box, preprocess), preprocess) for face in faces]
+        size = preprocess.image_size
+        return faces, np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8), len(found)
+
+
+def sniff(data: bytes) -> str:
+    """Return the picture format that the first bytes claim.
+
+    >>> sniff(b"GIF89a"), sniff(b"hello")
+    ('GIF', 'something else')
+    """
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[4:8] == b"ftyp":
+        return "HEIC, AVIF or video"
+    head = data[:64].lstrip()
+    return next((kind for magic, kind in MAGIC if head.startswith(magic)), "something else")
+
+
+def jpeg_scans(data: bytes, most: int) -> int:
+    """Return how many scans a JPEG has before its end, counting to `most`."""
+    at, scans = 2, 0
+    while at + 4 <= len(data) and scans < most:
+        if data[at] != 0xFF or data[at + 1] == EOI:
+            break
+        if data[at + 1] == 0xFF:  # a fill byte
+            at += 1
+            continue
+        scanning = data[at + 1] == SOS
+        scans += scanning
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+        if scanning:
+            found = MARKER.search(data, at)
+            at = found.start() if found else len(data)
+    return scans
+
+
+_finder: Finder | None = None  # of this process, when it is one of the pool's
+_nowhere: IO[bytes] | None = None
+
+
+def start_process(settings: Settings, preprocess: Preprocess) -> None:
+    """Prepare a pool process: its memory is capped, and it ends with its parent."""
+    global _finder, _nowhere
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent drains
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _finder = Finder(settings, preprocess)
+    _nowhere = Path(os.devnull).open("wb")  # noqa: SIM115  (for the life of the process)
+    _cap_memory()
+
+
+def find_in_process(data: bytes, crop: bool) -> Found:
+    """Run `Finder.find` in a pool process, which ends when that takes longer than the answer may."""
+    assert _finder is not None and _nowhere is not None
+    # A thread of C: it also ends a decoder that never comes back to Python.
+    faulthandler.dump_traceback_later(_finder.settings.timeout_s, exit=True, file=_nowhere)
+    try:
+        return _finder.find(data, crop)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _end_with_parent() -> None:
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _cap_memory() -> None:
+    if sys.platform != "linux":
+        return
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    cap = pages * resource.getpagesize() + EXTRA_MEMORY
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if hard == resource.RLIM_INFINITY or cap < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (cap, hard))

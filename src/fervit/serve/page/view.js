@@ -1,0 +1,147 @@
+// Draws: boxes and names over the picture, bars, and the chart over time.
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+export const colour = (index) => css(index < 0 ? "--track" : `--s${index % 8}`); // below 0: uncertain
+export const percent = (p) => `${Math.round(100 * p)} %`;
+
+export function drawBoxes(context, answer, chosen, labels) {
+  const { width, height } = context.canvas;
+  const sx = width / answer.width;
+  const sy = height / answer.height;
+  const unit = Math.max(12, Math.min(width, height) / 28);
+  context.font = `600 ${unit}px system-ui, sans-serif`;
+  context.textBaseline = "middle";
+  answer.faces.forEach((face, index) => {
+    const [x1, y1, x2, y2] = face.box;
+    const [x, y, w, h] = [x1 * sx, y1 * sy, (x2 - x1) * sx, (y2 - y1) * sy];
+    const line = Math.max(2, unit / 7) * (index === chosen ? 1.5 : 1);
+    context.lineWidth = line + 2;
+    context.strokeStyle = "rgb(0 0 0 / 0.6)";
+    context.strokeRect(x, y, w, h);
+    context.lineWidth = line;
+    context.strokeStyle = colour(labels.indexOf(face.label));
+    context.strokeRect(x, y, w, h);
+    const number = answer.faces.length > 1 ? `${index + 1} ` : "";
+    const text = `${number}${face.label} ${percent(face.score)}`;
+    const textWidth = context.measureText(text).width + unit;
+    const left = Math.max(0, Math.min(x - line / 2, width - textWidth));
+    const top = y > unit * 1.8 ? y - unit * 1.7 : Math.min(y + h, height - unit * 1.7);
+    context.fillStyle = "rgb(10 12 16 / 0.85)";
+    context.fillRect(left, top, textWidth, unit * 1.6);
+    context.fillStyle = "#ffffff";
+    context.fillText(text, left + unit / 2, top + unit * 0.82);
+  });
+}
+
+export class Bars {
+  constructor(list) {
+    this.list = list;
+    this.rows = new Map();
+  }
+
+  setLabels(labels) {
+    this.list.replaceChildren();
+    this.rows.clear();
+    labels.forEach((label, index) => {
+      const item = document.createElement("li");
+      const [name, track, fill, value] = ["span", "div", "div", "span"].map((tag) => document.createElement(tag));
+      name.textContent = label;
+      name.style.setProperty("--series", `var(--s${index % 8})`); // the chart's legend
+      track.className = "track";
+      track.setAttribute("aria-hidden", "true");
+      fill.className = "fill";
+      fill.style.width = "0";
+      fill.style.background = `var(--s${index % 8})`;
+      value.className = "percent";
+      value.textContent = "–";
+      track.append(fill);
+      item.append(name, track, value);
+      this.list.append(item);
+      this.rows.set(label, { item, fill, value });
+    });
+  }
+
+  show(face) {
+    for (const [label, { item, fill, value }] of this.rows) {
+      const p = face?.probs[label] ?? 0;
+      fill.style.width = `${100 * p}%`;
+      value.textContent = face ? percent(p) : "–";
+      item.className = face?.label === label ? "top" : "";
+    }
+  }
+}
+
+export class Timeline {
+  // points: [time in s, {label: p} or null]; a null breaks the lines where no face was found.
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.points = [];
+    this.labels = [];
+  }
+
+  reset(labels, window_s) {
+    this.points = [];
+    this.labels = labels;
+    this.window = window_s; // seconds shown, or 0 for all
+  }
+
+  add(time, probs) {
+    this.points.push([time, probs]);
+    if (this.window) while (this.points[0][0] < time - this.window) this.points.shift();
+    else if (this.points.length > 4000) this.points = this.points.filter((_, index) => index % 2);
+  }
+
+  draw(duration) {
+    const scale = window.devicePixelRatio || 1;
+    const width = (this.canvas.width = Math.round(this.canvas.clientWidth * scale));
+    const height = (this.canvas.height = Math.round(this.canvas.clientHeight * scale));
+    const context = this.canvas.getContext("2d");
+    const pad = { left: 42 * scale, right: 6 * scale, top: 6 * scale, bottom: 20 * scale };
+    const last = this.points.at(-1)?.[0] ?? 0;
+    const end = this.window ? Math.max(last, this.window) : Math.max(duration || 0, last, 1);
+    const start = this.window ? end - this.window : 0;
+    const x = (t) => pad.left + ((t - start) / (end - start)) * (width - pad.left - pad.right);
+    const y = (p) => pad.top + (1 - p) * (height - pad.top - pad.bottom);
+    context.clearRect(0, 0, width, height);
+    context.font = `${11 * scale}px system-ui, sans-serif`;
+    context.fillStyle = css("--quiet");
+    context.strokeStyle = css("--line");
+    context.lineWidth = scale;
+    context.textBaseline = "middle";
+    for (const p of [0, 0.5, 1]) {
+      context.beginPath();
+      context.moveTo(pad.left, y(p));
+      context.lineTo(width - pad.right, y(p));
+      context.stroke();
+      context.textAlign = "right";
+      context.fillText(percent(p), pad.left - 4 * scale, y(p));
+    }
+    context.textBaseline = "bottom";
+    context.textAlign = "left";
+    context.fillText(`${start.toFixed(0)} s`, pad.left, height);
+    context.textAlign = "right";
+    context.fillText(`${end.toFixed(0)} s`, width - pad.right, height);
+    context.lineWidth = 2 * scale;
+    context.lineJoin = "round";
+    this.labels.forEach((label, index) => {
+      context.strokeStyle = colour(index);
+      context.beginPath();
+      let open = false;
+      for (const [t, probs] of this.points) {
+        if (probs) context[open ? "lineTo" : "moveTo"](x(t), y(probs[label]));
+        open = probs !== null;
+      }
+      context.stroke();
+    });
+  }
+
+  describe() {
+    const seen = this.points.filter(([, probs]) => probs);
+    if (!seen.length) return "No values yet";
+    const mean = this.labels.map((label) => [label, seen.reduce((sum, [, p]) => sum + p[label], 0) / seen.length]);
+    mean.sort((a, b) => b[1] - a[1]);
+    const [first, last] = [this.points[0][0], this.points.at(-1)[0]];
+    const top = mean.slice(0, 3).map(([label, p]) => `${label} ${percent(p)}`).join(", ");
+    return `Probabilities from ${first.toFixed(0)} to ${last.toFixed(0)} seconds; on average ${top}`;
+  }
+}

@@ -1,0 +1,129 @@
+"""The JSON that the service speaks, for its OpenAPI document."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FACE: dict[str, Any] = {
+    "box": [181.3, 65.1, 266.7, 177.1],
+    "face_score": 0.93,
+    "label": "happy",
+    "score": 0.91,
+    "probs": {
+        "angry": 0.01,
+        "disgust": 0.0,
+        "fear": 0.01,
+        "happy": 0.91,
+        "sad": 0.01,
+        "surprise": 0.02,
+        "neutral": 0.04,
+    },
+}
+TIMINGS = {"decode": 3.1, "detect": 14.2, "classify": 5.4, "total": 24.0}
+PICTURE: dict[str, Any] = {
+    "model": "tiny@0123456789ab",
+    "width": 512,
+    "height": 512,
+    "faces": [FACE],
+    "faces_found": 1,
+    "truncated": False,
+    "timings_ms": TIMINGS,
+}
+PROBLEM: dict[str, Any] = {
+    "type": "urn:problem-type:fervit:unsupported-format",
+    "title": "This kind of picture or body is not accepted",
+    "status": 415,
+    "detail": "expected JPEG, PNG, WebP, got GIF",
+}
+
+
+class FaceRow(BaseModel):
+    """What one face shows."""
+
+    box: Annotated[list[float], Field(min_length=4, max_length=4)] = Field(
+        description="x1, y1, x2, y2 in pixels of the upright picture; x2 and y2 lie outside"
+    )
+    face_score: float = Field(ge=0, le=1, description="the detector's confidence")
+    label: str = Field(description="the most probable expression, or uncertain where --min-confidence says so")
+    score: float = Field(ge=0, le=1, description="the largest calibrated probability")
+    probs: dict[str, float] = Field(description="calibrated probability of every expression; they sum to 1")
+
+
+class Timings(BaseModel):
+    """Milliseconds of this picture; `classify` is the time of the batch that its faces were in."""
+
+    decode: float
+    detect: float
+    classify: float
+    total: float = Field(description="from the read request to the answer, waiting included")
+
+
+class Picture(BaseModel):
+    """The answer for one picture; no face is an empty list."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [PICTURE]})
+
+    model: str = Field(description="model name and hash of its file")
+    width: int
+    height: int
+    faces: list[FaceRow] = Field(description="most certain face first")
+    faces_found: int
+    truncated: bool = Field(description="whether more faces were found than are answered")
+    timings_ms: Timings
+
+
+class ProblemRow(BaseModel):
+    """RFC 9457 problem details."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [PROBLEM]})
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+
+
+class BatchRow(BaseModel):
+    """One picture of a batch: its answer, or `error`."""
+
+    index: int
+    width: int | None = None
+    height: int | None = None
+    faces: list[FaceRow] | None = None
+    faces_found: int | None = None
+    truncated: bool | None = None
+    timings_ms: Timings | None = None
+    error: ProblemRow | None = None
+
+
+class Batch(BaseModel):
+    """The answers of a batch, in order; one bad picture does not stop the others."""
+
+    model: str
+    results: list[BatchRow]
+
+
+class Model(BaseModel):
+    """What the service runs, and its limits."""
+
+    id: str
+    spec: dict[str, Any] = Field(description="the ModelSpec that travels in the model file")
+    card: str | None = Field(description="the model card, Markdown")
+    limits: dict[str, Any]
+
+
+class Health(BaseModel):
+    """Whether the service lives, or takes pictures."""
+
+    status: str
+
+
+RAW = {"schema": {"type": "string", "format": "binary"}}
+
+
+def form(name: str, *, many: bool) -> dict[str, Any]:
+    """Return the OpenAPI body of a form with one field `name` of one picture, or `many`."""
+    binary: dict[str, Any] = {"type": "string", "format": "binary"}
+    field = {"type": "array", "items": binary, "minItems": 1} if many else binary
+    schema = {"type": "object", "properties": {name: field}, "required": [name], "additionalProperties": False}
+    return {"multipart/form-data": {"schema": schema}}

@@ -1,0 +1,158 @@
+"""`Settings`: every limit of the service, with its safe default."""
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fervit.errors import ConfigError, unknown
+from fervit.recognizer import MAX_WORKERS
+
+MB = 1_000_000
+FORMATS = ("JPEG", "PNG", "WebP")
+MIN_TOKEN = 16  # characters; 96 bits when they are base64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the service runs and what it refuses; it crosses into worker processes by pickle.
+
+    Attributes:
+        model: ONNX file or model folder; None takes the shipped model.
+        runtime: `onnxruntime`, which starts at once, `openvino`, or `auto`.
+        min_confidence: probability below which a face's label is `uncertain`, 0..1.
+        detector: `auto` or a key of `fervit.detect.DETECTORS`.
+        host: address to bind; other than loopback needs a token, or `insecure`.
+        port: TCP port; 0 lets the system choose.
+        token: bearer token of `/v1/*` and `/metrics`, or None.
+        insecure: allow other addresses without a token.
+        allow_origins: origins of foreign web pages that may call the service (CORS).
+        allow_hosts: host names that a service on loopback answers to besides loopback ones.
+        trusted_proxy: address whose `X-Forwarded-For` is believed.
+        workers: server processes; each has its own model, queue and rate buckets.
+        image_workers: processes that decode and detect, per server process; None takes the cores, 0
+            stays in the server's own process (slower: detection holds Python's lock).
+        threads: CPU threads of the classifier; None takes all cores.
+        max_body: bytes of one picture's request, or of one frame.
+        max_batch_body: bytes of a batch request.
+        max_buffered: bytes of all request bodies held at once.
+        max_images: pictures in a batch request.
+        max_pixels: width x height, checked before decoding.
+        formats: a subset of `FORMATS`.
+        max_faces: faces answered per picture, the most certain ones.
+        max_connections: open connections; more are closed at once.
+        max_streams: live streams at once.
+        queue: pictures in work or waiting at once; more get 503.
+        rate: requests per second and client on average, 0 for no limit; more get 429.
+        burst: requests that a client may make at once.
+        read_timeout_s: seconds for the head, and again for the body, of a request.
+        timeout_s: seconds from a read request to its answer.
+        idle_timeout_s: seconds that a stream may go without a frame.
+        drain_s: seconds that requests get to end after SIGTERM.
+        window_s: seconds that a batch of faces waits for the pictures being decoded.
+        max_batch: faces classified at once.
+    """
+
+    model: Path | None = None
+    runtime: str = "onnxruntime"
+    min_confidence: float = 0.0
+    detector: str = "auto"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = field(default=None, repr=False)
+    insecure: bool = False
+    allow_origins: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
+    trusted_proxy: str | None = None
+    workers: int = 1
+    image_workers: int | None = None
+    threads: int | None = None
+    max_body: int = 10 * MB  # a 24-megapixel phone photo has 3 to 8
+    max_batch_body: int = 40 * MB
+    max_buffered: int = 256 * MB
+    max_images: int = 16
+    max_pixels: int = 25 * MB  # 75 MB decoded
+    formats: tuple[str, ...] = FORMATS
+    max_faces: int = 64
+    max_connections: int = 512
+    max_streams: int = 8
+    queue: int = 64
+    rate: float = 20.0
+    burst: int = 40
+    read_timeout_s: float = 10.0
+    timeout_s: float = 20.0
+    idle_timeout_s: float = 60.0
+    drain_s: float = 25.0
+    window_s: float = 0.004
+    max_batch: int = 32
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        return is_loopback(self.host)
+
+    def processes(self) -> int:
+        """Return how many processes decode and detect."""
+        if self.image_workers is not None:
+            return self.image_workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(MAX_WORKERS, cores // self.workers))
+
+    def check(self) -> "Settings":
+        """Return itself when it is safe to run.
+
+        Raises:
+            ConfigError: it would be open to the network without a token, or a limit makes no sense.
+        """
+        if not (self.loopback or self.token or self.insecure):
+            raise ConfigError(
+                f"--host {self.host} can be reached from other machines: add --token-file FILE, or --insecure "
+                "when something in front of it checks who may call"
+            )
+        if self.token is not None and (
+            len(self.token) < MIN_TOKEN or not self.token.isascii() or not self.token.isprintable()
+        ):
+            raise ConfigError(
+                f"expected a token of at least {MIN_TOKEN} printable ASCII characters; make one with "
+                "`python -c 'import secrets; print(secrets.token_urlsafe(32))'`"
+            )
+        for name in self.formats:
+            if name not in FORMATS:
+                raise ConfigError(unknown("picture format", name, FORMATS))
+        for origin in self.allow_origins:
+            scheme, separator, rest = origin.partition("://")
+            if origin == "*" or scheme not in ("http", "https") or not separator or not rest or "/" in rest:
+                raise ConfigError(f"expected an origin such as https://example.org, got {origin!r}")
+        if self.max_images > self.queue:
+            raise ConfigError(f"--max-images {self.max_images} exceeds --queue {self.queue}: no batch would fit")
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address means this machine only.
+
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "example.org")]
+    [True, True, True, False, False]
+    """
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def read_token(path: Path) -> str:
+    """Return the token in a file's first line.
+
+    Raises:
+        ConfigError: the file cannot be read or is empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n", 1)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigError(f"cannot read the token file {path}: {reason}") from error
+    if not lines[0].strip():
+        raise ConfigError(f"the token file {path} is empty")
+    return lines[0].strip()
