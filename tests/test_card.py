@@ -80,8 +80,8 @@ def test_the_card_says_how_to_use_it_what_it_is_not_for_and_what_the_law_says():
         'pipeline("image-classification", model="tiny")',
         "## What it is for",
         "## What it is not for",
-        "Article 5(1)(f)",
-        "Article 50(3)",
+        "Art. 5(1)(f)",
+        "Art. 50(3)",
         "## Limits",
         "| happy | 0.800 | 0.900 | 0.847 | 879 |",
         "| fer2013.csv, private_test | Accuracy | 0.6662 | 0.6506 to 0.6814 | 3,589 |",
@@ -107,3 +107,21 @@ def test_the_card_says_how_to_use_it_what_it_is_not_for_and_what_the_law_says():
 )
 def test_data_set_names_become_hub_ids(name, expected):
     assert dataset_id(name) == expected
+
+
+def test_what_was_measured_of_groups_and_worse_pictures_stands_in_the_limits():
+    found = {
+        "dataset": "fer2013.csv",
+        "split": "private_test",
+        "summary": "Half of it stays.",
+        "subsets": [
+            {"name": "pose30", "inside": {"accuracy": 0.6, "n": 1170}, "outside": {"accuracy": 0.7, "n": 2419}}
+        ],
+    }
+    groups = [{"column": "age", "sentences": ["accuracy: old is 3.0 points above young: chance explains it"]}]
+    card = model_card(SPEC, report={**REPORT, "robustness": found, "groups": groups})
+    assert "Worse pictures (fer2013.csv, private_test): Half of it stays." in card
+    assert "pose30: 60.0 % right on 1,170 faces, 70.0 % on the 2,419 others" in card
+    assert "age: accuracy: old is 3.0 points above young" in card
+    assert "have not been measured" not in card
+    assert model_card(SPEC, report=REPORT).count("not been measured") == 2

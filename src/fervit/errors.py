@@ -5,6 +5,7 @@ FervitError
 ├── ConfigError      an unknown recipe, key or value; a run folder that is in the way
 ├── DataError        a data set that is missing, malformed or empty
 ├── ImageError       one picture that cannot be read
+├── VideoError       one video or camera that cannot be read, or a video that cannot be written
 ├── ModelError       a checkpoint that is missing, unsafe, truncated or does not fit
 ├── DetectorError    an unknown face detector, or one whose package or file is missing
 └── MissingExtra     a feature whose optional packages are not installed
@@ -31,6 +32,10 @@ class DataError(FervitError):
 
 class ImageError(FervitError):
     """One picture that cannot be read."""
+
+
+class VideoError(FervitError):
+    """One video or camera that cannot be read, or a video that cannot be written."""
 
 
 class ModelError(FervitError):

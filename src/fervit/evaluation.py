@@ -11,6 +11,7 @@ from fervit import metrics
 from fervit.data.dataset import SPLITS, TRAIN, Dataset
 from fervit.errors import ConfigError, DataError, ModelError, unknown
 from fervit.labels import canonical, mapping_matrix
+from fervit.selective import WANTED, Operating, RiskCoverage, risk_coverage, threshold_for
 from fervit.types import ModelSpec, check_labels
 
 TTA = ("flip",)
@@ -77,12 +78,17 @@ class Report:
         labels: K label names of the data, in the order of every per-class value.
         confusion: `(K, K)` int64 counts, rows = truth, columns = answer.
         intervals: 95 % bootstrap intervals of `macro_f1` and `balanced_accuracy`.
+        f1_intervals: `(2, K)` 95 % bootstrap intervals of every class's F1.
         calibration: see `Calibration`.
+        selective: what answering only the surest faces brings.
+        thresholds: wanted share of right answers to the threshold that reaches it, or to None.
+        probs: `(N, K)` what the model answered, for what else is to be measured; it is in no JSON.
         leak_free: accuracy on pictures whose exact pixels do not stand in the train split; None when the data
             set has no train split or the train split itself was measured.
         votes: accuracy against the FER+ majority, on pictures that have votes; None without votes.
         tta: test-time augmentation, or None.
         seconds: wall time of the predictions.
+        seen_in: earlier split to how many of these pictures also stand there, pixel for pixel.
         dropped_labels: labels that the model knows and the data lacks; their probability was shared out.
     """
 
@@ -93,12 +99,17 @@ class Report:
     labels: tuple[str, ...]
     confusion: np.ndarray
     intervals: dict[str, Interval]
+    f1_intervals: np.ndarray
     calibration: Calibration
+    selective: RiskCoverage
+    thresholds: dict[float, Operating | None]
+    probs: np.ndarray
     leak_free: Share | None = None
     votes: Share | None = None
     tta: str | None = None
     seconds: float = 0.0
-    dropped_labels: tuple[str, ...] = field(default=())
+    seen_in: dict[str, int] = field(default_factory=dict)
+    dropped_labels: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> Share:
@@ -109,7 +120,7 @@ class Report:
         """Return the JSON object; shares are 0..1, intervals `[low, high]`, what is unknown null."""
         c, leak_free, votes = self.confusion, self.leak_free, self.votes
         precision, recall, f1 = metrics.precision(c), metrics.recall(c), metrics.f1(c)
-        columns = zip(self.labels, precision, recall, f1, metrics.support(c), strict=True)
+        columns = zip(self.labels, precision, recall, f1, metrics.support(c), self.f1_intervals.T, strict=True)
         return {
             "model": self.model,
             "dataset": self.dataset,
@@ -140,14 +151,27 @@ class Report:
             "accuracy_votes": votes.value if votes else None,
             "accuracy_votes_ci95": _pair(votes.ci95 if votes else None),
             "per_class": {
-                name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
-                for name, p, r, f, n in columns
+                name: {
+                    "precision": float(p),
+                    "recall": float(r),
+                    "recall_ci95": _pair(Share(round(r * n), int(n)).ci95),
+                    "f1": float(f),
+                    "f1_ci95": ends.tolist() if n else None,
+                    "support": int(n),
+                }
+                for name, p, r, f, n, ends in columns
             },
             "confusion": c.tolist(),
             "reliability": [
                 {"count": int(n), "confidence": float(sure), "accuracy": float(right)}
                 for n, sure, right in self.calibration.bins
             ],
+            "risk_coverage": self.selective.to_dict(),
+            "thresholds": [
+                {"wanted": wanted, **(point.to_dict() if point else {"threshold": None})}
+                for wanted, point in self.thresholds.items()
+            ],
+            "seen_in": self.seen_in,
             "dropped_labels": list(self.dropped_labels),
             "seconds": round(self.seconds, 3),
         }
@@ -182,11 +206,13 @@ def evaluate(
     probs = predict_dataset(classifier, part, tta=tta, batch_size=batch_size, progress=progress)
     seconds = time.perf_counter() - start
     known = {canonical(name) for name in dataset.labels}
+    seen = leak_masks(dataset, split)
     return measure(
         probs,
         part,
         model=classifier.spec.name or classifier.spec.arch,
-        leaks=leak_mask(dataset, split),
+        leaks=seen.get(TRAIN),
+        seen_in={name: int(mask.sum()) for name, mask in seen.items()},
         tta=tta,
         seconds=seconds,
         dropped_labels=tuple(name for name in classifier.spec.labels if canonical(name) not in known),
@@ -250,12 +276,19 @@ def leak_mask(dataset: Dataset, split: str) -> np.ndarray | None:
 
     None when there is nothing to compare: no train split, or it is the one asked for.
     """
-    if split == TRAIN or TRAIN not in dataset.split_names:
-        return None
-    from fervit.data.audit import exact_leaks
+    return leak_masks(dataset, split).get(TRAIN)
 
-    leaks: np.ndarray = exact_leaks(dataset)[dataset.split_ids == SPLITS.index(split)]
-    return leaks
+
+def leak_masks(dataset: Dataset, split: str) -> dict[str, np.ndarray]:
+    """Return which pictures of `split` stand pixel for pixel in each earlier split, `(n,)` bool by its name."""
+    earlier = [name for name in SPLITS[: SPLITS.index(split)] if name in dataset.split_names]
+    if not earlier:
+        return {}
+    from fervit.data.audit import duplicate_groups, exact_leaks
+
+    groups = duplicate_groups(dataset.images)
+    own = dataset.split_ids == SPLITS.index(split)
+    return {name: exact_leaks(dataset, seen=(name,), groups=groups)[own] for name in earlier}
 
 
 def measure(
@@ -264,6 +297,7 @@ def measure(
     *,
     model: str,
     leaks: np.ndarray | None = None,
+    seen_in: dict[str, int] | None = None,
     tta: str | None = None,
     seconds: float = 0.0,
     dropped_labels: tuple[str, ...] = (),
@@ -275,6 +309,7 @@ def measure(
         part: the split, of one kind throughout.
         model: the model's name.
         leaks: `(N,)` bool, pictures that also stand in train; None when unknown.
+        seen_in: earlier split to how many of the pictures also stand there; by default what `leaks` says.
         tta: how the probabilities came about.
         seconds: how long they took.
         dropped_labels: labels that only the model knows.
@@ -298,6 +333,10 @@ def measure(
             "macro_f1": metrics.bootstrap_interval(rows, metrics.macro_f1),
             "balanced_accuracy": metrics.bootstrap_interval(rows, metrics.balanced_accuracy),
         },
+        f1_intervals=metrics.bootstrap_intervals(rows, metrics.f1),
+        selective=risk_coverage(probs, targets),
+        thresholds={wanted: threshold_for(probs, targets, wanted) for wanted in WANTED},
+        probs=probs,
         calibration=Calibration(
             ece=metrics.ece(probs, targets),
             nll=metrics.nll(probs, targets),
@@ -309,6 +348,7 @@ def measure(
         votes=_agreement(predicted, part.votes),
         tta=tta,
         seconds=seconds,
+        seen_in=seen_in or ({} if leaks is None else {TRAIN: int(leaks.sum())}),
         dropped_labels=dropped_labels,
     )
 

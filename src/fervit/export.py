@@ -11,6 +11,7 @@ import torch
 
 from fervit.errors import ConfigError, ModelError
 from fervit.models import load_checkpoint
+from fervit.ort import onnxruntime_quietly
 from fervit.types import ModelSpec
 
 INPUT, OUTPUT = "pixel_values", "logits"
@@ -89,7 +90,10 @@ def _to_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
 
 
 def _save(proto: Any, spec: ModelSpec, path: Path, onnx: Any) -> None:
-    del proto.metadata_props[:]
+    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.functions):
+        del part.metadata_props[:]  # the exporter's stack traces, with this machine's paths
+    for node in proto.graph.node:
+        node.doc_string = ""
     onnx.helper.set_model_props(proto, {"fervit": spec.to_json()})
     onnx.save(proto, path)
 
@@ -97,6 +101,8 @@ def _save(proto: Any, spec: ModelSpec, path: Path, onnx: Any) -> None:
 def _quantise(path: Path, spec: ModelSpec) -> Path:
     """Quantise the weights of all matrix products to 8 bits per channel; activations dynamically."""
     import onnx
+
+    onnxruntime_quietly()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantised = path.with_name("int8.onnx")
@@ -119,8 +125,7 @@ def _quantise(path: Path, spec: ModelSpec) -> Path:
 
 def _parity(model: Any, spec: ModelSpec, path: Path) -> float:
     """Return the largest difference in probability between PyTorch and ONNX Runtime on random pictures."""
-    import onnxruntime
-
+    onnxruntime = onnxruntime_quietly()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     largest = 0.0

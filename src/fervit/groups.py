@@ -7,7 +7,6 @@ recall of an expression that fewer pictures of a group show.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,9 @@ MOST_GROUPS = 24  # values of a column; more is no grouping but a measurement
 RESAMPLES = 2000
 
 Interval = tuple[float, float]
+Score = Callable[[np.ndarray], np.ndarray]
+"""Confusion matrices `(..., K, K)` to figures `(...)`."""
+SCORES: dict[str, Score] = {"accuracy": metrics.accuracy, "macro-F1": metrics.macro_f1}
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,7 @@ class Group:
 class Gap:
     """The largest difference between two groups: `best` minus `worst` in a figure, 0..1.
 
-    The interval is widened (Bonferroni) for having looked at every pair of groups, `pairs` of them.
+    The interval is widened (Bonferroni) for having looked at every pair of groups and every label, `pairs` of them.
     """
 
     figure: str
@@ -96,7 +98,7 @@ class Gap:
     @property
     def sentence(self) -> str:
         """What follows, in one sentence."""
-        low, high = (100 * end for end in self.interval)
+        low, high = (round(100 * end, 1) + 0.0 for end in self.interval)  # no -0.0
         verdict = "more than chance explains" if low > 0 else "chance explains it"
         return (
             f"{self.figure}: {self.best} is {100 * self.value:.1f} points above {self.worst} "
@@ -214,7 +216,7 @@ def measure_groups(probs: np.ndarray, part: Dataset, grouping: Grouping) -> list
         members = {name: np.flatnonzero(values == name) for name in sorted(set(names) - {""})}
         groups = tuple(_measure(name, probs[rows], targets[rows], part.labels) for name, rows in members.items())
         enough = {name: rows for name, rows in members.items() if len(rows) >= FEWEST}
-        gaps = _gaps(probs.argmax(axis=1), targets, enough, len(part.labels))
+        gaps = _gaps(probs.argmax(axis=1), targets, enough, part.labels)
         result.append(Breakdown(column, groups, gaps, missing=int((values == "").sum())))
     return result
 
@@ -243,31 +245,54 @@ def _measure(name: str, probs: np.ndarray, targets: np.ndarray, labels: Sequence
 
 
 def _gaps(
-    predicted: np.ndarray, targets: np.ndarray, members: Mapping[str, np.ndarray], classes: int
+    predicted: np.ndarray, targets: np.ndarray, members: Mapping[str, np.ndarray], labels: Sequence[str]
 ) -> tuple[Gap, ...]:
-    """Return the largest gap in accuracy and in macro-F1 over all pairs of groups."""
-    if len(members) < 2:
-        return ()
-    cells = {name: metrics.cells(targets[rows], predicted[rows], classes) for name, rows in members.items()}
-    figures: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "accuracy": metrics.accuracy,
-        "macro-F1": metrics.macro_f1,
+    """Return the largest gap in accuracy, in macro-F1 and in the recall of a label, over all pairs of groups."""
+    cells = {name: metrics.cells(targets[rows], predicted[rows], len(labels)) for name, rows in members.items()}
+    gaps = [_widest([(figure, score)], cells) for figure, score in SCORES.items()]
+    recalls = [(f"recall of {label}", _recall_of(k)) for k, label in enumerate(labels)]
+    enough = {
+        f"recall of {label}": {name for name, own in cells.items() if own[:, k].sum() >= FEWEST}
+        for k, label in enumerate(labels)
     }
-    gaps = []
-    for figure, score in figures.items():
-        scores = {name: float(score(own.sum(axis=0))) for name, own in cells.items()}
-        best, worst = max(scores, key=lambda name: scores[name]), min(scores, key=lambda name: scores[name])
-        if best == worst:  # all alike: any pair shows it
-            best, worst = next(combinations(scores, 2))
-        pairs = comb(len(members), 2)
-        interval = _difference_interval(cells[best], cells[worst], score, level=1 - 0.05 / pairs)
-        gaps.append(Gap(figure, best, worst, scores[best] - scores[worst], interval, pairs))
-    return tuple(gaps)
+    gaps.append(_widest(recalls, cells, enough))
+    return tuple(gap for gap in gaps if gap is not None)
 
 
-def _difference_interval(
-    first: np.ndarray, second: np.ndarray, score: Callable[[np.ndarray], np.ndarray], *, level: float
-) -> Interval:
+def _widest(
+    figures: Sequence[tuple[str, Score]],
+    cells: Mapping[str, np.ndarray],
+    enough: Mapping[str, set[str]] | None = None,
+) -> Gap | None:
+    """Return the widest gap of several figures between two groups; its interval allows for all that were looked at.
+
+    Args:
+        figures: names and how to compute them from confusion matrices.
+        cells: group to `(n, K, K)`.
+        enough: figure to the groups that have enough pictures for it; by default all.
+    """
+    found = []
+    for figure, score in figures:
+        scores = {
+            name: float(score(own.sum(axis=0)))
+            for name, own in cells.items()
+            if enough is None or name in enough[figure]
+        }
+        for first, second in combinations(scores, 2):
+            best, worst = (first, second) if scores[first] >= scores[second] else (second, first)
+            found.append((scores[best] - scores[worst], figure, score, best, worst))
+    if not found:
+        return None
+    value, figure, score, best, worst = max(found, key=lambda entry: entry[0])
+    interval = _difference_interval(cells[best], cells[worst], score, level=1 - 0.05 / len(found))
+    return Gap(figure, best, worst, value, interval, len(found))
+
+
+def _recall_of(label: int) -> Score:
+    return lambda confusion: metrics.recall(confusion)[..., label]
+
+
+def _difference_interval(first: np.ndarray, second: np.ndarray, score: Score, *, level: float) -> Interval:
     """Return the bootstrap interval of a score's difference between two groups that share no picture."""
     rows = np.zeros((len(first) + len(second), 2, *first.shape[1:]))  # (N, 2, K, K)
     rows[: len(first), 0] = first

@@ -288,6 +288,25 @@ def bootstrap_interval(
     Raises:
         DataError: there are no rows.
     """
+    low, high = bootstrap_intervals(rows, metric, resamples=resamples, level=level, seed=seed)
+    return float(low), float(high)
+
+
+def bootstrap_intervals(
+    rows: np.ndarray,
+    metric: Callable[[np.ndarray], np.ndarray],
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return the intervals of M figures from the same resamples, `(2, M)`: lower ends, then upper ends.
+
+    As `bootstrap_interval`, but `metric` maps sums `(resamples, ...)` to `(resamples, M)`.
+
+    Raises:
+        DataError: there are no rows.
+    """
     rows = np.asarray(rows, np.float64)
     count = len(rows)
     if not count:
@@ -301,8 +320,8 @@ def bootstrap_interval(
         times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
         sums = (times.astype(np.float64) @ flat).reshape(size, *rows.shape[1:])  # (R, N) @ (N, S)
         values.append(np.asarray(metric(sums), np.float64))
-    low, high = np.quantile(np.concatenate(values), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    ends: np.ndarray = np.quantile(np.concatenate(values), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return ends
 
 
 def cells(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

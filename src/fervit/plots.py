@@ -1,4 +1,4 @@
-"""Charts of a report: confusion matrix, reliability diagram, F1 of every class; PNG bytes, light or dark.
+"""Charts of a report (confusion matrix, reliability, F1, risk-coverage, robustness): PNG bytes, light or dark.
 
 Figures are made without pyplot, so neither matplotlib's settings nor its list of open figures are touched.
 """
@@ -189,6 +189,76 @@ def f1_png(
     _style(axes, theme, x="F1")
     axes.grid(axis="x", color=theme.grid, linewidth=0.8)
     axes.set_axisbelow(True)
+    return _png(figure)
+
+
+def severity_png(report: Mapping[str, Any], *, theme: Theme = LIGHT) -> bytes:
+    """Draw accuracy against severity, one small chart for each corruption, with 95 % intervals.
+
+    Args:
+        report: what `robustness.Robustness.to_dict()` returns.
+        theme: colours.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    for row in [*report["conditions"], *report["jitter"]]:
+        kinds.setdefault(row["kind"], []).append(row)
+    columns = min(4, max(1, len(kinds)))
+    rows = max(1, -(-len(kinds) // columns))
+    figure = _figure((0.8 + 2.1 * columns, 0.5 + 1.75 * rows), theme)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    clean = report["clean"]["accuracy"]
+    for axes in grid.flat[len(kinds) :]:
+        axes.set_visible(False)
+    for axes, (kind, conditions) in zip(grid.flat, kinds.items(), strict=False):
+        x = [0, *(row["severity"] for row in conditions)]
+        y = [clean, *(row["accuracy"] for row in conditions)]
+        ends = np.array([report["clean"]["accuracy_ci95"], *(row["accuracy_ci95"] for row in conditions)])
+        axes.axhline(clean, color=theme.muted, linewidth=1, linestyle=(0, (4, 3)))
+        axes.fill_between(x, ends[:, 0], ends[:, 1], color=theme.accent, alpha=0.2, linewidth=0)
+        axes.plot(x, y, color=theme.accent, linewidth=1.8, marker="o", markersize=4)
+        axes.set(ylim=(0, 1), xlim=(-0.2, 5.2))
+        _style(axes, theme, grid=True)
+        axes.set_title(kind, color=theme.text, fontsize=11, loc="left")
+        axes.set_xticks(range(6), [*"012345"])
+        axes.xaxis.set_tick_params(labelsize=9, labelbottom=True)
+        _percent(axes.yaxis)
+    figure.supxlabel("severity (0 is clean)", color=theme.muted, fontsize=11)
+    figure.supylabel("right", color=theme.muted, fontsize=11)
+    return _png(figure)
+
+
+def risk_coverage_png(
+    curve: Sequence[Mapping[str, float]], *, points: Sequence[Mapping[str, Any]] = (), theme: Theme = LIGHT
+) -> bytes:
+    """Draw how many of the given answers are right against how many faces are answered.
+
+    Args:
+        curve: rows of `coverage` and `risk`, 0..1, as `selective.RiskCoverage.to_dict()` has them.
+        points: rows of `coverage, precision, threshold` to mark, as `selective.Operating.to_dict()` gives them.
+        theme: colours.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    coverage = np.array([row["coverage"] for row in curve])
+    right = 1 - np.array([row["risk"] for row in curve])
+    figure = _figure((4.6, 3.6), theme)
+    axes = figure.add_subplot()
+    axes.axhline(right[-1], color=theme.muted, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.plot(coverage, right, color=theme.accent, linewidth=2)
+    for point in points:
+        x, y = point["coverage"], point["precision"]
+        axes.plot([x], [y], color=theme.other, marker="D", markersize=7, markeredgecolor=theme.surface, clip_on=False)
+        place: dict[str, Any] = {"textcoords": "offset points", "xytext": (6, 6), "fontsize": 10}
+        axes.annotate(f"from {point['threshold']:.2f}", (x, y), color=theme.text, **place)
+    shown = right[coverage >= min(0.1, coverage[-1])]
+    axes.set(xlim=(0, 1.01), ylim=(max(0.0, float(np.floor(10 * shown.min() - 0.5) / 10)), 1.02))
+    _style(axes, theme, x="faces answered, surest first", y="right", grid=True)
+    axes.xaxis.set_major_formatter(_matplotlib("ticker").PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.yaxis.set_major_formatter(_matplotlib("ticker").PercentFormatter(1, decimals=0, symbol=" %"))
     return _png(figure)
 
 

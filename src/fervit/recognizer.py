@@ -1,5 +1,6 @@
 """`Recognizer`: pictures in, what every face shows out. The centre of the run half."""
 
+import contextlib
 import importlib
 import os
 import threading
@@ -13,12 +14,18 @@ from typing import Any, Protocol
 import numpy as np
 
 from fervit.detect import AUTO, FaceDetector, WholePicture, make_detector, whole
-from fervit.errors import ImageError
+from fervit.errors import ConfigError, ImageError
 from fervit.images import as_image, crop_face, resize_crop, source_name
 from fervit.runtime import BATCH_SIZE, OnnxClassifier, default_model
-from fervit.types import Face, ModelSpec, Prediction
+from fervit.track import Smoother, Tracker, between
+from fervit.types import Face, Frame, Image, ModelSpec, Prediction
+from fervit.video import VideoSource, ahead, read_camera, read_frames
 
 MAX_WORKERS = 4  # decoding threads; each holds one decoded picture
+DETECT_EVERY = 3  # frames of a video; faces between are interpolated
+SMOOTH_S = 0.2  # less than an expression takes to form: neutral to happy in about 0.3 s
+FRAMES_AHEAD = 4  # between two stages; each may be 6 MB (1080p)
+FRAMES_AT_ONCE = 8  # classified together
 
 
 class Classifier(Protocol):
@@ -48,6 +55,32 @@ class ImageResult:
     size: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """What was found in one frame of a video.
+
+    Attributes:
+        source: the path or name it came from.
+        frame: the frame, with its index, its time and its picture.
+        predictions: one for each face, with the id of its track; the probabilities are smoothed.
+    """
+
+    source: str
+    frame: Frame
+    predictions: list[Prediction] = field(default_factory=list)
+
+
+@dataclass
+class _Seen:
+    """One frame between detection and classification; its crops are at model size."""
+
+    frame: Frame
+    faces: list[Face]
+    tracks: list[int]
+    crops: list[np.ndarray]
+    alive: set[int]
+
+
 @dataclass
 class _Found:
     """One picture between detection and classification; its crops are at model size."""
@@ -64,14 +97,29 @@ class Recognizer:
 
     Args:
         classifier: probabilities of face crops.
-        detector: faces of pictures; it is never called from two threads at once.
+        detector: faces of pictures; it is called from two threads at once only where it says `parallel`.
         workers: decoding threads of `images`; None takes the number of cores, at most four.
+        min_confidence: probability below which the answer is `uncertain`, 0..1; `fervit evaluate --precision`
+            computes one.
+
+    Raises:
+        ConfigError: `min_confidence` is no probability.
     """
 
-    def __init__(self, classifier: Classifier, detector: FaceDetector, *, workers: int | None = None):
-        self.classifier, self.detector = classifier, detector
+    def __init__(
+        self,
+        classifier: Classifier,
+        detector: FaceDetector,
+        *,
+        workers: int | None = None,
+        min_confidence: float = 0.0,
+    ):
+        if not 0 <= min_confidence <= 1:
+            raise ConfigError(f"expected a probability from 0 to 1 as min_confidence, got {min_confidence}")
+        self.classifier, self.detector, self.min_confidence = classifier, detector, min_confidence
         self.workers = workers or min(MAX_WORKERS, _cores())
         self._detecting = threading.Lock()
+        self._parallel = getattr(detector, "parallel", False)
 
     @property
     def spec(self) -> ModelSpec:
@@ -89,7 +137,7 @@ class Recognizer:
             ImageError: the picture cannot be read.
         """
         found = self._find(image, crop=crop)
-        return _predictions(found.faces, self.classifier.probs(found.crops), self.spec)
+        return self._predictions(found.faces, self.classifier.probs(found.crops))
 
     def images(
         self, sources: Iterable[Any], *, crop: bool = False, batch_size: int = BATCH_SIZE
@@ -114,13 +162,122 @@ class Recognizer:
                 pending, faces = [], 0
         yield from self._classify(pending, batch_size)
 
+    def video(
+        self, path: VideoSource, *, every: int = 1, detect_every: int = DETECT_EVERY, smooth_s: float = SMOOTH_S
+    ) -> Generator[FrameResult]:
+        """Yield a result for each frame of a video file, in order, while later ones are decoded and detected.
+
+        Memory does not grow with the video's length. Detection runs every few frames; where the same faces
+        stand at both ends, those between are interpolated, else every frame between is detected too.
+
+        Args:
+            path: the file.
+            every: look only at every so many frames.
+            detect_every: frames from one detection to the next; 1 detects in each.
+            smooth_s: time constant of the smoothing of each track's probabilities; 0 is none.
+
+        Raises:
+            VideoError: it is missing, empty, no video, holds sound only, or has no frame.
+        """
+        source, smoother = source_name(path), Smoother(smooth_s)
+        pending: list[_Seen] = []
+        frames = ahead(read_frames(path, every=every), FRAMES_AHEAD)
+        seen_ahead = ahead(self._follow(frames, detect_every), FRAMES_AHEAD)
+        try:
+            for seen in seen_ahead:
+                pending.append(seen)
+                if len(pending) >= FRAMES_AT_ONCE or sum(len(seen.crops) for seen in pending) >= BATCH_SIZE:
+                    yield from self._classify_frames(source, pending, smoother)
+                    pending = []
+            yield from self._classify_frames(source, pending, smoother)
+        finally:
+            seen_ahead.close()
+
+    def webcam(self, device: int | str = 0, *, smooth_s: float = SMOOTH_S) -> Generator[FrameResult]:
+        """Yield a result for a camera's newest frame, again and again; frames that come in between are dropped.
+
+        Ends when the camera does, such as when it is unplugged.
+
+        Args:
+            device: the camera's number, from 0.
+            smooth_s: time constant of the smoothing of each track's probabilities; 0 is none.
+
+        Raises:
+            VideoError: no such camera.
+        """
+        source, smoother, tracker = f"camera {device}", Smoother(smooth_s), Tracker()
+        frames = read_camera(device)
+        try:
+            for frame in frames:
+                faces = self._detect(frame.image)
+                seen = self._seen(frame, faces, tracker.update(faces, frame.time_s), tracker)
+                yield from self._classify_frames(source, [seen], smoother)
+        finally:
+            frames.close()
+
+    def _follow(self, frames: Generator[Frame], detect_every: int) -> Generator[_Seen]:
+        """Yield every frame with its faces, those between two detections after the second one."""
+        tracker = Tracker()
+        first: _Seen | None = None
+        waiting: list[Frame] = []
+        try:
+            for frame in frames:
+                waiting.append(frame)
+                if first is not None and frame.index - first.frame.index < detect_every:
+                    continue
+                located = list(self._locate(first, waiting, tracker))
+                yield from located
+                first = located[-1]
+                waiting = []
+            if waiting:
+                yield from self._locate(first, waiting, tracker)
+        finally:
+            frames.close()
+
+    def _locate(self, first: _Seen | None, waiting: Sequence[Frame], tracker: Tracker) -> Iterator[_Seen]:
+        """Yield the waiting frames with their faces, detected in the last one and, if need be, between."""
+        *middle, frame = waiting
+        faces = self._detect(frame.image)
+        if first is not None and tracker.same(faces, first.tracks, frame.time_s):
+            tracks = tracker.update(faces, frame.time_s)
+            last = dict(zip(tracks, faces, strict=True))
+            for other in middle:
+                share = (other.index - first.frame.index) / (frame.index - first.frame.index)
+                moved = [between(face, last[id], share) for face, id in zip(first.faces, first.tracks, strict=True)]
+                yield self._seen(other, moved, first.tracks, tracker)
+        else:
+            for other in middle:
+                found = self._detect(other.image)
+                yield self._seen(other, found, tracker.update(found, other.time_s), tracker)
+            tracks = tracker.update(faces, frame.time_s)
+        yield self._seen(frame, faces, tracks, tracker)
+
+    def _seen(self, frame: Frame, faces: Sequence[Face], tracks: Sequence[int], tracker: Tracker) -> _Seen:
+        return _Seen(frame, list(faces), list(tracks), self._crops(frame.image, faces), tracker.alive())
+
+    def _classify_frames(self, source: str, pending: Sequence[_Seen], smoother: Smoother) -> Iterator[FrameResult]:
+        probs = iter(self.classifier.probs([crop for seen in pending for crop in seen.crops]))
+        for seen in pending:
+            smoother.forget(seen.alive)
+            predictions = [
+                self._prediction(face, smoother(track, next(probs), seen.frame.time_s), track)
+                for face, track in zip(seen.faces, seen.tracks, strict=True)
+            ]
+            yield FrameResult(source, seen.frame, predictions)
+
+    def _predictions(self, faces: Sequence[Face], probs: np.ndarray) -> list[Prediction]:
+        return [self._prediction(face, row) for face, row in zip(faces, probs, strict=True)]
+
+    def _prediction(self, face: Face, probs: np.ndarray, track: int | None = None) -> Prediction:
+        return Prediction(face, self.spec.labels, probs, track, self.min_confidence)
+
     def _classify(self, pending: Sequence[_Found], batch_size: int) -> Iterator[ImageResult]:
         probs = self.classifier.probs([crop for found in pending for crop in found.crops], batch_size=batch_size)
         start = 0
         for found in pending:
             rows = probs[start : start + len(found.crops)]
             start += len(found.crops)
-            predictions = _predictions(found.faces, rows, self.spec)
+            predictions = self._predictions(found.faces, rows)
             yield ImageResult(found.source, predictions, found.error, found.size)
 
     def _find_ahead(self, sources: Iterable[Any], *, crop: bool, window: int) -> Iterator[_Found]:
@@ -145,16 +302,23 @@ class Recognizer:
 
     def _find(self, source: Any, *, crop: bool) -> _Found:
         image = as_image(source)
-        preprocess = self.spec.preprocess
-        if crop or isinstance(self.detector, WholePicture):
-            faces, crops = [whole(image)], [image]
+        if crop:
+            faces, crops = [whole(image)], [resize_crop(image, self.spec.preprocess)]
         else:
-            with self._detecting:
-                faces = self.detector.detect([image])[0]
-            crops = [crop_face(image, face.box, preprocess) for face in faces]
-        # Resized here, in the worker: what waits for its batch is small, whatever the picture's size.
-        small = [resize_crop(crop, preprocess) for crop in crops]
-        return _Found(source_name(source), list(faces), small, size=(image.shape[1], image.shape[0]))
+            faces = self._detect(image)
+            crops = self._crops(image, faces)
+        return _Found(source_name(source), list(faces), crops, size=(image.shape[1], image.shape[0]))
+
+    def _detect(self, image: Image) -> list[Face]:
+        with contextlib.nullcontext() if self._parallel else self._detecting:
+            return self.detector.detect([image])[0]
+
+    def _crops(self, image: Image, faces: Sequence[Face]) -> list[np.ndarray]:
+        """Cut the faces out, resized here in the worker: what waits for its batch is small."""
+        preprocess = self.spec.preprocess
+        if isinstance(self.detector, WholePicture):
+            return [resize_crop(image, preprocess)]
+        return [resize_crop(crop_face(image, face.box, preprocess, face.landmarks), preprocess) for face in faces]
 
 
 def load(
@@ -162,6 +326,8 @@ def load(
     *,
     detector: str | FaceDetector = AUTO,
     threads: int | None = None,
+    runtime: str = "onnxruntime",
+    min_confidence: float = 0.0,
 ) -> Recognizer:
     """Return a recognizer: `fervit.load()("photo.jpg")` gives one `Prediction` for each face.
 
@@ -169,20 +335,27 @@ def load(
         model: an ONNX file, or a model folder (needs `fervit[train]`); None takes the shipped model.
         detector: `auto`, a key of `fervit.detect.DETECTORS`, or a detector of your own.
         threads: CPU threads; None takes all cores.
+        runtime: `onnxruntime`, which starts at once, `openvino` (needs `fervit[openvino]`), or `auto`: OpenVINO
+            where it is installed.
+        min_confidence: probability below which the answer is `uncertain`, 0..1.
 
     Raises:
-        ModelError: the model is missing or cannot be read.
+        ModelError: the model is missing or cannot be read, or there is no such runtime.
+        MissingExtra: the runtime is not installed.
         DetectorError: the detector is unknown or not installed.
     """
     finder = make_detector(detector) if isinstance(detector, str) else detector
     return Recognizer(
-        open_classifier(model, threads=threads),
+        open_classifier(model, threads=threads, runtime=runtime),
         finder,
         workers=None if threads is None else min(MAX_WORKERS, threads),
+        min_confidence=min_confidence,
     )
 
 
-def open_classifier(model: str | Path | None = None, *, threads: int | None = None) -> Classifier:
+def open_classifier(
+    model: str | Path | None = None, *, threads: int | None = None, runtime: str = "onnxruntime"
+) -> Classifier:
     """Open an ONNX file, a model folder (by PyTorch, where it is installed), or the shipped model.
 
     Raises:
@@ -190,7 +363,7 @@ def open_classifier(model: str | Path | None = None, *, threads: int | None = No
     """
     path = default_model() if model is None else Path(model)
     if not path.is_dir():
-        return OnnxClassifier(path, threads=threads)
+        return OnnxClassifier(path, threads=threads, runtime=runtime)
     try:
         # The one road from the run half to the train half: by name, so that nothing here needs torch.
         models = importlib.import_module("fervit.models")
@@ -198,10 +371,6 @@ def open_classifier(model: str | Path | None = None, *, threads: int | None = No
         return OnnxClassifier(path, threads=threads)  # raises the error that names both ways out
     classifier: Classifier = models.TorchClassifier(path)
     return classifier
-
-
-def _predictions(faces: Sequence[Face], probs: np.ndarray, spec: ModelSpec) -> list[Prediction]:
-    return [Prediction(face, spec.labels, row) for face, row in zip(faces, probs, strict=True)]
 
 
 def _cores() -> int:

@@ -7,6 +7,7 @@ report can be written again.
 import base64
 import json
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fervit import plots
+from fervit import findings, plots
 from fervit.errors import ConfigError, MissingExtra
 from fervit.labels import FER7, canonical
 from fervit.metrics import PAPER
@@ -25,7 +26,12 @@ from fervit.types import ModelSpec
 
 FER2013_TEST_SIZE = 3589  # pictures in PublicTest, and as many in PrivateTest
 PACKAGES = ("fervit", "numpy", "onnxruntime", "torch", "transformers")
-NONE = "–"
+NONE = findings.NONE
+CLASS_HEADER = ("expression", "precision", "recall", "95 % interval", "F1", "95 % interval", "paper's F1", "faces")
+FACES = {
+    "mistakes": "The surest mistakes (label > answer)",
+    "right": "The surest right answers of every expression",
+}
 
 
 @dataclass(frozen=True)
@@ -38,16 +44,25 @@ class Line:
     paper: str = NONE
 
 
-def write_report(report: Mapping[str, Any], folder: str | Path, *, command: str, spec: ModelSpec) -> Path:
-    """Write `report.html`, `report.md`, `report.json` and three charts; return the path of the page.
+def write_report(
+    report: Mapping[str, Any],
+    folder: str | Path,
+    *,
+    command: str,
+    spec: ModelSpec,
+    faces: Mapping[str, bytes] | None = None,
+) -> Path:
+    """Write `report.html`, `report.md`, `report.json` and the charts; return the path of the page.
 
-    Files of these names that stand in the folder are replaced, others stay.
+    Files of these names that stand in the folder are replaced, others stay. Faces go into `faces/`, apart from
+    what may be published.
 
     Args:
-        report: what `Report.to_dict()` returns.
+        report: what `Report.to_dict()` returns; `groups` and `robustness` may be added to it.
         folder: where to; it is made when it is missing.
         command: the command line that measured, for the record.
         spec: the model that was measured.
+        faces: contact sheets, what `gallery.sheets` returns.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -56,13 +71,16 @@ def write_report(report: Mapping[str, Any], folder: str | Path, *, command: str,
     folder = make_folder(folder)
     charts = {name: (draw(plots.LIGHT), draw(plots.DARK)) for name, draw in _charts(report).items()}
     facts = provenance(report, command=command, spec=spec)
-    page = render_html(report, facts, charts)
+    page = render_html(report, facts, charts, faces)
     try:
+        for name, png in (faces or {}).items():
+            (folder / "faces").mkdir(exist_ok=True)
+            (folder / "faces" / f"{name}.png").write_bytes(png)
         for name, (light, _) in charts.items():
             (folder / f"{name}.png").write_bytes(light)
         record = json.dumps({**report, "provenance": facts}, indent=2, ensure_ascii=False)
         (folder / "report.json").write_text(record + "\n", encoding="utf-8")
-        (folder / "report.md").write_text(render_markdown(report, facts), encoding="utf-8")
+        (folder / "report.md").write_text(render_markdown(report, facts, faces), encoding="utf-8")
         (folder / "report.html").write_text(page, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write the report to {folder}: {error.strerror or error}") from error
@@ -146,11 +164,15 @@ def lines(report: Mapping[str, Any]) -> list[Line]:
 
 
 def class_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return `(label, precision, recall, F1, the paper's F1, support)` of every class, as text."""
+    """Return the cells below `CLASS_HEADER` for every class, as text."""
     return [
         (
             name,
-            *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")),
+            f"{row['precision']:.3f}",
+            f"{row['recall']:.3f}",
+            _range(row.get("recall_ci95"), _short),
+            f"{row['f1']:.3f}",
+            _range(row.get("f1_ci95"), _short),
             f"{PAPER.f1[canonical(name)]:.2f}" if canonical(name) in PAPER.f1 else NONE,
             f"{row['support']:,}",
         )
@@ -197,7 +219,8 @@ def provenance(report: Mapping[str, Any], *, command: str, spec: ModelSpec) -> d
     """Return where the figures come from: model, data, versions, command; names to text."""
     size, seconds = spec.preprocess.image_size, report["seconds"]
     facts = {
-        "model": f"{report['model']} ({spec.arch}, {size} x {size} px, temperature {spec.temperature:.3f})",
+        "model": f"{report['model']} ({spec.arch}, {size} x {size} px)",
+        "calibration": _calibration(spec),
         "model's licence": spec.licence or "not stated",
         "trained on (data hash)": spec.data_hash or "not stated",
         "measured on": f"{report['dataset']}, {report['split']}, {report['n']:,} faces",
@@ -212,13 +235,35 @@ def provenance(report: Mapping[str, Any], *, command: str, spec: ModelSpec) -> d
     return {name: text for name, text in facts.items() if text}
 
 
-def render_html(report: Mapping[str, Any], facts: Mapping[str, str], charts: Mapping[str, tuple[bytes, bytes]]) -> str:
+def _calibration(spec: ModelSpec) -> str:
+    """Return how the model was calibrated, with what that did to the validation split, where it is known."""
+    figures = spec.metrics.get("public_test")
+    before = figures.get("before_calibration") if isinstance(figures, Mapping) else None
+    text = f"temperature {spec.temperature:.3f}, fitted on public_test and folded into the weights"
+    if not isinstance(figures, Mapping) or not isinstance(before, Mapping):
+        return text if spec.temperature != 1 else ""
+    names = {"loss": "NLL", "nll": "NLL", "ece": "ECE", "brier": "Brier score"}
+    changes = [
+        f"{names[key]} {before[key]:.3f} before, {figures[key]:.3f} after"
+        for key in names
+        if key in before and key in figures
+    ]
+    return "; ".join([text, *changes])
+
+
+def render_html(
+    report: Mapping[str, Any],
+    facts: Mapping[str, str],
+    charts: Mapping[str, tuple[bytes, bytes]],
+    faces: Mapping[str, bytes] | None = None,
+) -> str:
     """Return the page: no script, no request, images inside.
 
     Args:
         report: what `Report.to_dict()` returns.
         facts: what `provenance` returns.
         charts: name to PNG for a light and for a dark page.
+        faces: name to PNG of a contact sheet.
 
     Raises:
         MissingExtra: Jinja2 is not installed.
@@ -230,6 +275,7 @@ def render_html(report: Mapping[str, Any], facts: Mapping[str, str], charts: Map
     source = resources.files("fervit").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
+    environment.filters["span"] = lambda text: re.sub(r"(?<=\d) to (?=\d)", "\N{EN DASH}", text)
     return environment.from_string(source).render(
         report=report,
         summary=summary(report),
@@ -237,6 +283,13 @@ def render_html(report: Mapping[str, Any], facts: Mapping[str, str], charts: Map
         class_rows=class_rows(report),
         notes=notes(report),
         calibration=calibration_sentence(report),
+        thresholds=findings.threshold_table(report),
+        selective=findings.selective_sentence(report),
+        leaks=findings.leak_sentences(report),
+        groups=findings.group_tables(report),
+        robustness=findings.robustness_sentence(report) if report.get("robustness") else "",
+        robustness_tables=findings.robustness_tables(report),
+        faces={name: (_data_uri(png), FACES[name]) for name, png in (faces or {}).items()},
         facts=facts,
         charts={name: tuple(map(_data_uri, pair)) for name, pair in charts.items()},
         light=plots.LIGHT,
@@ -244,7 +297,9 @@ def render_html(report: Mapping[str, Any], facts: Mapping[str, str], charts: Map
     )
 
 
-def render_markdown(report: Mapping[str, Any], facts: Mapping[str, str]) -> str:
+def render_markdown(
+    report: Mapping[str, Any], facts: Mapping[str, str], faces: Mapping[str, bytes] | None = None
+) -> str:
     """Return the report as Markdown; it shows the charts from files beside it."""
     figures = [(line.name, line.value, line.interval, line.paper) for line in lines(report)]
     shown = {name: text for name, text in facts.items() if name != "command"}
@@ -252,7 +307,7 @@ def render_markdown(report: Mapping[str, Any], facts: Mapping[str, str]) -> str:
         f"# {report['model']} on {report['dataset']}, {report['split']}",
         summary(report),
         "## Every expression",
-        markdown_table(("expression", "precision", "recall", "F1", "paper's F1", "faces"), class_rows(report)),
+        markdown_table(CLASS_HEADER, class_rows(report)),
         "![F1 of every expression](f1.png)",
         "## All together",
         markdown_table(("figure", "value", "95 % interval", "paper"), figures),
@@ -262,11 +317,31 @@ def render_markdown(report: Mapping[str, Any], facts: Mapping[str, str]) -> str:
         "## Calibration",
         calibration_sentence(report),
         "![Reliability diagram](reliability.png)",
+        *_markdown_findings(report, faces or {}),
         "## Where these figures come from",
         markdown_table(("", ""), list(shown.items())),
         f"```sh\n{facts['command']}\n```" if facts.get("command") else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown_findings(report: Mapping[str, Any], faces: Mapping[str, bytes]) -> list[str]:
+    """Return the sections on selective prediction, leaks, groups, robustness and faces."""
+    parts = []
+    if (table := findings.threshold_table(report)) is not None:
+        parts += ["## Answering only when sure", findings.selective_sentence(report)]
+        parts += [markdown_table(*table), "![Right answers over faces answered](risk_coverage.png)"]
+    if sentences := findings.leak_sentences(report):
+        parts += ["## Leaks", "\n".join(f"- {sentence}" for sentence in sentences)]
+    for column, table, sentences in findings.group_tables(report):
+        parts += [f"## By {column}", markdown_table(*table), "\n".join(f"- {sentence}" for sentence in sentences)]
+    if report.get("robustness"):
+        parts += ["## Worse pictures", findings.robustness_sentence(report)]
+        parts += ["![Accuracy under corruptions](robustness.png)"]
+        parts += [markdown_table(*table) for table in findings.robustness_tables(report)]
+    for name in faces:
+        parts += [f"## {FACES[name]}", f"![{FACES[name]}](faces/{name}.png)"]
+    return parts
 
 
 def markdown_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -285,6 +360,10 @@ def _score(value: float) -> str:
     return f"{value:.3f}"
 
 
+def _short(value: float) -> str:
+    return f"{value:.2f}"
+
+
 def _range(interval: list[float] | None, text: Callable[[float], str]) -> str:
     if interval is None:
         return NONE
@@ -297,11 +376,18 @@ def _charts(report: Mapping[str, Any]) -> dict[str, Callable[[plots.Theme], byte
     published = {name: PAPER.f1[canonical(name)] for name in f1 if canonical(name) in PAPER.f1}
     bins = np.array([[row["count"], row["confidence"], row["accuracy"]] for row in report["reliability"]])
     confusion, labels = np.array(report["confusion"]), report["labels"]
-    return {
+    charts = {
         "confusion": lambda theme: plots.confusion_png(confusion, labels, theme=theme),
         "reliability": lambda theme: plots.reliability_png(bins, ece=report["ece"], theme=theme),
         "f1": lambda theme: plots.f1_png(f1, other=published, theme=theme),
     }
+    if "risk_coverage" in report:
+        curve = report["risk_coverage"]["curve"]
+        points = [row for row in report["thresholds"] if row["threshold"] is not None]
+        charts["risk_coverage"] = lambda theme: plots.risk_coverage_png(curve, points=points, theme=theme)
+    if report.get("robustness"):
+        charts["robustness"] = lambda theme: plots.severity_png(report["robustness"], theme=theme)
+    return charts
 
 
 def _data_uri(png: bytes) -> str:

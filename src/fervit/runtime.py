@@ -1,18 +1,23 @@
-"""Exported models on ONNX Runtime: the file, its `ModelSpec`, and probabilities of face crops."""
+"""Exported models on ONNX Runtime or OpenVINO: the file, its `ModelSpec`, and probabilities of face crops."""
 
 import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from fervit.errors import ModelError
+from fervit.errors import ModelError, unknown
 from fervit.images import preprocess_batch
+from fervit.metrics import softmax
+from fervit.ort import onnxruntime_quietly
 from fervit.types import ModelSpec
 
 INPUT, OUTPUT = "pixel_values", "logits"
 METADATA_KEY = "fervit"
+AUTO = "auto"
+RUNTIMES = ("onnxruntime", "openvino")
 ASSETS = Path(__file__).parent / "assets"
 BATCH_SIZE = 32  # larger ones are no faster per face on a CPU and only take memory
 
@@ -21,31 +26,87 @@ ZIP_MAGIC = b"PK\x03\x04"  # torch.save's container
 PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 
 
+class Session(Protocol):
+    """A runtime with one model in it: the seam between fervit and what computes.
+
+    Attributes:
+        metadata: the JSON text of the `ModelSpec`, or None when the file has none.
+        inputs: shape of each input by name; an entry that is no int varies.
+        outputs: the same of outputs.
+    """
+
+    metadata: str | None
+    inputs: dict[str, list[Any]]
+    outputs: dict[str, list[Any]]
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 batch."""
+        ...
+
+
+class OnnxSession:
+    """ONNX Runtime on the CPU, without spinning; see `Session`."""
+
+    def __init__(self, path: Path, *, threads: int | None = None):
+        self._session = _open_session(path, threads)
+        self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        self.inputs = {entry.name: entry.shape for entry in self._session.get_inputs()}
+        self.outputs = {entry.name: entry.shape for entry in self._session.get_outputs()}
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 batch."""
+        logits: np.ndarray = self._session.run([OUTPUT], {INPUT: batch})[0]
+        return logits
+
+
+def choose_runtime(name: str, path: Path) -> str:
+    """Return the runtime that `name` means for a file: `auto` is OpenVINO where it is installed.
+
+    OpenVINO is the faster one per face (docs/video.md), but takes a second longer to start.
+
+    Raises:
+        ModelError: there is no such runtime, or it cannot read such a file.
+    """
+    if name not in (AUTO, *RUNTIMES):
+        raise ModelError(unknown("runtime", name, [AUTO, *RUNTIMES]))
+    own = path.suffix.lower() == ".xml"
+    if own and name == "onnxruntime":
+        raise ModelError(f"{path} is OpenVINO's own form: run it with --runtime openvino")
+    if name == AUTO:
+        return "openvino" if own or find_spec("openvino") else "onnxruntime"
+    return name
+
+
 class OnnxClassifier:
-    """An ONNX file that `fervit export` wrote.
+    """An exported model: an ONNX file that `fervit export` wrote, or OpenVINO's `.xml`.
 
     Args:
         path: the file.
-        threads: CPU threads within one batch; None leaves the choice to ONNX Runtime (all cores).
+        threads: CPU threads within one batch; None leaves the choice to the runtime (all cores).
+        runtime: a name in `RUNTIMES`, or `auto`, see `choose_runtime`.
 
     Attributes:
         spec: the `ModelSpec` that travels in the file.
+        runtime: the name of the runtime that was chosen.
 
     Raises:
-        ModelError: the file is missing, a pickle, truncated, or was exported elsewhere.
+        ModelError: the file is missing, a pickle, truncated, or was exported elsewhere; or no such runtime.
+        MissingExtra: the runtime is not installed.
     """
 
-    def __init__(self, path: str | Path, *, threads: int | None = None):
+    def __init__(self, path: str | Path, *, threads: int | None = None, runtime: str = "onnxruntime"):
         self.path = Path(path)
         check_file(self.path)
-        self._session = _open_session(self.path, threads)
+        if self.path.suffix.lower() == ".xml" and runtime == "onnxruntime":
+            runtime = AUTO
+        self.runtime = choose_runtime(runtime, self.path)
+        self._session = _open(self.runtime, self.path, threads)
         self.spec = _read_spec(self._session, self.path)
         _check_shapes(self._session, self.spec, self.path)
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
         """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 batch."""
-        logits: np.ndarray = self._session.run([OUTPUT], {INPUT: batch})[0]
-        return logits
+        return self._session.run(batch)
 
     def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """Return `(N, K)` calibrated probabilities of N uint8 crops, grey or RGB, of any sizes."""
@@ -54,14 +115,6 @@ class OnnxClassifier:
             batch = preprocess_batch(crops[start : start + batch_size], self.spec.preprocess)
             parts.append(softmax(self.logits(batch)))
         return np.concatenate(parts)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return float64 probabilities, softmax over the last axis."""
-    x = logits.astype(np.float64)
-    x = np.exp(x - x.max(axis=-1, keepdims=True))
-    probs: np.ndarray = x / x.sum(axis=-1, keepdims=True)
-    return probs
 
 
 def default_model() -> Path:
@@ -117,9 +170,16 @@ def _asset(name: str, remedy: str) -> Path:
     return path
 
 
-def _open_session(path: Path, threads: int | None) -> Any:
-    import onnxruntime
+def _open(runtime: str, path: Path, threads: int | None) -> Session:
+    if runtime == "onnxruntime":
+        return OnnxSession(path, threads=threads)
+    from fervit.openvino import OpenVinoSession
 
+    return OpenVinoSession(path, threads=threads)
+
+
+def _open_session(path: Path, threads: int | None) -> Any:
+    onnxruntime = onnxruntime_quietly()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; they reach the user as exceptions anyway
     options.inter_op_num_threads = 1
@@ -134,8 +194,8 @@ def _open_session(path: Path, threads: int | None) -> Any:
         raise ModelError(f"{path} is not a readable ONNX model, or truncated: {reason}") from error
 
 
-def _read_spec(session: Any, path: Path) -> ModelSpec:
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+def _read_spec(session: Session, path: Path) -> ModelSpec:
+    text = session.metadata
     if text is None:
         raise ModelError(
             f"{path} carries no fervit metadata (labels, preprocessing): it was exported elsewhere; "
@@ -147,9 +207,8 @@ def _read_spec(session: Any, path: Path) -> ModelSpec:
         raise ModelError(f"{path}: its fervit metadata is no JSON ({error}); export it again") from error
 
 
-def _check_shapes(session: Any, spec: ModelSpec, path: Path) -> None:
-    inputs = {entry.name: entry.shape for entry in session.get_inputs()}
-    outputs = {entry.name: entry.shape for entry in session.get_outputs()}
+def _check_shapes(session: Session, spec: ModelSpec, path: Path) -> None:
+    inputs, outputs = session.inputs, session.outputs
     if list(inputs) != [INPUT] or OUTPUT not in outputs:
         raise ModelError(
             f"{path}: expected {INPUT} -> {OUTPUT}, got {', '.join(inputs)} -> {', '.join(outputs)}; export it again"

@@ -10,6 +10,8 @@ import numpy as np
 from fervit.errors import ModelError
 from fervit.labels import FER7
 
+UNCERTAIN = "uncertain"  # the answer of a model that is not sure enough; no label of any data set
+
 Image = np.ndarray
 """A picture: `(H, W, 3)` uint8, RGB, upright."""
 
@@ -85,21 +87,23 @@ class Prediction:
         labels: K label names.
         probs: `(K,)` calibrated probabilities that sum to 1.
         track: id of the face's track in a video, or None.
+        min_confidence: probability below which the answer is `uncertain`.
     """
 
     face: Face
     labels: tuple[str, ...]
     probs: np.ndarray
     track: int | None = None
+    min_confidence: float = 0.0
 
     @property
     def label(self) -> str:
-        """The most probable label."""
-        return self.labels[int(self.probs.argmax())]
+        """The most probable label, or `uncertain` where its probability is below `min_confidence`."""
+        return UNCERTAIN if self.score < self.min_confidence else self.labels[int(self.probs.argmax())]
 
     @property
     def score(self) -> float:
-        """The probability of `label`."""
+        """The largest probability: that of `label`, unless it is `uncertain`."""
         return float(self.probs.max())
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:

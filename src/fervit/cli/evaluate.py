@@ -1,18 +1,18 @@
 """`fervit evaluate`."""
 
-import contextlib
-import json as json_module
-import shlex
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fervit.errors import ConfigError
+from fervit.cli._shared import STDOUT, check_split, check_target, command_line, limit_torch, progress, table, write_json
+from fervit.errors import ConfigError, unknown
 
-STDOUT = "-"
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fervit.data import Dataset
 
 
 def register(app: typer.Typer) -> None:
@@ -21,10 +21,12 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    data: Annotated[str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].")],
     model: Annotated[
         Path | None, typer.Argument(help="Model folder or exported .onnx file; default: the shipped model.")
     ] = None,
+    data: Annotated[
+        str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)
+    ] = ...,  # type: ignore[assignment]
     split: Annotated[
         str,
         typer.Option(
@@ -42,125 +44,128 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", help="Write report.html, report.md, report.json and charts into DIR."),
     ] = None,
+    faces: Annotated[
+        bool, typer.Option(help="Show the surest mistakes and right answers in the report (faces of the data).")
+    ] = True,
+    groups: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Groups of people: a csv with row or filename and columns such as age."),
+    ] = None,
+    group_by: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Column of --groups to use; may be given again.")
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Go on when --groups misses faces of the split.")
+    ] = False,
+    robustness: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Show in the report what `fervit robustness --json` wrote."),
+    ] = None,
+    precision: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1, help="Also compute the threshold at which answers are right this often."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces classified at once.")] = 64,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
     votes: Annotated[Path | None, typer.Option(help="FER+ votes: adds the accuracy against their majority.")] = None,
 ) -> None:
-    """Measure a model: every expression, fair averages, accuracy with its interval, calibration.
+    """Measure a model: every expression, fair averages, accuracy with its interval, calibration, groups of people.
 
     Beside the paper's figures (a ViT fine-tuned on FER2013, 67.22 %). Faces that also stand in the train split
     are counted with and without.
     """
     _check(split=split, tta=tta, json=json, report=report)
+    if groups is None and (group_by or allow_missing):
+        raise ConfigError("--group-by and --allow-missing need --groups FILE.csv")
+    corrupted = None if robustness is None else _read_robustness(robustness)
     from fervit.data import load
 
     dataset = load(data, votes=votes)
-    dataset.split(split)  # before the model is opened: a split that is missing should not cost that wait
+    part = dataset.split(split)  # before the model is opened: what is missing should not cost that wait
+    grouping = _grouping(part, groups, group_by, allow_missing=allow_missing)
     from fervit.evaluation import evaluate as run
     from fervit.recognizer import open_classifier
 
     classifier = open_classifier(model, threads=threads)
-    _limit_torch(model, threads)
-    with _progress() as progress:
-        measured = run(classifier, dataset, split=split, tta=tta, batch_size=batch_size, progress=progress).to_dict()
+    limit_torch([model], threads)
+    with progress("measuring") as tick:
+        result = run(classifier, dataset, split=split, tta=tta, batch_size=batch_size, progress=tick)
+    measured = result.to_dict()
+    if grouping is not None:
+        from fervit.groups import measure_groups
+
+        measured["groups"] = [column.to_dict() for column in measure_groups(result.probs, part, grouping)]
+    if precision is not None:
+        measured["thresholds"].append(_threshold(result.probs, part, precision))
+        measured["thresholds"].sort(key=lambda row: row["wanted"])
+    if json is not None:
+        write_json(json, measured)
     page = None
     if report is not None:
+        from fervit.gallery import sheets
         from fervit.report import write_report
 
-        command = shlex.join(["fervit", *sys.argv[1:]])
-        page = write_report(measured, report, command=command, spec=classifier.spec)
+        shown = measured if corrupted is None else {**measured, "robustness": corrupted}
+        pictures = sheets(result.probs, part) if faces else {}
+        page = write_report(shown, report, command=command_line(), spec=classifier.spec, faces=pictures)
     if json != STDOUT:
         typer.echo(as_text(measured))
         if page is not None:
             typer.echo(f"\nreport: {page}")
-    if json is not None:
-        _write_json(json, measured)
+
+
+def _grouping(part: "Dataset", groups: Path | None, columns: list[str] | None, *, allow_missing: bool) -> Any:
+    if groups is None:
+        return None
+    from fervit.groups import read_groups
+
+    return read_groups(part, groups, columns=columns or (), allow_missing=allow_missing)
+
+
+def _read_robustness(path: Path) -> dict[str, Any]:
+    from fervit.robustness import read_robustness
+
+    return read_robustness(path)
+
+
+def _threshold(probs: "np.ndarray", part: "Dataset", precision: float) -> dict[str, Any]:
+    from fervit.selective import threshold_for
+
+    point = threshold_for(probs, part.targets, precision)
+    return {"wanted": precision, **(point.to_dict() if point else {"threshold": None})}
 
 
 def as_text(report: Mapping[str, Any]) -> str:
     """Return the tables that `fervit evaluate` prints, from what `Report.to_dict()` returns."""
-    from fervit.report import calibration_sentence, class_rows, lines, notes, summary
+    from fervit import findings
+    from fervit.report import CLASS_HEADER, calibration_sentence, class_rows, lines, notes, summary
 
     where = f"{report['model']} on {report['dataset']}, {report['split']}, {report['n']:,} faces"
     if report["tta"]:
         where += f", with {report['tta']}"
     figures = [(line.name, line.value, line.interval, line.paper) for line in lines(report)]
-    header = ("expression", "precision", "recall", "F1", "paper's F1", "faces")
-    return "\n".join(
-        [
-            where,
-            "",
-            _table(header, class_rows(report)),
-            "",
-            _table(("figure", "value", "95 % interval", "paper"), figures),
-            "",
-            summary(report),
-            calibration_sentence(report),
-            *notes(report),
-        ]
-    )
-
-
-def _table(header: tuple[str, ...], rows: list[Any]) -> str:
-    """Align columns: the first to the left, the others to the right."""
-    cells = [header, *rows]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
-    rule = tuple("-" * width for width in widths)
-
-    def line(row: tuple[str, ...]) -> str:
-        first, *others = (text.rjust(width) for text, width in zip(row, widths, strict=True))
-        return "  ".join([first.strip().ljust(widths[0]), *others])
-
-    return "\n".join(map(line, (header, rule, *rows)))
+    parts = [
+        where,
+        "",
+        table(CLASS_HEADER, class_rows(report)),
+        "",
+        table(("figure", "value", "95 % interval", "paper"), figures),
+    ]
+    if (thresholds := findings.threshold_table(report)) is not None:
+        parts += ["", table(*thresholds)]
+    for column, grid, sentences in findings.group_tables(report):
+        parts += ["", f"by {column}", table(*grid), *sentences]
+    said = [summary(report), calibration_sentence(report), findings.selective_sentence(report)]
+    return "\n".join([*parts, "", *said, *findings.leak_sentences(report), *notes(report)])
 
 
 def _check(*, split: str, tta: str | None, json: str | None, report: Path | None) -> None:
     """Refuse at once what would otherwise fail after minutes of work."""
-    from fervit.data.dataset import SPLITS
-    from fervit.errors import DataError, unknown
-
-    if split not in SPLITS:
-        raise DataError(unknown("split", split, SPLITS))
+    check_split(split)
     if tta is not None and tta != "flip":
         raise ConfigError(unknown("test-time augmentation", tta, ("flip",)))
-    if json not in (None, STDOUT):
-        if Path(json).is_dir():
-            raise ConfigError(f"{json} is a folder; --json takes a file, or - for stdout")
-        if not Path(json).parent.is_dir():
-            raise ConfigError(f"there is no folder {Path(json).parent} to write {Path(json).name} into")
+    check_target("--json", json)
     if report is not None:
         from fervit.report import make_folder
 
         make_folder(report)
-
-
-def _write_json(target: str, measured: dict[str, Any]) -> None:
-    text = json_module.dumps(measured, ensure_ascii=False, indent=None if target == STDOUT else 2)
-    if target == STDOUT:
-        typer.echo(text)
-        return
-    try:
-        Path(target).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
-
-
-def _limit_torch(model: Path | None, threads: int | None) -> None:
-    """Hold a model folder's PyTorch to `threads`; ONNX Runtime was told when it was opened."""
-    if threads is not None and model is not None and model.is_dir():
-        import torch
-
-        torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on stderr while faces are classified; it is gone afterwards."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("measuring", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

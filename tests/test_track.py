@@ -1,0 +1,84 @@
+"""Tracks: ids that last, boxes that do not jump, probabilities that settle."""
+
+import numpy as np
+import pytest
+
+from fervit.track import Smoother, Tracker, between
+from fervit.types import Box, Face
+
+
+def face(x: float, y: float = 0, side: float = 40) -> Face:
+    return Face(Box(x, y, x + side, y + side), 0.9)
+
+
+def test_ids_follow_faces_whatever_their_order() -> None:
+    tracker = Tracker()
+    assert tracker.update([face(0), face(100)], 0.0) == [1, 2]
+    assert tracker.update([face(104), face(3), face(300)], 0.04) == [2, 1, 3]
+
+
+def test_a_track_survives_a_second_of_loss_and_no_more() -> None:
+    tracker = Tracker()
+    tracker.update([face(0)], 0.0)
+    for k in range(1, 10):
+        assert tracker.update([], k / 10) == []
+    assert tracker.update([face(5)], 0.95) == [1]
+    assert tracker.update([face(5)], 2.1) == [2]
+    assert tracker.alive() == {2}
+
+
+def test_motion_keeps_faces_that_pass_each_other_apart() -> None:
+    tracker = Tracker()
+    for k in range(41):
+        left, right = face(4 * k), face(160 - 4 * k, 12)
+        assert tracker.update([left, right], k / 25) == [1, 2]
+
+
+def test_a_small_fast_face_keeps_its_track_without_overlap() -> None:
+    tracker = Tracker()
+    assert [tracker.update([face(18 * k, side=20)], k / 10) for k in range(6)] == [[1]] * 6
+
+
+def test_a_far_or_larger_face_is_another_one() -> None:
+    tracker = Tracker()
+    tracker.update([face(0)], 0.0)
+    assert tracker.update([face(90)], 0.1) == [2]
+    assert tracker.update([face(100, side=200)], 0.2) == [3]
+
+
+def test_asking_changes_nothing() -> None:
+    tracker = Tracker()
+    ids = tracker.update([face(0), face(100)], 0.0)
+    assert tracker.same([face(102), face(1)], ids, 0.1)
+    assert not tracker.same([face(1)], ids, 0.1)
+    assert not tracker.same([face(1), face(102), face(200)], ids, 0.1)
+    assert tracker.update([face(0), face(100)], 0.1) == ids
+
+
+def test_between_lies_on_the_line() -> None:
+    marks = np.arange(10.0).reshape(5, 2)
+    first, last = Face(Box(0, 0, 10, 10), 0.8, marks), Face(Box(10, 20, 40, 50), 0.6, marks + 10)
+    middle = between(first, last, 0.5)
+    assert middle.box.to_list() == [5, 10, 25, 30]
+    assert middle.score == pytest.approx(0.7)
+    np.testing.assert_allclose(middle.landmarks, marks + 5)
+    assert between(first, face(0), 0.5).landmarks is None
+
+
+def test_smoothing_has_its_time_constant_whatever_the_frame_rate() -> None:
+    for rate in (10, 100):
+        smoother = Smoother(0.3)
+        smoother(1, np.array([1.0, 0.0]), 0.0)
+        for k in range(1, round(0.3 * rate) + 1):
+            probs = smoother(1, np.array([0.0, 1.0]), k / rate)
+        assert probs[1] == pytest.approx(1 - np.exp(-1))
+        assert probs.sum() == pytest.approx(1)
+
+
+def test_smoothing_keeps_tracks_apart_and_forgets_dead_ones() -> None:
+    smoother = Smoother(1.0)
+    smoother(1, np.array([1.0, 0.0]), 0.0)
+    assert smoother(2, np.array([0.0, 1.0]), 0.1)[1] == 1
+    smoother.forget({2})
+    assert smoother(1, np.array([0.0, 1.0]), 0.2)[1] == 1
+    assert Smoother(0)(1, np.array([0.3, 0.7]), 0.0)[0] == pytest.approx(0.3)
