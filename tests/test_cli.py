@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import fervit
+from fervit.cli import main
 from test_models import save_timm
 
 
@@ -65,18 +66,36 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, arguments, message):
     assert not (tmp_path / "r").exists() or not any((tmp_path / "r").iterdir())
 
 
+@pytest.fixture
+def inside(tmp_path, monkeypatch, capsys):
+    """Calls the command line in this process: importing torch anew for each call takes ten seconds."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fervit", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        shown = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, shown.out, shown.err)
+
+    return run
+
+
 @pytest.mark.slow
-def test_train_evaluate_export_predict_agree_from_end_to_end(tmp_path):
+def test_train_evaluate_export_predict_agree_from_end_to_end(tmp_path, inside):
     save_timm(tmp_path / "w.safetensors")
     options = ["--set", "image_size=32", "--set", "epochs=2", "--set", "lr=1e-3", "--data", "synthetic:140"]
-    done = call("train", *options, "--init", "w.safetensors", "--out", "run", cwd=tmp_path)
+    done = inside("train", *options, "--init", "w.safetensors", "--out", "run")
     assert done.returncode == 0, done.stderr
     assert "public_test accuracy" in done.stdout
-    again = call("train", *options, "--init", "w.safetensors", "--out", "run", cwd=tmp_path)
+    again = inside("train", *options, "--init", "w.safetensors", "--out", "run")
     assert again.returncode == 2 and "--resume" in again.stderr
-    assert call("export", "run", "--out", "m.onnx", cwd=tmp_path).returncode == 0
+    assert inside("export", "run", "--out", "m.onnx").returncode == 0
     reports = [
-        json.loads(call("evaluate", model, "--data", "synthetic:140", "--json", "-", cwd=tmp_path).stdout)
+        json.loads(inside("evaluate", model, "--data", "synthetic:140", "--json", "-").stdout)
         for model in ("run", "m.onnx")
     ]
     assert reports[0]["confusion"] == reports[1]["confusion"]
@@ -87,7 +106,7 @@ def test_train_evaluate_export_predict_agree_from_end_to_end(tmp_path):
     face = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
     Image.fromarray(face).save(tmp_path / "face.png")
     rows = [
-        json.loads(call("predict", "face.png", "--crop", "--json", "-", "--model", m, cwd=tmp_path).stdout)
+        json.loads(inside("predict", "face.png", "--crop", "--json", "-", "--model", m).stdout)
         for m in ("run", "m.onnx")
     ]
     from transformers import pipeline

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-FACES = 1400  # 70 % to train on, 15 % to choose the epoch on, 15 % to test on; other people in each
+FACES = 1050  # 70 % to train on, 15 % to choose the epoch on, 15 % to test on; other people in each
 DATA = f"synthetic:{FACES}"
-EPOCHS = 6
+EPOCHS = 5
 RECIPE = "paper"
 
 

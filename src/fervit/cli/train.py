@@ -65,19 +65,19 @@ def run_training(
 ) -> dict[str, Any]:
     """Train with a progress bar and print what came out; shared by `train` and `demo`."""
     from fervit.data import load
+    from fervit.runtime import shipped_checkpoint
 
     require_torch("training")
     dataset = load(data, votes=votes)
+    if init == "shipped":
+        init = str(shipped_checkpoint())
+    check_init(init or config.init)  # before torch, whose import takes seconds
     import torch
 
     from fervit.training import train as run
 
     if threads:
         torch.set_num_threads(threads)
-    if init == "shipped":
-        from fervit.runtime import shipped_checkpoint
-
-        init = str(shipped_checkpoint())
     figures = run(
         config,
         dataset,
@@ -93,6 +93,18 @@ def run_training(
         f"macro-F1 {figures['macro_f1']:.3f} (n = {figures['n']})\nmodel folder: {out}"
     )
     return figures
+
+
+def check_init(init: str) -> None:
+    """Refuse starting weights that are neither a file, a folder nor a Hub id, or that are a pickle."""
+    from fervit.errors import ModelError
+    from fervit.runtime import PICKLE_SUFFIXES
+
+    path = Path(init)
+    if path.suffix in PICKLE_SUFFIXES:
+        raise ModelError(f"{init} is a pickle, which can run code when read; convert it to safetensors")
+    if not path.exists() and (init.count("/") != 1 or path.suffix == ".safetensors"):
+        raise ModelError(f"no weights at {init} (expected a safetensors file, a model folder or a Hub id owner/name)")
 
 
 def require_torch(feature: str) -> None:
