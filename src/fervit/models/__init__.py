@@ -1,6 +1,52 @@
-"""Architectures, starting weights and checkpoints (needs `fervit[train]`)."""
+"""Architectures, starting weights and checkpoints (needs `fervit[train]`).
 
+An architecture is a module with a function `build(init, labels, image_size, options)`, listed in `BUILDERS`; its
+options are a dataclass in `fervit.archs`. What it builds is a Hugging Face `PreTrainedModel` that
+
+- takes `pixel_values (B, 3, S, S)` and answers with `logits (B, K)`;
+- has its encoder at `base_model_prefix`, with the first projection under `.embeddings` and the blocks in `.layers`
+  (what layer decay, drop path and the freezing of layers go by), and its last linear layer at `.classifier` (into
+  which calibration is folded);
+- names the convolutions that read the pixels in `input_convolutions()`, where that is not the patch embedding;
+- may have `training_loss(pixel_values, targets) -> (loss, logits)`, where cross-entropy is not all that it learns by.
+
+Importing this package registers fervit's own architectures with `AutoConfig` and `AutoModelForImageClassification`.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fervit.archs import ARCHS, SCRATCH
+from fervit.errors import ModelError, unknown
 from fervit.models.checkpoint import TorchClassifier, load_checkpoint, save_checkpoint
-from fervit.models.vit import build_model
+from fervit.types import Preprocess
 
-__all__ = ["TorchClassifier", "build_model", "load_checkpoint", "save_checkpoint"]
+__all__ = ["BUILDERS", "TorchClassifier", "build_model", "load_checkpoint", "save_checkpoint"]
+
+BUILDERS: dict[str, Callable[..., tuple[Any, Preprocess]]] = {
+    arch: import_module(f"fervit.models.{arch}").build
+    for arch in ARCHS
+    if (Path(__file__).parent / f"{arch}.py").is_file()
+}
+FROM_SCRATCH = ("vtff", "cnn")
+
+
+def build_model(
+    init: str | Path, labels: Sequence[str], image_size: int, *, arch: str = "vit", options: Any = None
+) -> tuple[Any, Preprocess]:
+    """Return a classifier over `labels` at `image_size` px, with the preprocessing that its weights expect.
+
+    `init` is a Hub id, a model folder, a safetensors file, or `scratch`; `options` the architecture's dataclass of
+    `fervit.archs`, by default its own defaults.
+
+    Raises:
+        ModelError: there is no such architecture, or the starting weights are missing, unsafe, truncated or do
+            not fit it.
+    """
+    if arch not in BUILDERS:
+        raise ModelError(unknown("arch", arch, ARCHS))
+    if str(init) == SCRATCH and arch not in FROM_SCRATCH:
+        raise ModelError(f"{arch} needs starting weights (--init); only {', '.join(FROM_SCRATCH)} start from scratch")
+    return BUILDERS[arch](init, labels, image_size, ARCHS[arch]() if options is None else options)

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from fervit.archs import ViTOptions
 from fervit.errors import ModelError
 from fervit.types import Preprocess
 
@@ -27,7 +28,7 @@ FILTERS = {2: "bilinear", 3: "bicubic"}
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, what Pillow's convert("L") uses
 
 
-def build_model(init: str | Path, labels: Sequence[str], image_size: int) -> tuple[Any, Preprocess]:
+def build(init: str | Path, labels: Sequence[str], image_size: int, options: ViTOptions) -> tuple[Any, Preprocess]:
     """Return a classifier over `labels` at `image_size` px, with the preprocessing that its weights expect.
 
     Raises:
@@ -35,13 +36,22 @@ def build_model(init: str | Path, labels: Sequence[str], image_size: int) -> tup
             size does not divide `image_size`.
     """
     path = Path(init)
+    model: Any
     if path.is_file():
         model, preprocess = _from_timm(path, labels, image_size)
     elif path.is_dir() or _looks_like_hub_id(str(init)):
         model, preprocess = _from_hugging_face(str(init), labels, image_size)
     else:
         raise ModelError(f"no weights at {init} (expected a safetensors file, a model folder or a Hub id owner/name)")
+    if options.pool == "cls_mean" and model.config.model_type == "vit":
+        model = _with_mean_pool(model)
     return model, preprocess
+
+
+def build_backbone(init: str | Path, image_size: int) -> tuple[Any, Preprocess]:
+    """Return the encoder alone (`ViTModel` or `Dinov2Model`) of the same starting weights; see `build`."""
+    model, preprocess = build(init, ("none",), image_size, ViTOptions())
+    return backbone_of(model), preprocess
 
 
 @contextmanager
@@ -65,7 +75,7 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def backbone_of(model: Any) -> Any:
-    """Return the encoder of a Hugging Face classifier (`model.vit`, `model.dinov2`)."""
+    """Return the encoder of a Hugging Face classifier: `model.vit`, `model.dinov2`, `model.backbone`."""
     return getattr(model, model.base_model_prefix)
 
 
@@ -109,7 +119,7 @@ def add_drop_path(model: Any, rate: float) -> list[Any]:
                 return output
             before, after = args[0], output[0] if isinstance(output, tuple) else output
             keep = (torch.rand(len(before)) >= drop).to(after) / (1 - drop)
-            mixed = before + (after - before) * keep.view(-1, 1, 1)
+            mixed = before + (after - before) * keep.view(-1, *[1] * (before.ndim - 1))
             return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
 
         return hook
@@ -126,17 +136,25 @@ def fold_luma(model: Any, preprocess: Preprocess) -> None:
     kernels; sharing that sum out by ITU-R 601 luma leaves its answer to grey pictures as it is, and makes
     the answer to a colour picture that of its grey version, in every runtime, with no extra step.
     """
-    projection = backbone_of(model).embeddings.patch_embeddings.projection
     shape = (1, -1, 1, 1)
     mean = torch.tensor(preprocess.mean, dtype=torch.float64).view(shape)
     std = torch.tensor(preprocess.std, dtype=torch.float64).view(shape)
     luma = torch.tensor(LUMA, dtype=torch.float64).view(shape)
-    weight = projection.weight.double()
-    kernel = (weight / std).sum(1, keepdim=True)  # (D, 1, P, P): the response to one unit of grey
-    folded = kernel * std * luma
-    offset = ((folded - weight) * mean / std).sum(dim=(1, 2, 3))
-    projection.weight.copy_(folded)
-    projection.bias.copy_(projection.bias.double() + offset)
+    for projection in input_convolutions(model):
+        weight = projection.weight.double()
+        kernel = (weight / std).sum(1, keepdim=True)  # (D, 1, P, P): the response to one unit of grey
+        folded = kernel * std * luma
+        projection.weight.copy_(folded)
+        if projection.bias is not None:  # a convolution without one must have equal means and deviations
+            offset = ((folded - weight) * mean / std).sum(dim=(1, 2, 3))
+            projection.bias.copy_(projection.bias.double() + offset)
+
+
+def input_convolutions(model: Any) -> list[Any]:
+    """Return the convolutions that read the pixels: the patch embedding, or what the architecture names."""
+    if hasattr(model, "input_convolutions"):
+        return list(model.input_convolutions())
+    return [backbone_of(model).embeddings.patch_embeddings.projection]
 
 
 def resize_positions(positions: torch.Tensor, grid: int) -> torch.Tensor:
@@ -310,6 +328,46 @@ def _at_size(model: Any, image_size: int, grid: int) -> Any:
     state = model.state_dict()
     resized.load_state_dict(state | {key: resize_positions(state[key], grid)})
     return resized
+
+
+def _with_mean_pool(model: Any) -> Any:
+    """Return a ViT as the DINOv2 that computes the same features, whose head also sees the patches' mean."""
+    from transformers import Dinov2Config, Dinov2ForImageClassification
+
+    old = model.config
+    config: Any = Dinov2Config(
+        hidden_size=old.hidden_size,
+        num_hidden_layers=old.num_hidden_layers,
+        num_attention_heads=old.num_attention_heads,
+        mlp_ratio=old.intermediate_size // old.hidden_size,
+        image_size=old.image_size,
+        patch_size=old.patch_size,
+        layer_norm_eps=old.layer_norm_eps,
+        qkv_bias=old.qkv_bias,
+        layerscale_value=1.0,
+        id2label=old.id2label,
+        label2id=old.label2id,
+    )
+    config._attn_implementation = "eager"
+    pooled = Dinov2ForImageClassification(config)
+    renamed = {
+        "vit.layers.": "dinov2.encoder.layer.",
+        "vit.": "dinov2.",
+        "layernorm_before": "norm1",
+        "layernorm_after": "norm2",
+    }
+    state = {}
+    for name, tensor in model.state_dict().items():
+        for part, new in renamed.items():
+            name = name.replace(part, new)
+        if not name.startswith("classifier."):
+            state[name] = tensor
+    missing, unexpected = pooled.load_state_dict(state, strict=False)
+    ours = ("classifier.", "mask_token", "lambda1")  # the new head, and what starts neutral
+    missing = [name for name in missing if not any(part in name for part in ours)]
+    if missing or unexpected:
+        raise ModelError(f"cls_mean: the weights do not fit: missing {missing[:3]}, unexpected {unexpected[:3]}")
+    return pooled
 
 
 def read_preprocess(name: str, *, image_size: int | None = None, extra: dict[str, Any] | None = None) -> Preprocess:

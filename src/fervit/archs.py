@@ -1,0 +1,131 @@
+"""Architectures by name, and the options that each takes in a recipe's `[model]` table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fervit.errors import ConfigError
+
+SCRATCH = "scratch"  # in place of starting weights: random ones
+
+
+@dataclass(frozen=True)
+class ViTOptions:
+    """The plain Vision Transformer: Hugging Face's ViT or DINOv2, whichever the starting weights are.
+
+    Attributes:
+        pool: what the head reads. `auto` is the starting weights' own way: `cls` for a ViT, `cls_mean` (the CLS
+            token beside the mean of the patch tokens) for a DINOv2. A ViT with `cls_mean` is stored as a DINOv2
+            whose layer scales start at 1, which computes the same.
+    """
+
+    pool: str = "auto"
+
+    def __post_init__(self) -> None:
+        _one_of("pool", self.pool, ("auto", "cls_mean"))
+
+
+@dataclass(frozen=True)
+class ViTSEOptions:
+    """ViT with squeeze-and-excitation before the head: Aouayeb et al. 2021, arXiv 2107.03107.
+
+    Attributes:
+        se_reduction: width of the encoder's output over that of the bottleneck (Hu et al. 2018: 16).
+        se_on: `cls` gates the CLS token by itself; `tokens` squeezes over all tokens.
+    """
+
+    se_reduction: int = 16
+    se_on: str = "cls"
+
+    def __post_init__(self) -> None:
+        _one_of("se_on", self.se_on, ("cls", "tokens"))
+        _positive(self, "se_reduction")
+
+
+@dataclass(frozen=True)
+class VTFFOptions:
+    """Visual Transformers with feature fusion: Ma, Sun, Li 2021, arXiv 2103.16854.
+
+    Attributes:
+        channels: of the two branches' last stage (C; ResNet-18 has 512); the stages below have C/8, C/4, C/2.
+        grid: side of the fused feature map, whose cells are the visual words (7 in the paper, so 49 words).
+        width: of a token.
+        depth: transformer layers.
+        heads: attention heads.
+        mlp: width of a layer's hidden part.
+    """
+
+    channels: int = 512
+    grid: int = 7
+    width: int = 768
+    depth: int = 4
+    heads: int = 8
+    mlp: int = 3072
+
+    def __post_init__(self) -> None:
+        _positive(self, "channels", "grid", "width", "depth", "heads", "mlp")
+        if self.channels % 8:
+            raise ConfigError(f"model.channels must be a multiple of 8, got {self.channels}")
+        if self.width % self.heads:
+            raise ConfigError(f"model.width {self.width} does not divide into {self.heads} heads")
+
+
+@dataclass(frozen=True)
+class PFViTOptions:
+    """Poker Face ViT: Li et al. 2022, arXiv 2207.11081. The weights are those of the terms of its loss.
+
+    Attributes:
+        reconstruction: weight of the L1 distance between the face and its reconstruction.
+        adversarial: weight of the generator's and the discriminator's hinge losses.
+        orthogonality: weight of the squared cosine between the emotion and the disturbance part.
+        poker: weight of the cross-entropy of the poker face with `neutral`.
+    """
+
+    reconstruction: float = 1.0
+    adversarial: float = 0.1
+    orthogonality: float = 0.1
+    poker: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("reconstruction", "adversarial", "orthogonality", "poker"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"model.{name} must be 0 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class CNNOptions:
+    """The baseline: a residual network for small grey faces, trained from scratch.
+
+    Attributes:
+        channels: of the first stage; each of the following three has twice as many.
+        blocks: residual blocks of a stage.
+        dropout: share of features dropped before the head.
+    """
+
+    channels: int = 32
+    blocks: int = 2
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        _positive(self, "channels", "blocks")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"model.dropout must lie in [0, 1), got {self.dropout}")
+
+
+ARCHS: dict[str, type[Any]] = {
+    "vit": ViTOptions,
+    "vit_se": ViTSEOptions,
+    "vtff": VTFFOptions,
+    "pf_vit": PFViTOptions,
+    "cnn": CNNOptions,
+}
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"model.{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def _positive(options: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(options, name) > 0:
+            raise ConfigError(f"model.{name} must be above 0, got {getattr(options, name)}")
