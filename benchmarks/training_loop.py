@@ -23,7 +23,8 @@ from fervit.data.dataset import Dataset
 from fervit.labels import FER7
 from fervit.models import build_model
 from fervit.models.vit import quiet_transformers
-from fervit.training import FervitTrainer, use_bf16
+from fervit.targets import make_targets
+from fervit.trainer import FervitTrainer, use_bf16
 from fervit.types import ModelSpec
 
 WARM_UP = 3
@@ -54,7 +55,9 @@ def random_faces(count: int) -> Dataset:
 
 def ours(model, preprocess, config, dataset, folder) -> float:
     clock = StepClock()
-    trainer = FervitTrainer(model, config, ModelSpec("vit", preprocess), dataset, dataset, folder, [clock])
+    trainer = FervitTrainer(
+        model, config, ModelSpec("vit", preprocess), dataset, make_targets(dataset, config), dataset, folder, [clock]
+    )
     trainer.args.eval_strategy = trainer.args.save_strategy = "no"
     with quiet_transformers():
         trainer.train()

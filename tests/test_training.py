@@ -7,13 +7,16 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+import fervit.trainer
 import fervit.training
 from fervit.config import TrainConfig, config_from_dict
 from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError, DataError
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint
-from fervit.training import make_targets, parameter_groups, train
+from fervit.optim import at_the_sharpest_near_point, averaged, parameter_groups
+from fervit.targets import class_shares, class_weights, conflicting, make_targets
+from fervit.training import Teacher, train
 from test_models import save_timm
 
 QUICK = {
@@ -218,3 +221,113 @@ def test_calibration_is_folded_into_the_head(tmp_path, weights):
     shift = logits["bcts"] - logits["none"] / spec.temperature
     np.testing.assert_allclose(shift - shift[:1], 0, atol=1e-3)
     assert np.abs(shift).max() > 1e-3
+
+
+def test_sharpness_aware_steps_climb_to_rho_and_come_back(weights):
+    model, _ = build_model(weights, FER7, 32)
+    model(pixel_values=torch.randn(4, 3, 32, 32)).logits.square().sum().backward()
+    learning = [p for p in model.parameters() if p.grad is not None]
+    before = [p.detach().clone() for p in learning]
+    gradients = torch.cat([p.grad.flatten() for p in learning])
+    with at_the_sharpest_near_point(model, 0.05):
+        moved = torch.cat([(p.detach() - b).flatten() for p, b in zip(learning, before, strict=True)])
+        assert moved.norm().item() == pytest.approx(0.05, rel=1e-2)
+        assert torch.nn.functional.cosine_similarity(moved, gradients, dim=0) > 0.99
+        assert all(p.grad is None for p in learning)
+    for p, b in zip(learning, before, strict=True):
+        torch.testing.assert_close(p.detach(), b, atol=1e-6, rtol=0)
+
+
+def test_a_run_with_every_technique_learns_and_resumes_to_the_same_weights(tmp_path, weights):
+    options = config(
+        epochs=3,
+        low_size=16,
+        low_epochs=1,
+        sam_rho=0.05,
+        class_balance=0.9,
+        logit_adjust=1.0,
+        frozen_layers=1,
+        drop_conflicts=True,
+        ema_decay=0.9,
+        teacher_weight=0.5,
+    )
+    teacher = Teacher(np.full((56, 7), 1 / 7), {"name": "even"})
+    dataset = faces(112)
+    train(options, dataset, tmp_path / "whole", init=weights, teacher=teacher)
+    with pytest.raises(KeyboardInterrupt):
+        train(options, dataset, tmp_path / "cut", init=weights, teacher=teacher, callbacks=[StopAfterEpoch()])
+    with pytest.raises(ConfigError, match="another teacher"):
+        other = Teacher(teacher.probs, {"name": "odd"})
+        train(options, dataset, tmp_path / "cut", init=weights, teacher=other, resume=True)
+    train(options, dataset, tmp_path / "cut", init=weights, teacher=teacher, resume=True)
+    whole, cut = (TorchClassifier(tmp_path / name).logits(dataset.images[:7]) for name in ("whole", "cut"))
+    np.testing.assert_allclose(cut, whole, atol=1e-5)
+    start, _ = build_model(weights, FER7, 32)
+    end, _ = load_checkpoint(tmp_path / "whole")
+    fixed, free = (f"vit.layers.{k}.mlp.fc1.weight" for k in (0, 1))
+    torch.testing.assert_close(end.state_dict()[fixed], start.state_dict()[fixed])
+    assert not torch.allclose(end.state_dict()[free], start.state_dict()[free])
+
+
+@pytest.mark.parametrize("dinov2", [False, True])
+def test_the_first_epochs_see_smaller_pictures_where_asked(tmp_path, monkeypatch, dinov2):
+    save_timm(tmp_path / "w.safetensors", dinov2=dinov2)
+    sizes = []
+    step = fervit.trainer.FervitTrainer.compute_loss
+
+    def spy(self, model, inputs, *args, **kwargs):
+        sizes.append(inputs["x"].shape[-1])
+        return step(self, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(fervit.trainer.FervitTrainer, "compute_loss", spy)
+    train(config(epochs=2, low_size=16, low_epochs=1), faces(), tmp_path / "run", init=tmp_path / "w.safetensors")
+    assert sizes == [16] * 3 + [32] * 3
+    with pytest.raises(ConfigError, match="no multiple of the patch size 8"):
+        train(config(low_size=12, low_epochs=1), faces(), tmp_path / "b", init=tmp_path / "w.safetensors")
+
+
+def test_rare_classes_weigh_more_by_effective_number():
+    targets = np.array([0] * 90 + [1] * 9 + [2])
+    weights = class_weights(targets, 3, 0.9)
+    assert weights[targets].mean() == pytest.approx(1)
+    assert weights[2] / weights[0] == pytest.approx((1 - 0.9**90) / (1 - 0.9))
+    np.testing.assert_array_equal(class_weights(targets, 3, 0.0), 1)
+    np.testing.assert_allclose(class_shares(targets, 3), [0.9, 0.09, 0.01])
+
+
+def test_logit_adjustment_changes_what_is_learnt_and_not_how_it_is_measured(tmp_path, weights):
+    dataset = faces(56)
+    dataset.targets[dataset.split_ids == 0] = 0  # the other classes count as one picture each
+    losses = {}
+    for tau in (0.0, 1.0):
+        for lr in (1e-12, 1e-3):
+            run = tmp_path / f"{tau:g}-{lr:g}"
+            train(config(epochs=1, lr=lr, logit_adjust=tau, calibration="none"), dataset, run, init=weights)
+            losses[tau, lr] = json.loads((run / "run.json").read_text())["public_test"]["loss"]
+    assert losses[0.0, 1e-12] == pytest.approx(losses[1.0, 1e-12])
+    assert losses[1.0, 1e-3] < losses[0.0, 1e-3]  # class 0 was told to be common, so it is not learnt as a bias
+
+
+def test_pictures_with_two_labels_are_found_and_left_out(tmp_path, weights):
+    dataset = faces(56)
+    dataset.images[7] = dataset.images[0]
+    dataset.images[14] = dataset.images[1]
+    dataset.targets[7] = 3  # as row 0, which is a 0; row 14 agrees with row 1
+    dataset.targets[14] = dataset.targets[1]
+    assert set(np.flatnonzero(conflicting(dataset))) == {0, 7}
+    train(config(epochs=1, drop_conflicts=True), dataset, tmp_path / "run", init=weights)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["n_train"] == 28 - 2
+
+
+def test_a_teacher_shares_the_target_and_must_be_there():
+    dataset = faces(7)
+    teacher = np.full((7, 7), 1 / 7)
+    targets = make_targets(dataset, TrainConfig(teacher_weight=0.7), teacher)
+    np.testing.assert_allclose(targets, 0.3 * np.eye(7) + 0.1, atol=1e-6)
+    with pytest.raises(DataError, match="fervit distill TEACHER"):
+        make_targets(dataset, TrainConfig(teacher_weight=0.7))
+
+
+def test_the_weight_average_covers_running_statistics():
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
+    assert [tuple(t.shape) for t in averaged(model)] == [(2, 1, 1, 1), (2,), (2,), (2,), (2,), (2,)]

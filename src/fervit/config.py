@@ -70,8 +70,18 @@ class TrainConfig:
         ema_decay: decay of the weights' moving average that is evaluated and kept; 0 = off.
         label_smoothing: share of each target spread evenly over all classes.
         votes_weight: share of each target that comes from FER+ votes, where a picture has any.
+        teacher_weight: share of each target that comes from a teacher's probabilities (`fervit distill`).
+        teacher_views: augmented views of each picture over which the teacher's answer is averaged.
+        teacher_temperature: softens the teacher's answer; above 1 is softer (Hinton et al., arXiv 1503.02531).
         drop_path: stochastic depth of the last layer, growing linearly (arXiv 1603.09382).
         drop_not_a_face: leave out training pictures to which no FER+ voter gave an expression.
+        drop_conflicts: leave out training pictures whose identical copies carry another label.
+        class_balance: beta of the loss weights by effective number of pictures (arXiv 1901.05555); 0 = off.
+        logit_adjust: tau of the logit-adjusted loss (arXiv 2007.07314); 0 = off.
+        sam_rho: radius of sharpness-aware minimization (arXiv 2010.01412), two passes a step; 0 = off.
+        frozen_layers: the embeddings and this many first layers stay at the starting weights; 0 = none.
+        low_size: input side of the first `low_epochs` epochs (progressive resolution); 0 = off.
+        low_epochs: how many those are.
         precision: `auto`, `fp32` or `bf16`; auto takes bf16 where the hardware multiplies it faster.
         patience: stop after this many epochs without a better validation accuracy; 0 = never.
         calibration: fitted on the validation split and folded into the head: `temperature`, `bcts` (also a
@@ -96,8 +106,18 @@ class TrainConfig:
     ema_decay: float = 0.0
     label_smoothing: float = 0.0
     votes_weight: float = 0.0
+    teacher_weight: float = 0.0
+    teacher_views: int = 4
+    teacher_temperature: float = 1.0
     drop_path: float = 0.0
     drop_not_a_face: bool = False
+    drop_conflicts: bool = False
+    class_balance: float = 0.0
+    logit_adjust: float = 0.0
+    sam_rho: float = 0.0
+    frozen_layers: int = 0
+    low_size: int = 0
+    low_epochs: int = 0
     precision: str = "auto"
     patience: int = 0
     calibration: str = "temperature"
@@ -116,8 +136,9 @@ CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "calibration": ("temperature", "bcts", "none"),
 }
-POSITIVE = ("image_size", "epochs", "batch_size", "lr")
-SHARES = ("warmup", "label_smoothing", "votes_weight", "drop_path", "layer_decay", "ema_decay")
+POSITIVE = ("image_size", "epochs", "batch_size", "lr", "teacher_views", "teacher_temperature")
+NOT_NEGATIVE = ("logit_adjust", "sam_rho", "frozen_layers", "low_size", "low_epochs")
+SHARES = ("warmup", "label_smoothing", "votes_weight", "teacher_weight", "drop_path", "layer_decay", "ema_decay")
 
 
 def _check(config: TrainConfig) -> None:
@@ -127,6 +148,11 @@ def _check(config: TrainConfig) -> None:
     for name in POSITIVE:
         if not getattr(config, name) > 0:
             raise ConfigError(f"{name} must be above 0, got {getattr(config, name)}")
+    for name in NOT_NEGATIVE:
+        if not getattr(config, name) >= 0:
+            raise ConfigError(f"{name} must be 0 or more, got {getattr(config, name)}")
+    if not 0 <= config.class_balance < 1:
+        raise ConfigError(f"class_balance must lie in [0, 1), got {config.class_balance}")
     for name in SHARES:
         if not 0 <= getattr(config, name) <= 1:
             raise ConfigError(f"{name} must lie between 0 and 1, got {getattr(config, name)}")

@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli import benchmark, compare, data, demo, evaluate, explain, predict, robustness, serve, train, webcam
+from fervit.cli import (
+    benchmark,
+    compare,
+    data,
+    demo,
+    distill,
+    evaluate,
+    explain,
+    predict,
+    robustness,
+    serve,
+    train,
+    webcam,
+)
 from fervit.errors import FervitError
 
 app = typer.Typer(
@@ -16,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Facial expression recognition with Vision Transformers: train, evaluate honestly, predict fast.",
 )
-for module in (predict, train, evaluate, compare, robustness, explain, data, demo, serve, webcam, benchmark):
+for module in (predict, train, distill, evaluate, compare, robustness, explain, data, demo, serve, webcam, benchmark):
     module.register(app)
 
 

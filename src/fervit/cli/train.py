@@ -58,12 +58,13 @@ def run_training(
     *,
     init: str | None,
     votes: Path | None = None,
+    teacher: Path | None = None,
     threads: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     command: str,
 ) -> dict[str, Any]:
-    """Train with a progress bar and print what came out; shared by `train` and `demo`."""
+    """Train with a progress bar and print what came out; shared by `train`, `distill` and `demo`."""
     from fervit.data import load
     from fervit.runtime import shipped_checkpoint
 
@@ -83,6 +84,7 @@ def run_training(
         dataset,
         out,
         init=init,
+        teacher=None if teacher is None else _ask(teacher, dataset, config, threads),
         resume=resume,
         overwrite=overwrite,
         command=command,
@@ -93,6 +95,20 @@ def run_training(
         f"macro-F1 {figures['macro_f1']:.3f} (n = {figures['n']})\nmodel folder: {out}"
     )
     return figures
+
+
+def _ask(path: Path, dataset: Any, config: Any, threads: int | None) -> Any:
+    """Return the teacher's soft targets for `fervit.training.train`."""
+    from fervit.cli._shared import progress
+    from fervit.distill import cached_soft_targets, model_hash
+    from fervit.recognizer import open_classifier
+    from fervit.training import Teacher
+
+    classifier = open_classifier(path, threads=threads)
+    digest = model_hash(path)
+    with progress("asking the teacher") as tick:
+        probs = cached_soft_targets(classifier, digest, dataset, config, progress=tick)
+    return Teacher(probs, {"name": path.name, "hash": digest})
 
 
 def check_init(init: str) -> None:

@@ -1,0 +1,116 @@
+"""The folder of a run: claimed without clobbering, described by `run.json`, resumable, safe on a full disk."""
+
+import errno
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fervit.data.dataset import Dataset
+from fervit.errors import ConfigError
+
+CHECKPOINTS = "checkpoints"
+RUN_FILE = "run.json"
+PACKAGES = ("fervit", "torch", "transformers", "numpy")
+
+
+def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make `out` ready, never clobbering an earlier run by accident.
+
+    Raises:
+        ConfigError: it is a file, cannot be made, or already holds something and neither flag was given.
+    """
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with a run and --overwrite deletes it: give one of them")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; --out takes a folder")
+    if out.is_dir() and any(out.iterdir()) and not resume:
+        if not overwrite:
+            raise ConfigError(f"{out} is not empty: --resume goes on with it, --overwrite deletes it first")
+        if not (out / RUN_FILE).is_file():
+            raise ConfigError(f"{out} holds no run of fervit (no run.json), so it is not deleted: take another folder")
+        shutil.rmtree(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot create {out}: {error.strerror}") from error
+
+
+def describe(config: Mapping[str, Any], dataset: Dataset, *, init: str, command: str, **counts: int) -> dict[str, Any]:
+    """Return what `run.json` says of a run before it starts; `counts` are of pictures, by name."""
+    import torch
+
+    return {
+        "command": command,
+        "config": dict(config),
+        "init": Path(init).name if Path(init).is_file() else init,
+        "data": {"name": dataset.name, "hash": dataset.data_hash, **counts},
+        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "git": _git_revision(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+    }
+
+
+def check_same(out: Path, run: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run that was started with other settings, data or starting weights.
+
+    Raises:
+        ConfigError: it was; the message names what differs.
+    """
+    path = out / RUN_FILE
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    old, new = (_identity(values) for values in (before, run))
+    other = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    if other:
+        raise ConfigError(f"{out} was started with another {', '.join(other)}: give the same, or take a new --out")
+
+
+def _identity(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {"init": run["init"], "data": run["data"]["hash"], "teacher": run.get("teacher")} | dict(run["config"])
+
+
+def last_checkpoint(out: Path) -> str | None:
+    """Return the newest complete checkpoint; one that was cut short while saving has no trainer_state.json."""
+    complete = [path.parent for path in out.glob(f"{CHECKPOINTS}/checkpoint-*/trainer_state.json")]
+    return str(max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if complete else None
+
+
+@contextmanager
+def full_disk_explained(out: Path) -> Iterator[None]:
+    """Turn a write that failed for want of space into a `ConfigError` that says how to go on."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if _disk_is_full(error, out):
+            raise ConfigError(f"the disk is full while saving to {out}; free some space and add --resume") from error
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON."""
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _disk_is_full(error: Exception, out: Path) -> bool:
+    """Tell whether a failed write was for want of space; torch's own writer does not say why it failed."""
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+        return True
+    return "inline_container" in str(error) and shutil.disk_usage(out).free < 2**26
+
+
+def _git_revision() -> str | None:
+    """Return the revision of a checkout that fervit runs from, or None."""
+    if shutil.which("git") is None:
+        return None
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None

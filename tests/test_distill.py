@@ -1,0 +1,118 @@
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fervit import distill
+from fervit.cli import app
+from fervit.config import TrainConfig
+from fervit.distill import cached_soft_targets, model_hash, soft_targets, soften
+from fervit.errors import ModelError
+from fervit.labels import FER7
+from fervit.types import ModelSpec, Preprocess
+from test_models import save_timm
+from test_training import faces
+
+SPEC = ModelSpec("stub", Preprocess(16, (0.5,) * 3, (0.5,) * 3))
+
+
+class Stub:
+    """A teacher that answers by brightness and remembers what it was asked."""
+
+    def __init__(self, labels=FER7):
+        self.spec = ModelSpec("stub", SPEC.preprocess, labels=labels)
+        self.asked = []
+
+    def probs(self, crops):
+        self.asked.append(crops)
+        answer = np.full((len(crops), len(self.spec.labels)), 0.01)
+        answer[np.arange(len(crops)), (crops.mean(axis=(1, 2, 3)) // 33).astype(int).clip(max=6)] = 0.94
+        return answer
+
+
+def test_the_teacher_sees_the_train_split_in_so_many_views_and_its_answers_are_averaged():
+    teacher, dataset = Stub(), faces(56)
+    probs = soft_targets(teacher, dataset, TrainConfig(teacher_views=3))
+    train_set = dataset.split("train")
+    assert probs.shape == (28, 7)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(probs.argmax(axis=1), train_set.targets)
+    plain, mirrored, warped = teacher.asked
+    np.testing.assert_array_equal(plain, train_set.images)
+    np.testing.assert_array_equal(mirrored, train_set.images[:, :, ::-1])
+    assert warped.dtype == np.uint8 and warped.shape == plain.shape
+    assert not np.array_equal(warped, plain) and not np.array_equal(warped, mirrored)
+
+
+def test_views_repeat_with_the_seed_and_leave_the_global_generator_alone():
+    import torch
+
+    dataset = faces(56)
+    first, again, other = Stub(), Stub(), Stub()
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    soft_targets(first, dataset, TrainConfig(seed=1))
+    assert torch.equal(torch.rand(3), expected)
+    soft_targets(again, dataset, TrainConfig(seed=1))
+    soft_targets(other, dataset, TrainConfig(seed=2))
+    np.testing.assert_array_equal(first.asked[3], again.asked[3])
+    assert not np.array_equal(first.asked[3], other.asked[3])
+
+
+def test_the_teachers_label_order_is_that_of_the_data_afterwards():
+    turned = FER7[::-1]
+    straight, reversed_ = Stub(), Stub(labels=turned)
+    dataset = faces(56)
+    a = soft_targets(straight, dataset, TrainConfig(teacher_views=1))
+    b = soft_targets(reversed_, dataset, TrainConfig(teacher_views=1))
+    np.testing.assert_allclose(a, b[:, ::-1])
+    with pytest.raises(ModelError, match="the teacher answers with yes, no"):
+        soft_targets(Stub(labels=("yes", "no")), dataset, TrainConfig())
+
+
+def test_a_temperature_softens_and_one_leaves_alone():
+    probs = np.array([[0.9, 0.1, 0.0]])
+    np.testing.assert_allclose(soften(probs, 1.0), probs, atol=1e-6)
+    soft = soften(probs, 2.0)
+    assert soft[0, 0] / soft[0, 1] == pytest.approx(3, rel=1e-4)
+
+
+def test_answers_are_kept_and_asked_for_again_when_something_changes(monkeypatch, tmp_path):
+    monkeypatch.setenv("FERVIT_CACHE", str(tmp_path))
+    dataset, teacher = faces(56), Stub()
+    first = cached_soft_targets(teacher, "hash", dataset, TrainConfig())
+    asked = len(teacher.asked)
+    np.testing.assert_array_equal(cached_soft_targets(teacher, "hash", dataset, TrainConfig()), first)
+    assert len(teacher.asked) == asked
+    cached_soft_targets(teacher, "another", dataset, TrainConfig())
+    cached_soft_targets(teacher, "hash", dataset, TrainConfig(teacher_views=2))
+    assert len(teacher.asked) > asked
+    for path in (tmp_path / "soft-targets").glob("*.npy"):
+        path.write_bytes(b"cut short")
+    np.testing.assert_array_equal(cached_soft_targets(teacher, "hash", dataset, TrainConfig()), first)
+
+
+def test_distill_trains_a_student_and_names_its_teacher(tmp_path, tiny_onnx, monkeypatch):
+    save_timm(tmp_path / "w.safetensors")
+    monkeypatch.setattr(distill, "STEP", 7)  # several steps, so that the bar moves
+    command = [
+        "distill",
+        str(tiny_onnx),
+        "--data",
+        "synthetic:140",
+        "--recipe",
+        "paper",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    settings = ["image_size=32", "epochs=1", "batch_size=16", "teacher_views=2"]
+    command += ["--init", str(tmp_path / "w.safetensors"), *(word for s in settings for word in ("--set", s))]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["teacher"] == {"name": "tiny.onnx", "hash": model_hash(tiny_onnx)}
+    assert run["config"]["teacher_weight"] == 0.5
+    result = CliRunner().invoke(app, [*command, "--set", "teacher_weight=0"])
+    assert "the teacher would teach nothing" in str(result.exception)
