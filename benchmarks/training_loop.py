@@ -23,8 +23,9 @@ from fervit.data.dataset import Dataset
 from fervit.labels import FER7
 from fervit.models import build_model
 from fervit.models.vit import quiet_transformers
+from fervit.resident import use_bf16
 from fervit.targets import make_targets
-from fervit.trainer import FervitTrainer, use_bf16
+from fervit.trainer import FervitTrainer
 from fervit.types import ModelSpec
 
 WARM_UP = 3

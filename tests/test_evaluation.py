@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ from typer.testing import CliRunner
 
 from fervit import metrics
 from fervit.cli import app
+from fervit.cli.evaluate import as_text
 from fervit.data.dataset import PRIVATE_TEST, PUBLIC_TEST, TRAIN, Dataset
 from fervit.errors import ConfigError, DataError, FervitError, ModelError
-from fervit.evaluation import evaluate, leak_mask, measure, predict_dataset
+from fervit.evaluation import TTA, evaluate, leak_mask, measure, predict_dataset
 from fervit.labels import FER7, FERPLUS8
 from fervit.types import ModelSpec, Preprocess
 
@@ -119,6 +121,42 @@ def test_flip_averages_a_picture_and_its_mirror_image():
     assert evaluate(FakeClassifier(), dataset, split=PUBLIC_TEST, tta="flip").to_dict()["tta"] == "flip"
 
 
+def test_five_crops_are_the_corners_and_the_centre_at_nine_tenths_of_the_side():
+    picture = np.arange(20 * 40).reshape(1, 20, 40, 1)
+    views = TTA["five_crops"](picture)
+    assert [view.shape for view in views] == [(1, 18, 36, 1)] * 5
+    first = [divmod(int(view[0, 0, 0, 0]), 40) for view in views]
+    last = [divmod(int(view[0, -1, -1, 0]), 40) for view in views]
+    assert first == [(0, 0), (0, 4), (2, 0), (2, 4), (1, 2)]
+    assert last == [(17, 35), (17, 39), (19, 35), (19, 39), (18, 37)]
+
+
+def test_flip_five_crops_are_ten_different_views_half_of_them_mirrored():
+    picture = np.random.default_rng(0).integers(0, 256, (2, 20, 20, 3), dtype=np.uint8)
+    views, plain = TTA["flip_five_crops"](picture), TTA["five_crops"](picture)
+    assert len({view.tobytes() for view in views}) == 10
+    np.testing.assert_array_equal(views[5][:, :, ::-1], plain[1])  # the mirrored left corner was the right one
+
+
+@pytest.mark.parametrize(("name", "views"), [("flip", 2), ("five_crops", 5), ("flip_five_crops", 10)])
+def test_tta_averages_the_views_and_is_named_in_the_report(name, views):
+    targets = np.arange(7)
+    dataset = make_dataset(targets, targets)
+    dataset = replace(dataset, images=dataset.images % 70)  # every pixel is an answer of `FakeClassifier`
+    asked = []
+
+    class Recording(FakeClassifier):
+        def probs(self, crops, *, batch_size=64):
+            asked.append(super().probs(crops, batch_size=batch_size))
+            return asked[-1]
+
+    probs = predict_dataset(Recording(), dataset, tta=name)
+    assert len(asked) == views and np.ptp(asked, axis=0).max() > 0.5
+    np.testing.assert_allclose(probs, np.mean(asked, axis=0))
+    report = evaluate(FakeClassifier(), dataset, split=PUBLIC_TEST, tta=name).to_dict()
+    assert report["tta"] == name and f"with test-time augmentation ({name})" in as_text(report)
+
+
 def test_progress_ends_at_the_number_of_pictures_and_batches_are_as_asked():
     dataset, classifier, seen = make_dataset([0] * 10, [0] * 10), FakeClassifier(), []
     predict_dataset(classifier, dataset, batch_size=2, progress=lambda done, total: seen.append((done, total)))
@@ -207,10 +245,11 @@ def test_votes_add_the_accuracy_against_their_majority():
     votes[0, :2] = 0.5  # a tie: either is right
     votes[1, 2] = 1
     votes[2, 3] = 1  # the fourth picture has no votes
-    dataset = make_dataset([1, 2, 4, 0], [0, 0, 4, 0], votes=votes)
+    dataset = make_dataset([1, 2, 4, 0], [0, 0, 3, 0], votes=votes)
     report = evaluate(FakeClassifier(), dataset, split=PUBLIC_TEST).to_dict()
-    assert report["accuracy"] == 0.5
+    assert report["accuracy"] == 0.25
     assert (report["n_votes"], report["accuracy_votes"]) == (3, pytest.approx(2 / 3))
+    assert (report["n_errors_with_votes"], report["errors_shared_by_votes"]) == (3, pytest.approx(2 / 3))
     assert evaluate(FakeClassifier(), make_dataset([0], [0]), split=PUBLIC_TEST).votes is None
 
 

@@ -12,7 +12,16 @@ import pytest
 from PIL import Image
 
 from fervit.errors import ImageError
-from fervit.images import as_image, crop_face, list_images, preprocess_batch, read_image, resize_crop, roll_deg
+from fervit.images import (
+    as_image,
+    crop_face,
+    jpeg_scans,
+    list_images,
+    preprocess_batch,
+    read_image,
+    resize_crop,
+    roll_deg,
+)
 from fervit.types import Box, Preprocess
 
 HALF = Preprocess(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -103,6 +112,43 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         with pytest.raises(ImageError, match=r"bomb\.png is too large.*100"):
             read_image(path)
         assert time.perf_counter() - start < 0.5
+
+
+def scan_bomb(scans: int, before: bytes = b"") -> bytes:
+    """Return a progressive JPEG of 4 megapixels with `scans` more, empty scans; 300 take a second to decode."""
+    whole = encode(Image.new("L", (2000, 2000), 128), "JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + before + last * scans + whole[-2:]
+
+
+COMMENT = b"\xff\xfe\x00\x02"
+HIDING = {
+    "nothing": b"",
+    "a byte between segments": COMMENT + b"\x00",
+    "a stuffed byte between segments": COMMENT + b"\xff\x00",
+    "a marker without a length": COMMENT + b"\xff\x01\x7f\xff",
+    "fill bytes": COMMENT + b"\xff\xff\xff",
+}
+
+
+@pytest.mark.parametrize("hiding", HIDING)
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(hiding: str, tmp_path: Path) -> None:
+    data = scan_bomb(3000, HIDING[hiding])  # ten seconds
+    path = tmp_path / "bomb.jpg"
+    path.write_bytes(data)
+    start = time.perf_counter()
+    for source in (data, path, io.BytesIO(data)):
+        with pytest.raises(ImageError, match="too many scans: expected a JPEG of at most 100"):
+            read_image(source)
+    with pytest.raises(ImageError, match="the picture has too many scans"):
+        as_image(Image.open(path))
+    assert time.perf_counter() - start < 2
+
+
+def test_a_progressive_jpeg_with_much_after_its_end_is_read() -> None:
+    data = scan_bomb(5) + b"\xff\xda\x00\x02" * 500
+    assert jpeg_scans(data, 1000) < 20
+    assert read_image(data).shape == (2000, 2000, 3)
 
 
 def test_a_truncated_jpeg_is_an_image_error(tmp_path: Path) -> None:

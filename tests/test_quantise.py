@@ -4,53 +4,194 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from conftest import write_onnx
 from fervit import quantise
-from fervit.errors import ConfigError, MissingExtra, ModelError
+from fervit.cli import app
+from fervit.data import Dataset
+from fervit.errors import ConfigError, DataError, MissingExtra, ModelError
+from fervit.labels import FER7
 from fervit.quantise import Int8Report
 from fervit.runtime import OnnxClassifier
+from fervit.types import ModelSpec
 
-FACES = np.random.default_rng(0).integers(0, 256, (40, 48, 48, 1), dtype=np.uint8)
-TARGETS = np.zeros(40, np.int64)
+KINDS = pytest.mark.parametrize("kind", ["onnx", "xml"])
 
 
-def test_the_gate_names_what_is_wrong() -> None:
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, tiny_spec: ModelSpec) -> Path:
+    path = tmp_path_factory.mktemp("exact") / "exact.onnx"
+    write_mlp(path, tiny_spec)
+    return path
+
+
+@pytest.fixture(scope="module")
+def faces(model: Path) -> Dataset:
+    """60 noise pictures, 40 of them public_test, whose targets are the model's own answers."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 48, 48, 1), dtype=np.uint8)
+    targets = OnnxClassifier(model, threads=1).probs(images).argmax(1)
+    return Dataset("noise", FER7, images, targets, np.repeat([0, 1], [20, 40]).astype(np.int8), np.arange(60), "hash")
+
+
+def write_mlp(path: Path, spec: ModelSpec) -> None:
+    """Write patches -> linear -> ReLU -> linear -> mean -> head, with products as a transformer has them."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    weights = {
+        "patches": rng.normal(0, 0.1, (32, 3, 8, 8)),
+        "wide": rng.normal(0, 0.2, (32, 64)),
+        "narrow": rng.normal(0, 0.2, (64, 32)),
+        "last": rng.normal(0, 1.0, (32, 7)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["pixel_values", "patches"], ["grid"], strides=[8, 8]),
+        helper.make_node("Reshape", ["grid", "rows"], ["flat"]),
+        helper.make_node("Transpose", ["flat"], ["tokens"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["tokens", "wide"], ["hidden"], name="first"),
+        helper.make_node("Relu", ["hidden"], ["active"]),
+        helper.make_node("MatMul", ["active", "narrow"], ["out"], name="second"),
+        helper.make_node("ReduceMean", ["out", "axis"], ["pooled"], keepdims=0),
+        helper.make_node("MatMul", ["pooled", "last"], ["logits"], name="head"),
+    ]
+    constants = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    constants += [
+        numpy_helper.from_array(np.array([0, 32, 16]), "rows"),
+        numpy_helper.from_array(np.array([1]), "axis"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "mlp",
+        [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", 3, 32, 32])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 7])],
+        constants,
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(made, {"fervit": spec.to_json()})
+    onnx.save(made, path)
+
+
+def need(kind: str) -> None:
+    pytest.importorskip("nncf" if kind == "xml" else "onnx")
+
+
+def test_the_gate_names_both_figures_and_what_is_wrong() -> None:
     Int8Report(0.700, 0.698, 1.3).check()
-    with pytest.raises(ModelError, match=r"accuracy falls from 70\.00 to 69\.60 %"):
+    with pytest.raises(ModelError, match=r"more than 0\.3 points: public_test accuracy 70\.00 -> 69\.60 %.* 2\.00x"):
         Int8Report(0.700, 0.696, 2.0).check()
-    with pytest.raises(ModelError, match=r"1\.10x as fast"):
+    with pytest.raises(ModelError, match=r"less than 1\.2x as fast here: .* 70\.00 -> 70\.10 %.* 1\.10x"):
         Int8Report(0.700, 0.701, 1.1).check()
+    with pytest.raises(ModelError, match=r"0\.3 points and it is less than 1\.2x"):
+        Int8Report(0.700, 0.600, 0.9).check()
 
 
+@KINDS
 def test_the_8_bit_model_is_close_and_carries_the_spec(
-    tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, model: Path, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("nncf")
+    need(kind)
     monkeypatch.setattr(quantise, "_speedup", lambda exact, small: 2.0)
-    monkeypatch.setattr(quantise, "MAX_LOSS", 0.2)
-    out = tmp_path / "int8.xml"
-    exact = OnnxClassifier(tiny_onnx, threads=1)
-    report = quantise.quantise(tiny_onnx, out, FACES[:20], FACES, exact.probs(FACES).argmax(1), threads=1)
-    assert report.accuracy == 1
-    small = OnnxClassifier(out, threads=1)
+    monkeypatch.setattr(quantise, "MAX_LOSS", 1.0)  # noise is hard to tell apart
+    out = tmp_path / f"int8.{kind}"
+    report = quantise.quantise(model, out, faces, threads=1)
+    assert (report.accuracy, report.n) == (1, 40)
+    exact, small = OnnxClassifier(model, threads=1), OnnxClassifier(out, threads=1)
     assert small.spec == exact.spec
-    assert np.abs(small.probs(FACES) - exact.probs(FACES)).mean() < 0.03
+    difference = np.abs(small.probs(faces.images) - exact.probs(faces.images))
+    assert 0 < difference.mean() < 0.1
+    assert {path.name for path in tmp_path.iterdir()} == ({"int8.onnx"} if kind == "onnx" else {"int8.xml", "int8.bin"})
 
 
-def test_a_refused_model_leaves_nothing_behind(
-    tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@KINDS
+def test_a_refused_model_leaves_nothing_behind_and_the_old_file_alone(
+    kind: str, model: Path, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("nncf")
+    need(kind)
     monkeypatch.setattr(quantise, "_speedup", lambda exact, small: 1.0)
-    with pytest.raises(ModelError, match="int8 refused"):
-        quantise.quantise(tiny_onnx, tmp_path / "int8.xml", FACES[:5], FACES, TARGETS, threads=1)
+    out = tmp_path / f"int8.{kind}"
+    out.write_text("mine")
+    with pytest.raises(ModelError, match=r"int8 refused, .*nothing was written"):
+        quantise.quantise(model, out, faces, threads=1)
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    assert out.read_text() == "mine"
+
+
+def test_the_head_and_the_products_of_activations_stay_exact(
+    model: Path, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.setattr(Int8Report, "check", lambda self: None)
+    quantise.quantise(model, tmp_path / "int8.onnx", faces, threads=1)
+    kinds = {i.name: i.data_type for i in onnx.load(tmp_path / "int8.onnx").graph.initializer}
+    assert kinds["last"] == kinds["patches"] == onnx.TensorProto.FLOAT
+    assert "wide" not in kinds and kinds["wide_quantized"] == onnx.TensorProto.INT8
+
+
+def test_calibration_faces_come_from_all_over_the_training_part(
+    model: Path, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+
+    def stop(model: Path, out: Path, spec: ModelSpec, chosen: np.ndarray) -> None:
+        seen.append(chosen)
+        raise ModelError("far enough")
+
+    monkeypatch.setattr(quantise, "_write_onnx", stop)
+    monkeypatch.setattr(quantise, "CALIBRATION", 5)
+    with pytest.raises(ModelError, match="far enough"):
+        quantise.quantise(model, tmp_path / "int8.onnx", faces)
+    rows = [int((faces.images == face).all(axis=(1, 2, 3)).argmax()) for face in seen[0]]
+    assert len(set(rows)) == 5 and max(rows) < 20  # of the training part only
+    assert rows != [0, 1, 2, 3, 4]  # a folder's pictures come class by class
+
+
+def test_mistakes_are_told(
+    model: Path, faces: Dataset, tmp_path: Path, tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"\.onnx .* or \.xml"):
+        quantise.quantise(model, tmp_path / "int8.bin", faces)
+    with pytest.raises(DataError, match="public_test"):
+        quantise.quantise(model, tmp_path / "int8.onnx", faces.split("train"))
+    write_onnx(tmp_path / "cnn.onnx", {"fervit": tiny_spec.to_json()})
+    with pytest.raises(ModelError, match="no matrix products"):
+        quantise.quantise(tmp_path / "cnn.onnx", tmp_path / "int8.onnx", faces)
+    monkeypatch.setattr(quantise, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"fervit\[openvino\]"):
+        quantise.quantise(model, tmp_path / "int8.xml", faces)
+    with pytest.raises(MissingExtra, match=r"fervit\[train\]"):
+        quantise.quantise(model, tmp_path / "int8.onnx", faces)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--int8"], "needs --data"),
+        (["--data", "synthetic:70"], "belong to --int8"),
+        (["--int8", "--data", "none.csv"], "no data set at none.csv"),
+        (["--int8", "--data", "synthetic:70", "--out", "m.pt"], ".onnx"),
+    ],
+)
+def test_the_command_line_refuses_before_it_works(
+    model: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = CliRunner().invoke(app, ["export", str(model), "--out", str(tmp_path / "m.onnx"), *arguments])
+    assert result.exception is not None
+    assert message in str(result.exception) + result.output
     assert not list(tmp_path.iterdir())
 
 
-def test_mistakes_are_told(tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("nncf")
-    with pytest.raises(ConfigError, match=r"\.xml"):
-        quantise.quantise(tiny_onnx, tmp_path / "int8.onnx", FACES, FACES, TARGETS)
-    monkeypatch.setattr(quantise, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"fervit\[openvino\]"):
-        quantise.quantise(tiny_onnx, tmp_path / "int8.xml", FACES, FACES, TARGETS)
+def test_the_command_line_prints_what_it_cost_and_brought(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    monkeypatch.setattr(Int8Report, "check", lambda self: None)
+    out = tmp_path / "new" / "int8.onnx"
+    arguments = ["export", str(model), "--out", str(out), "--int8", "--data", "synthetic:140", "--threads", "1"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "public_test accuracy" in result.stdout and "x as fast on onnxruntime" in result.stdout
+    assert [path.name for path in out.parent.iterdir()] == ["int8.onnx"]
+    result = CliRunner().invoke(app, arguments)
+    assert "--overwrite" in str(result.exception) + result.output

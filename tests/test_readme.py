@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fervit.cli import main
+from fervit.cli import demo, main
 from fervit.video import VideoWriter
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +59,7 @@ def test_the_first_block_is_the_two_commands_of_the_makefile():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # a minute of processor time, of which a busy machine gives little
 def test_the_commands_run_in_order(folder, run):
     five, further = (block.splitlines() for block in blocks("bash")[1:3])
     assert len(five) == 5
@@ -85,7 +86,9 @@ def test_the_python_example_runs(folder):
 
 
 @pytest.mark.slow
-def test_the_demo_runs_and_leaves_its_pictures(folder, run):
+def test_the_demo_runs_and_leaves_its_pictures(folder, run, monkeypatch):
+    monkeypatch.setattr(demo, "DATA", "synthetic:140")  # all of its steps, on fewer faces
+    monkeypatch.setattr(demo, "EPOCHS", 1)
     output = run("fervit demo --out demo")
     named = re.findall(r"^  (demo\S+)$", output, re.MULTILINE)
     assert len(named) == 3

@@ -28,6 +28,7 @@ from fervit.report import (
 from fervit.types import ModelSpec, Preprocess
 
 SPEC = ModelSpec("vit", Preprocess(96, (0.5,) * 3, (0.5,) * 3), name="tiny", licence="Apache-2.0")
+CHARTS = ("f1", "confusion", "reliability", "risk_coverage")
 COMMAND = "fervit evaluate --data fer2013.csv --report 'my report'"
 
 
@@ -116,11 +117,20 @@ def test_every_form_tells_the_same_figures(folder, report):
             assert f"{row['f1']:.3f}" in text
 
 
+def test_the_confusion_table_holds_counts_and_the_share_of_each_row(report):
+    few = {**report, "confusion": [[3, 1, 0], [0, 0, 0], [0, 2, 1]], "labels": ["angry", "happy", "sad"]}
+    page = render_html(few, {}, dict.fromkeys(CHARTS, (b"", b"")))
+    text = re.sub(r"\s+", " ", Page(page).text)
+    table = text[text.index("true \\ answered") :]
+    assert "angry375 %125 %00 %" in table, "counts with shares"
+    assert "happy0–0–0–" in table, "no share of no faces"
+    assert "sad00 %267 %133 %" in table
+
+
 def test_names_with_markup_stay_text(report):
     nasty = {**report, "model": "<script>alert(1)</script>", "dataset": "a & b"}
     facts = provenance(nasty, command="fervit '<b>'", spec=SPEC)
-    charts = dict.fromkeys(("f1", "confusion", "reliability", "risk_coverage"), (b"", b""))
-    page = render_html(nasty, facts, charts)
+    page = render_html(nasty, facts, dict.fromkeys(CHARTS, (b"", b"")))
     assert "<script>" not in page and "&lt;script&gt;" in page and "a &amp; b" in page
 
 
@@ -296,9 +306,9 @@ def test_every_class_has_intervals_that_hold_its_figures(report):
 def test_a_report_of_3589_faces_is_made_in_seconds(tmp_path):
     import time
 
-    start = time.perf_counter()
+    start = time.process_time()  # a busy machine must not fail this
     write_report(make_report(), tmp_path, command="", spec=SPEC)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 def test_calibration_is_told_with_what_it_did(report):

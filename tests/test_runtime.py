@@ -125,3 +125,19 @@ def test_a_temperature_in_the_spec_is_not_applied_twice(tmp_path: Path, tiny_spe
     np.testing.assert_allclose(
         OnnxClassifier(tmp_path / "hot.onnx").probs(crops(2)), OnnxClassifier(tiny_onnx).probs(crops(2))
     )
+
+
+def test_old_metadata_without_further_inputs_stays_readable_and_is_still_written(tiny_spec: ModelSpec) -> None:
+    assert "extra_inputs" not in tiny_spec.to_json()  # single models' files are what they were
+    assert ModelSpec.from_json(tiny_spec.to_json()) == tiny_spec
+    assert list(tiny_spec.inputs) == ["pixel_values"]
+    two = replace(tiny_spec, extra_inputs=(replace(tiny_spec.preprocess, image_size=64),))
+    assert ModelSpec.from_json(two.to_json()) == two
+    assert {name: way.image_size for name, way in two.inputs.items()} == {"pixel_values": 32, "pixel_values_1": 64}
+
+
+def test_a_file_with_fewer_inputs_than_its_metadata_says_is_refused(tmp_path: Path, tiny_spec: ModelSpec) -> None:
+    spec = replace(tiny_spec, extra_inputs=(tiny_spec.preprocess,))
+    write_onnx(tmp_path / "one.onnx", {"fervit": spec.to_json()})
+    with pytest.raises(ModelError, match="expected pixel_values, pixel_values_1 -> logits, got pixel_values -> logits"):
+        OnnxClassifier(tmp_path / "one.onnx")

@@ -28,8 +28,12 @@ TOKEN = "0123456789abcdefTOKEN"
 
 @pytest.fixture(scope="module")
 def photo(astronaut: np.ndarray) -> bytes:
+    return jpeg(astronaut)
+
+
+def jpeg(picture: np.ndarray) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(astronaut).save(file, "JPEG")
+    Image.fromarray(picture).save(file, "JPEG")
     return file.getvalue()
 
 
@@ -375,6 +379,24 @@ def test_a_stream_answers_frames(client: TestClient, photo: bytes) -> None:
         assert socket.receive_json()["error"]["status"] == 415
         socket.send_bytes(photo)
         assert len(socket.receive_json()["faces"]) == 1
+
+
+def test_a_stream_tells_who_is_who_from_frame_to_frame(client: TestClient, astronaut: np.ndarray) -> None:
+    face = astronaut[:300, 100:400]
+    with client.websocket_connect(STREAM) as socket:
+        tracks = []
+        for shift in (0, 12, 24):
+            # The one on the right fades: the surest face, which comes first, may change.
+            pair = np.hstack([face, (face * (1 - shift / 48)).astype(np.uint8)])
+            socket.send_bytes(jpeg(np.roll(pair, shift, axis=0)))
+            faces = sorted(socket.receive_json()["faces"], key=lambda face: face["box"][0])
+            tracks.append([face["track"] for face in faces])
+        assert sorted(tracks[0]) == [1, 2] and tracks == [tracks[0]] * 3
+    with client.websocket_connect(STREAM) as socket:
+        socket.send_bytes(jpeg(face))
+        assert socket.receive_json()["faces"][0]["track"] == 1, "every stream has tracks of its own"
+    answer = client.post("/v1/predict", content=jpeg(face), headers={"content-type": "image/jpeg"}).json()
+    assert "track" not in answer["faces"][0]
 
 
 def test_of_many_frames_the_newest_wins(tiny_onnx: Path, photo: bytes) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import serve_server
 from fervit.cli import app
 from fervit.errors import FervitError
 from fervit.serve.settings import Settings
@@ -66,7 +67,7 @@ def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyP
 def test_it_answers_soon_after_its_start(tiny_onnx: Path) -> None:
     with Served("--model", tiny_onnx) as server:
         assert server.request("GET", "/readyz").status == 200
-        assert server.cpu_s() < START_S, "processor time: a busy machine must not fail this"
+        assert server.cpu_s() < 2 * START_S, "processor time of two cores: a busy machine must not fail this"
 
 
 def test_sigterm_lets_requests_in_work_end(tiny_onnx: Path, astronaut) -> None:
@@ -120,7 +121,7 @@ def _runs(pid: int) -> bool:
 
 def test_several_workers_share_the_port_and_the_metrics(tiny_onnx: Path, astronaut) -> None:
     with Served("--model", tiny_onnx, "--workers", 2, "--image-workers", 0, "--detector", "none") as server:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + serve_server.START_S
         while time.monotonic() < deadline:
             try:
                 if server.request("GET", "/readyz").status == 200:

@@ -66,11 +66,11 @@ def grid(face: np.ndarray) -> bytes:
     return encode(Image.fromarray(np.tile(small, (6, 6, 1))), quality=80)
 
 
-def scan_bomb(scans: int) -> bytes:
+def scan_bomb(scans: int, before: bytes = b"") -> bytes:
     """Return a progressive JPEG of 4 megapixels with `scans` more scans of 14 bytes; 1000 take 5 s to decode."""
     whole = encode(Image.new("L", (2000, 2000), 128), progressive=True)
     last = whole[whole.rindex(b"\xff\xda") : -2]
-    return whole[:-2] + last * scans + whole[-2:]
+    return whole[:-2] + before + last * scans + whole[-2:]
 
 
 def exif_bomb(photo: bytes) -> bytes:
@@ -117,6 +117,7 @@ PICTURES: dict[str, tuple[Callable[[bytes, np.ndarray], bytes], set[int]]] = {
     "truncated WebP": (lambda photo, face: encode(Image.fromarray(face), "WEBP")[:900], {422}),
     "progressive JPEG": (lambda photo, face: scan_bomb(0), {200}),
     "JPEG of 100,000 scans": (lambda photo, face: scan_bomb(100_000), {422}),
+    "JPEG of scans behind a stray byte": (lambda photo, face: scan_bomb(9_000, b"\xff\xfe\x00\x02\x00"), {422}),
     "JPEG with a film after it": (
         lambda photo, face: photo + np.random.default_rng(0).bytes(1_500_000) + b"\xff\xda\x00\x02" * 500,
         {200},

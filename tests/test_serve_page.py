@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,19 @@ def frames(face: np.ndarray, count: int) -> Iterator[np.ndarray]:
         left = 64 + round(40 * np.sin(2 * np.pi * index / count))
         picture[:, left : left + 480] = face[:480, :480]
         yield picture
+
+
+def film(path: Path, pictures: Iterable[np.ndarray]) -> Path:
+    """Write 640 x 480 pictures as a WebM of 15 frames a second."""
+    import cv2
+
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"VP80"), 15, (640, 480))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV writes no WebM")
+    for picture in pictures:
+        writer.write(picture[:, :, ::-1])
+    writer.release()
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +194,7 @@ def test_of_several_faces_one_is_chosen_by_keyboard(visit: Callable[..., Any], a
     expect(page.locator("#status")).to_have_text(re.compile("^2 faces: "))
     page.locator("#choice").focus()
     page.keyboard.press("ArrowDown")
-    expect(page.locator("#choice")).to_have_value("1")
+    expect(page.locator("#choice")).to_have_value("2")
     expect(page.locator("#bars .percent").first).to_have_text(re.compile(r"\d+ %"))
     rows = list(csv.DictReader(io.StringIO(download(page, "#csv").decode())))
     assert [row["face"] for row in rows] == ["1", "2"]
@@ -247,16 +260,30 @@ def test_the_webcam_streams_updates_pauses_and_stops(visit: Callable[..., Any]) 
     assert times == sorted(times) and len({tuple(row["faces"][0]["box"]) for row in rows if row["faces"]}) > 3
 
 
-def test_a_video_is_followed_to_its_end(visit: Callable[..., Any], astronaut: np.ndarray, tmp_path: Path) -> None:
-    import cv2
+def test_in_a_video_the_chosen_person_stays_chosen(
+    visit: Callable[..., Any], astronaut: np.ndarray, tmp_path: Path
+) -> None:
+    pair = np.full((480, 640, 3), 90, np.uint8)
+    pair[100:400, :300] = pair[100:400, 320:620] = astronaut[:300, 100:400]
+    path = film(tmp_path / "two.webm", (np.roll(pair, 2 * index, axis=0) for index in range(30)))
+    page = visit()
+    page.set_input_files("#file", str(path))
+    expect(page.locator("#choice option")).to_have_count(2)
+    page.select_option("#choice", "2")
+    expect(page.locator("#status")).to_have_text("Stopped.")
+    expect(page.locator("#choice")).to_have_value("2")
+    rows = json.loads(download(page, "#json"))["rows"]
+    lefts = {
+        track: {face["box"][0] for row in rows for face in row["faces"] if face["track"] == track} for track in (1, 2)
+    }
+    assert max(lefts[1]) < min(lefts[2]) or max(lefts[2]) < min(lefts[1]), "a track is one person"
+    table = csv.DictReader(io.StringIO(download(page, "#csv").decode()))
+    assert {row["face"] for row in table} == {"1", "2"}
+    keep(page, "video-of-two")
 
-    path = tmp_path / "film.webm"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"VP80"), 15, (640, 480))
-    if not writer.isOpened():
-        pytest.skip("this OpenCV writes no WebM")
-    for picture in frames(astronaut, 30):
-        writer.write(picture[:, :, ::-1])
-    writer.release()
+
+def test_a_video_is_followed_to_its_end(visit: Callable[..., Any], astronaut: np.ndarray, tmp_path: Path) -> None:
+    path = film(tmp_path / "film.webm", frames(astronaut, 30))
     page = visit()
     page.set_input_files("#file", str(path))
     expect(page.locator("#timeline-box")).to_be_visible()

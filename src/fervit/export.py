@@ -14,25 +14,27 @@ from fervit.models import load_checkpoint
 from fervit.ort import onnxruntime_quietly
 from fervit.types import ModelSpec
 
-INPUT, OUTPUT = "pixel_values", "logits"
+OUTPUT = "logits"
 MAX_DIFFERENCE = 1e-4  # of a probability, fp32 ONNX against PyTorch; float rounding stays near 1e-6
-MAX_DIFFERENCE_INT8 = 0.25  # catches a broken graph; accuracy itself is for `fervit evaluate` to judge
 
 
 class _Logits(torch.nn.Module):
-    """Strips transformers' output object: pixel values in, logits out."""
+    """Strips transformers' output object: the inputs in the order of `spec.inputs`, logits out."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, spec: ModelSpec):
         super().__init__()
         self.model = model
+        self.names = tuple(spec.inputs)
 
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model(pixel_values=pixel_values).logits
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
         return logits
 
 
-def export(folder: str | Path, out: str | Path, *, int8: bool = False, overwrite: bool = False) -> float:
+def export(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> float:
     """Write `folder`'s model as ONNX: `pixel_values (batch, 3, S, S)` float32 -> `logits (batch, K)`.
+
+    An ensemble becomes one file too, with an input for each way in which its members see a face.
 
     The file appears under its name only after its answers agreed with PyTorch's on random pictures of two
     batch sizes. Returns the largest difference in probability.
@@ -52,12 +54,9 @@ def export(folder: str | Path, out: str | Path, *, int8: bool = False, overwrite
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as scratch:
             exported = Path(scratch) / "model.onnx"
             _to_onnx(model, spec, exported)
-            if int8:
-                exported = _quantise(exported, spec)
             difference = _parity(model, spec, exported)
-            limit = MAX_DIFFERENCE_INT8 if int8 else MAX_DIFFERENCE
-            if not difference <= limit:
-                raise ModelError(f"the exported model answers differently: {difference:.2g} > {limit:.2g}")
+            if not difference <= MAX_DIFFERENCE:
+                raise ModelError(f"the exported model answers differently: {difference:.2g} > {MAX_DIFFERENCE:.2g}")
             exported.replace(out)
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror or error}") from error
@@ -65,7 +64,8 @@ def export(folder: str | Path, out: str | Path, *, int8: bool = False, overwrite
 
 
 def _to_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
-    side = spec.preprocess.image_size
+    sides = [preprocess.image_size for preprocess in spec.inputs.values()]
+    varying = {0: torch.export.Dim("batch")}
     noisy = logging.getLogger("torch.onnx")
     level = noisy.level
     noisy.setLevel(logging.ERROR)
@@ -73,11 +73,11 @@ def _to_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                _Logits(model).eval(),
-                (torch.zeros(2, 3, side, side),),
-                input_names=[INPUT],
+                _Logits(model, spec).eval(),
+                tuple(torch.zeros(2, 3, side, side) for side in sides),
+                input_names=list(spec.inputs),
                 output_names=[OUTPUT],
-                dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
+                dynamic_shapes={"inputs": tuple(varying for _ in sides)},
                 dynamo=True,
                 verbose=False,
             )
@@ -98,31 +98,6 @@ def _save(proto: Any, spec: ModelSpec, path: Path, onnx: Any) -> None:
     onnx.save(proto, path)
 
 
-def _quantise(path: Path, spec: ModelSpec) -> Path:
-    """Quantise the weights of all matrix products to 8 bits per channel; activations dynamically."""
-    import onnx
-
-    onnxruntime_quietly()
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    quantised = path.with_name("int8.onnx")
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it warns on the root logger that the model was not pre-processed
-    try:
-        quantize_dynamic(
-            path,
-            quantised,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            op_types_to_quantize=["MatMul", "Gemm"],
-        )
-    finally:
-        root.setLevel(level)
-    _save(onnx.load(quantised), spec, quantised, onnx)
-    return quantised
-
-
 def _parity(model: Any, spec: ModelSpec, path: Path) -> float:
     """Return the largest difference in probability between PyTorch and ONNX Runtime on random pictures."""
     onnxruntime = onnxruntime_quietly()
@@ -130,13 +105,15 @@ def _parity(model: Any, spec: ModelSpec, path: Path) -> float:
     rng = np.random.default_rng(0)
     largest = 0.0
     for batch in (1, 5):
-        side = spec.preprocess.image_size
         # low-frequency pictures: white noise would not move the model
         coarse = torch.from_numpy(rng.standard_normal((batch, 3, 6, 6), dtype=np.float32))
-        x = torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic")
+        x = {
+            name: torch.nn.functional.interpolate(coarse, [preprocess.image_size] * 2, mode="bicubic")
+            for name, preprocess in spec.inputs.items()
+        }
         with torch.inference_mode():
-            expected = model(pixel_values=x).logits.softmax(dim=1).numpy()
-        logits = session.run([OUTPUT], {INPUT: x.numpy()})[0]
+            expected = model(**x).logits.softmax(dim=1).numpy()
+        logits = session.run([OUTPUT], {name: pixels.numpy() for name, pixels in x.items()})[0]
         actual = torch.from_numpy(logits).softmax(dim=1).numpy()
         largest = max(largest, float(np.abs(expected - actual).max()))
     return largest

@@ -1,6 +1,7 @@
 """OpenVINO behind the runtime's seam: the same ONNX file, or its own `.xml` and `.bin`, faster on Intel."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,9 @@ class OpenVinoSession:
         self._request = compiled.create_infer_request()
         self._output = compiled.output(0)
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 batch."""
-        logits: np.ndarray = self._request.infer([batch], share_inputs=True)[self._output]
+    def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 array for each input."""
+        logits: np.ndarray = self._request.infer(dict(batch), share_inputs=True)[self._output]
         return logits.copy()  # the request's own memory is overwritten by the next batch
 
 

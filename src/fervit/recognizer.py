@@ -15,7 +15,7 @@ import numpy as np
 
 from fervit.detect import AUTO, FaceDetector, WholePicture, make_detector, whole
 from fervit.errors import ConfigError, ImageError
-from fervit.images import as_image, crop_face, resize_crop, source_name
+from fervit.images import as_image, crop_face, shrink_crop, source_name
 from fervit.runtime import BATCH_SIZE, OnnxClassifier, default_model
 from fervit.track import Smoother, Tracker, between
 from fervit.types import Face, Frame, Image, ModelSpec, Prediction
@@ -303,7 +303,7 @@ class Recognizer:
     def _find(self, source: Any, *, crop: bool) -> _Found:
         image = as_image(source)
         if crop:
-            faces, crops = [whole(image)], [resize_crop(image, self.spec.preprocess)]
+            faces, crops = [whole(image)], [shrink_crop(image, self.spec)]
         else:
             faces = self._detect(image)
             crops = self._crops(image, faces)
@@ -314,11 +314,11 @@ class Recognizer:
             return self.detector.detect([image])[0]
 
     def _crops(self, image: Image, faces: Sequence[Face]) -> list[np.ndarray]:
-        """Cut the faces out, resized here in the worker: what waits for its batch is small."""
-        preprocess = self.spec.preprocess
+        """Cut the faces out, made small here in the worker: they wait for their batch."""
+        spec = self.spec
         if isinstance(self.detector, WholePicture):
-            return [resize_crop(image, preprocess)]
-        return [resize_crop(crop_face(image, face.box, preprocess, face.landmarks), preprocess) for face in faces]
+            return [shrink_crop(image, spec)]
+        return [shrink_crop(crop_face(image, face.box, spec.preprocess, face.landmarks), spec) for face in faces]
 
 
 def load(

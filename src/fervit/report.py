@@ -155,6 +155,10 @@ def lines(report: Mapping[str, Any]) -> list[Line]:
         if share is not None:
             interval = _range(report[f"accuracy_{key}_ci95"], percent)
             result.append(Line(f"accuracy, {name} {report[f'n_{key}']:,}", percent(share), interval))
+    shared = report.get("errors_shared_by_votes")
+    if shared is not None:
+        name = f"wrong answers that the FER+ majority gives too, of {report['n_errors_with_votes']:,}"
+        result.append(Line(name, percent(shared)))
     return [
         *result,
         Line("calibration error (ECE)", percent(report["ece"])),

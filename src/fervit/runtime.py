@@ -1,7 +1,7 @@
 """Exported models on ONNX Runtime or OpenVINO: the file, its `ModelSpec`, and probabilities of face crops."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from fervit.metrics import softmax
 from fervit.ort import onnxruntime_quietly
 from fervit.types import ModelSpec
 
-INPUT, OUTPUT = "pixel_values", "logits"
+OUTPUT = "logits"
 METADATA_KEY = "fervit"
 AUTO = "auto"
 RUNTIMES = ("onnxruntime", "openvino")
@@ -39,8 +39,8 @@ class Session(Protocol):
     inputs: dict[str, list[Any]]
     outputs: dict[str, list[Any]]
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 batch."""
+    def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 array for each input."""
         ...
 
 
@@ -53,9 +53,9 @@ class OnnxSession:
         self.inputs = {entry.name: entry.shape for entry in self._session.get_inputs()}
         self.outputs = {entry.name: entry.shape for entry in self._session.get_outputs()}
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 batch."""
-        logits: np.ndarray = self._session.run([OUTPUT], {INPUT: batch})[0]
+    def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 array for each input."""
+        logits: np.ndarray = self._session.run([OUTPUT], dict(batch))[0]
         return logits
 
 
@@ -104,16 +104,17 @@ class OnnxClassifier:
         self.spec = _read_spec(self._session, self.path)
         _check_shapes(self._session, self.spec, self.path)
 
-    def logits(self, batch: np.ndarray) -> np.ndarray:
-        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 batch."""
-        return self._session.run(batch)
+    def logits(self, *batch: np.ndarray) -> np.ndarray:
+        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 array for each of `spec.inputs`, in its order."""
+        return self._session.run(dict(zip(self.spec.inputs, batch, strict=True)))
 
     def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """Return `(N, K)` calibrated probabilities of N uint8 crops, grey or RGB, of any sizes."""
         parts = [np.empty((0, len(self.spec.labels)))]
         for start in range(0, len(crops), batch_size):
-            batch = preprocess_batch(crops[start : start + batch_size], self.spec.preprocess)
-            parts.append(softmax(self.logits(batch)))
+            part = crops[start : start + batch_size]
+            batch = (preprocess_batch(part, preprocess) for preprocess in self.spec.inputs.values())
+            parts.append(softmax(self.logits(*batch)))
         return np.concatenate(parts)
 
 
@@ -209,14 +210,15 @@ def _read_spec(session: Session, path: Path) -> ModelSpec:
 
 def _check_shapes(session: Session, spec: ModelSpec, path: Path) -> None:
     inputs, outputs = session.inputs, session.outputs
-    if list(inputs) != [INPUT] or OUTPUT not in outputs:
+    if set(inputs) != set(spec.inputs) or OUTPUT not in outputs:
         raise ModelError(
-            f"{path}: expected {INPUT} -> {OUTPUT}, got {', '.join(inputs)} -> {', '.join(outputs)}; export it again"
+            f"{path}: expected {', '.join(spec.inputs)} -> {OUTPUT}, "
+            f"got {', '.join(inputs)} -> {', '.join(outputs)}; export it again"
         )
-    size, classes = spec.preprocess.image_size, len(spec.labels)
+    sides = {name: preprocess.image_size for name, preprocess in spec.inputs.items()}
     for name, shape, expected in (
-        (INPUT, inputs[INPUT], [None, 3, size, size]),
-        (OUTPUT, outputs[OUTPUT], [None, classes]),
+        *((name, inputs[name], [None, 3, side, side]) for name, side in sides.items()),
+        (OUTPUT, outputs[OUTPUT], [None, len(spec.labels)]),
     ):
         fits = len(shape) == len(expected) and all(
             not isinstance(have, int) or want is None or have == want

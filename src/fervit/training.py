@@ -66,7 +66,6 @@ def train(
         DataError: the data set has no train or no public_test split.
     """
     out, init = Path(out), init or config.init
-    claim(out, resume=resume, overwrite=overwrite)
     train_set, val_set = dataset.split(TRAIN), dataset.split(PUBLIC_TEST)
     rows = training_rows(train_set, config)
     targets = make_targets(train_set, config, None if teacher is None else teacher.probs)[rows]
@@ -75,6 +74,7 @@ def train(
     set_seed(config.seed)
     model, preprocess = build_model(init, dataset.labels, config.image_size, arch=config.arch, options=config.model)
     preprocess = dataclasses.replace(preprocess, crop_margin=config.crop_margin)
+    claim(out, resume=resume, overwrite=overwrite)  # only now: with bad weights or data an earlier run stays
     spec = ModelSpec(
         arch=str(model.config.model_type),
         preprocess=preprocess,

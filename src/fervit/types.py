@@ -10,6 +10,7 @@ import numpy as np
 from fervit.errors import ModelError
 from fervit.labels import FER7
 
+INPUT = "pixel_values"  # the model's input; an ensemble has more of them: pixel_values_1, ...
 UNCERTAIN = "uncertain"  # the answer of a model that is not sure enough; no label of any data set
 
 Image = np.ndarray
@@ -167,6 +168,7 @@ class ModelSpec:
         licence: SPDX id, or words.
         data_hash: content hash of the training data set.
         metrics: figures known about the model, such as `{"public_test": {...}}`.
+        extra_inputs: how crops become the further inputs of an ensemble whose members see faces differently.
     """
 
     arch: str
@@ -177,10 +179,24 @@ class ModelSpec:
     licence: str = ""
     data_hash: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
+    extra_inputs: tuple[Preprocess, ...] = ()
+
+    @property
+    def inputs(self) -> dict[str, Preprocess]:
+        """How crops become each of the model's inputs, by its name; one of them, except for ensembles."""
+        ways = (self.preprocess, *self.extra_inputs)
+        return {f"{INPUT}_{k}" if k else INPUT: preprocess for k, preprocess in enumerate(ways)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object that `from_dict` reads back; `extra_inputs` stands in it only where there are any."""
+        values = asdict(self)
+        if not self.extra_inputs:
+            del values["extra_inputs"]
+        return values
 
     def to_json(self) -> str:
         """Return the JSON text that `from_json` reads back."""
-        return json.dumps(asdict(self))
+        return json.dumps(self.to_dict())
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelSpec":
@@ -193,8 +209,9 @@ class ModelSpec:
             fields = dict(values)
             fields["preprocess"] = Preprocess.from_dict(fields["preprocess"])
             fields["labels"] = tuple(fields["labels"])
+            fields["extra_inputs"] = tuple(map(Preprocess.from_dict, fields.get("extra_inputs", ())))
             return cls(**fields)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the model's fervit metadata is not readable ({error}); export it again") from error
 
     @classmethod

@@ -11,9 +11,12 @@ from fervit.cli import (
     data,
     demo,
     distill,
+    ensemble,
     evaluate,
     explain,
+    poker_face,
     predict,
+    pretrain,
     robustness,
     serve,
     train,
@@ -29,7 +32,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Facial expression recognition with Vision Transformers: train, evaluate honestly, predict fast.",
 )
-for module in (predict, train, distill, evaluate, compare, robustness, explain, data, demo, serve, webcam, benchmark):
+for module in (
+    predict,
+    train,
+    distill,
+    pretrain,
+    ensemble,
+    evaluate,
+    compare,
+    robustness,
+    explain,
+    poker_face,
+    data,
+    demo,
+    serve,
+    webcam,
+    benchmark,
+):
     module.register(app)
 
 

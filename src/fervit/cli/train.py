@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fervit.errors import ConfigError, ModelError
+
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
@@ -24,7 +26,7 @@ def train(
     recipe: Annotated[str, typer.Option(help="Name of a carried recipe, or a .toml file.")] = "paper",
     init: Annotated[
         str | None,
-        typer.Option(help="Starting weights: Hub id, model folder, safetensors file, or `shipped`."),
+        typer.Option(help="Starting weights: Hub id, model folder, safetensors file, `shipped`, or `scratch`."),
     ] = None,
     votes: Annotated[Path | None, typer.Option(help="FER+ votes to learn from (csv or parquet).")] = None,
     set_: Annotated[
@@ -112,11 +114,14 @@ def _ask(path: Path, dataset: Any, config: Any, threads: int | None) -> Any:
 
 
 def check_init(init: str) -> None:
-    """Refuse starting weights that are neither a file, a folder nor a Hub id, or that are a pickle."""
+    """Refuse starting weights that are neither a file, a folder, a Hub id nor `scratch`, or that are a pickle."""
+    from fervit.archs import SCRATCH
     from fervit.errors import ModelError
     from fervit.runtime import PICKLE_SUFFIXES
 
     path = Path(init)
+    if init == SCRATCH:
+        return
     if path.suffix in PICKLE_SUFFIXES:
         raise ModelError(f"{init} is a pickle, which can run code when read; convert it to safetensors")
     if not path.exists() and (init.count("/") != 1 or path.suffix == ".safetensors"):
@@ -175,18 +180,63 @@ def _progress_bar(epochs: int) -> "TrainerCallback":
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A model folder.")],
-    out: Annotated[Path, typer.Option(help="The ONNX file to write.")],
-    int8: Annotated[bool, typer.Option("--int8", help="Quantise the weights to 8 bits (dynamic).")] = False,
+    model: Annotated[Path, typer.Argument(help="A model folder; with --int8 also an exported ONNX file.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .onnx, or with --int8 also OpenVINO's .xml.")],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise to 8 bits; refused when it loses accuracy or is not faster.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="For --int8: data set to calibrate on (train) and to judge on (public_test).")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads while --int8 measures; default: all cores.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Export a model folder to ONNX and check that both give the same answers."""
+    if int8:
+        _export_int8(model, out, data, threads, overwrite=overwrite)
+        return
+    if data is not None or threads is not None:
+        raise ConfigError("--data and --threads belong to --int8")
     require_torch("export")
     from fervit.export import export as run
 
-    largest = run(model, out, int8=int8, overwrite=overwrite)
+    largest = run(model, out, overwrite=overwrite)
     size = out.stat().st_size / 1e6
     typer.echo(f"{out}: {size:.1f} MB; largest difference in probability from {model}: {largest:.1e}")
+
+
+def _export_int8(model: Path, out: Path, data: str | None, threads: int | None, *, overwrite: bool) -> None:
+    """Export with 32 bits to a file that is dropped again, and quantise that."""
+    import tempfile
+
+    if data is None:
+        raise ConfigError("--int8 needs --data: it is calibrated on training faces and judged on public_test")
+    if not model.exists():
+        raise ModelError(f"no model at {model}")
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out} exists; add --overwrite to replace it")
+    from fervit.data import load
+    from fervit.quantise import check_int8, quantise
+
+    check_int8(out)
+    dataset = load(data)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as scratch:
+            exact = model
+            if model.is_dir():
+                require_torch("export")
+                from fervit.export import export as run
+
+                exact = Path(scratch) / "model.onnx"
+                run(model, exact)
+            report = quantise(exact, out, dataset, threads=threads)
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error.strerror or error}") from error
+    parts = [part for part in (out, out.with_suffix(".bin")) if part.exists() and (part == out or out.suffix == ".xml")]
+    typer.echo(f"{out}: {sum(part.stat().st_size for part in parts) / 1e6:.1f} MB; {report}")
 
 
 def recipes() -> None:

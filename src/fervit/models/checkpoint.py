@@ -15,6 +15,8 @@ from fervit.metrics import softmax
 from fervit.models.vit import FILTERS, quiet_transformers, read_preprocess
 from fervit.types import ModelSpec, Preprocess
 
+ENSEMBLE_FILE = "ensemble.json"  # in the folder of an ensemble; the models stand below it
+
 
 def save_checkpoint(model: Any, spec: ModelSpec, folder: Path, *, half: bool = False) -> None:
     """Write `config.json`, `model.safetensors` and `preprocessor_config.json`.
@@ -24,7 +26,7 @@ def save_checkpoint(model: Any, spec: ModelSpec, folder: Path, *, half: bool = F
     folder.mkdir(parents=True, exist_ok=True)
     model.config.id2label = dict(enumerate(spec.labels))
     model.config.label2id = {name: k for k, name in enumerate(spec.labels)}
-    values = asdict(spec)
+    values = spec.to_dict()
     del values["labels"]
     margins = values.pop("preprocess")
     values |= {key: margins[key] for key in ("crop_margin", "crop_offset")}
@@ -54,6 +56,8 @@ def save_checkpoint(model: Any, spec: ModelSpec, folder: Path, *, half: bool = F
 def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
     """Read a model folder (fervit's, or anyone's Hugging Face image classifier) in float32, ready to evaluate.
 
+    The folder of an ensemble gives its mix, a module that takes each of `spec.inputs` by name.
+
     Raises:
         ModelError: it is missing, holds a pickle instead of safetensors, or is truncated.
     """
@@ -61,6 +65,10 @@ def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
     from transformers import AutoModelForImageClassification
 
     folder = Path(folder)
+    if (folder / ENSEMBLE_FILE).is_file():
+        from fervit.models.mixture import load_mixture  # it reads its members with this function
+
+        return load_mixture(folder)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} is no model folder: it has no config.json")
     if not any(folder.glob("*.safetensors")):
@@ -79,7 +87,10 @@ def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{folder} cannot be read: {reason}") from error
-    return model.eval(), spec_of(model.config, folder)
+    spec = spec_of(model.config, folder)
+    if not spec.labels:
+        raise ModelError(f"{folder} is a backbone without a head: `fervit train --init {folder}` gives it one")
+    return model.eval(), spec
 
 
 def spec_of(config: Any, folder: Path) -> ModelSpec:
@@ -107,8 +118,9 @@ class TorchClassifier:
         """Return `(N, K)` float32 logits of `(H, W, C)` uint8 crops; crops of one size run fastest."""
         parts = [np.empty((0, len(self.spec.labels)), np.float32)]
         for start in range(0, len(crops), batch_size):
-            x = _to_tensor(crops[start : start + batch_size], self.spec.preprocess).to(self.device)
-            parts.append(self.model(pixel_values=x).logits.float().cpu().numpy())
+            part = crops[start : start + batch_size]
+            x = {name: _to_tensor(part, ways).to(self.device) for name, ways in self.spec.inputs.items()}
+            parts.append(self.model(**x).logits.float().cpu().numpy())
         return np.concatenate(parts)
 
     def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = 64) -> np.ndarray:

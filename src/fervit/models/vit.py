@@ -109,7 +109,8 @@ def add_drop_path(model: Any, rate: float) -> list[Any]:
     """Drop whole layers at random per sample while training, `rate` at the last one, less below.
 
     Stochastic depth (Huang et al. 2016, arXiv 1603.09382), with the layer's change divided by the
-    probability of keeping it. Returns the hooks' handles; `handle.remove()` takes them off.
+    probability of keeping it. A layer that changes the shape, as some of a CNN's do, is never dropped. Returns
+    the hooks' handles; `handle.remove()` takes them off.
     """
     layers = layers_of(model)
 
@@ -118,6 +119,8 @@ def add_drop_path(model: Any, rate: float) -> list[Any]:
             if not module.training or not drop:
                 return output
             before, after = args[0], output[0] if isinstance(output, tuple) else output
+            if before.shape != after.shape:
+                return output
             keep = (torch.rand(len(before)) >= drop).to(after) / (1 - drop)
             mixed = before + (after - before) * keep.view(-1, *[1] * (before.ndim - 1))
             return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
@@ -170,7 +173,8 @@ def resize_positions(positions: torch.Tensor, grid: int) -> torch.Tensor:
     return torch.cat([cls, patches.flatten(2).transpose(1, 2).to(cls.dtype)], dim=1)
 
 
-def _grid(image_size: int, patch: int) -> int:
+def patch_grid(image_size: int, patch: int) -> int:
+    """Return how many patches of side `patch` fit a side of `image_size` px; ModelError where they do not."""
     if image_size % patch:
         near = round(image_size / patch) * patch or patch
         raise ModelError(f"image_size {image_size} is no multiple of the patch size {patch}; try {near}")
@@ -211,7 +215,7 @@ def _from_timm(path: Path, labels: Sequence[str], image_size: int) -> tuple[nn.M
     width, _, patch, _ = weights["patch_embed.proj.weight"].shape
     depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
     hidden = len(weights["blocks.0.mlp.fc1.bias"])
-    grid = _grid(image_size, patch)
+    grid = patch_grid(image_size, patch)
     common: dict[str, Any] = {
         "hidden_size": width,
         "num_hidden_layers": depth,
@@ -219,7 +223,7 @@ def _from_timm(path: Path, labels: Sequence[str], image_size: int) -> tuple[nn.M
         "image_size": image_size,
         "patch_size": patch,
         "layer_norm_eps": TIMM_NORM_EPS,
-        **_label_fields(labels),
+        **label_fields(labels),
     }
     dinov2 = "blocks.0.ls1.gamma" in weights
     if dinov2:
@@ -282,7 +286,8 @@ def timm_to_hugging_face(weights: dict[str, torch.Tensor], *, dinov2: bool) -> d
     return state
 
 
-def _label_fields(labels: Sequence[str]) -> dict[str, Any]:
+def label_fields(labels: Sequence[str]) -> dict[str, Any]:
+    """Return the two fields of a configuration that name the labels."""
     return {"id2label": dict(enumerate(labels)), "label2id": {name: k for k, name in enumerate(labels)}}
 
 
@@ -298,8 +303,8 @@ def _from_hugging_face(name: str, labels: Sequence[str], image_size: int) -> tup
             raise ModelError(f"{name} is a {config.model_type!r}; fervit fine-tunes: vit, dinov2")
         if "fervit" in config.to_dict():
             del config.fervit  # what was measured on the parent does not hold for the child
-        grid = _grid(image_size, config.patch_size)
-        for key, value in _label_fields(labels).items():
+        grid = patch_grid(image_size, config.patch_size)
+        for key, value in label_fields(labels).items():
             setattr(config, key, value)
         with quiet_transformers():
             model: Any = AutoModelForImageClassification.from_pretrained(

@@ -25,6 +25,7 @@ from fervit.serve.finder import Finder, Found, find_in_process, start_process
 from fervit.serve.metrics import Metrics
 from fervit.serve.problems import Problem, busy
 from fervit.serve.settings import Settings
+from fervit.track import Tracker
 from fervit.types import ModelSpec, Prediction
 
 log = logging.getLogger(__name__)
@@ -113,10 +114,10 @@ class Engine:
             self._admitted -= count
             self.metrics.queue.dec(count)
 
-    async def predict(self, data: bytes, *, crop: bool = False) -> dict[str, Any]:
+    async def predict(self, data: bytes, *, crop: bool = False, tracker: Tracker | None = None) -> dict[str, Any]:
         """Return the answer for one picture, as the JSON object of `schemas.Picture`.
 
-        Call it inside `admitted()`.
+        Call it inside `admitted()`. With the tracker of a stream, every face gets its `track`.
 
         Raises:
             Problem: the picture is refused, or the answer takes longer than `timeout_s`.
@@ -133,9 +134,11 @@ class Engine:
             raise Problem("timeout", detail, {"retry-after": "1"}) from None
         total_s = time.perf_counter() - started
         self._note(found, classify_s, total_s)
+        tracks = tracker.update(found.faces, started) if tracker else [None] * len(found.faces)
         labels, sure = self.spec.labels, self.settings.min_confidence
         predictions = [
-            Prediction(face, labels, row, min_confidence=sure) for face, row in zip(found.faces, probs, strict=True)
+            Prediction(face, labels, row, track, sure)
+            for face, row, track in zip(found.faces, probs, tracks, strict=True)
         ]
         stages = {"decode": found.decode_s, "detect": found.detect_s, "classify": classify_s}
         return {

@@ -4,7 +4,6 @@ import faulthandler
 import io
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -19,14 +18,11 @@ from PIL import WebPImagePlugin  # noqa: F401  (or Pillow would load all its plu
 
 from fervit.detect import FaceDetector, WholePicture, make_detector, whole
 from fervit.errors import ImageError
-from fervit.images import crop_face, read_image, resize_crop
+from fervit.images import MAX_SCANS, crop_face, jpeg_scans, read_image, resize_crop
 from fervit.serve.settings import Settings
 from fervit.types import Face, Preprocess
 
 EXTRA_MEMORY = 2_000_000_000  # bytes that one process may take on top of its start; 25 megapixels need 0.8
-MAX_SCANS = 100  # of a JPEG; progressive ones have about 10, and 30 kB can hold seconds of empty ones
-MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # within entropy-coded data: ITU-T T.81, B.1.1.2
-SOS, EOI = 0xDA, 0xD9
 MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -141,24 +137,6 @@ def sniff(data: bytes) -> str:
         return "HEIC, AVIF or video"
     head = data[:64].lstrip()
     return next((kind for magic, kind in MAGIC if head.startswith(magic)), "something else")
-
-
-def jpeg_scans(data: bytes, most: int) -> int:
-    """Return how many scans a JPEG has before its end, counting to `most`."""
-    at, scans = 2, 0
-    while at + 4 <= len(data) and scans < most:
-        if data[at] != 0xFF or data[at + 1] == EOI:
-            break
-        if data[at + 1] == 0xFF:  # a fill byte
-            at += 1
-            continue
-        scanning = data[at + 1] == SOS
-        scans += scanning
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
-        if scanning:
-            found = MARKER.search(data, at)
-            at = found.start() if found else len(data)
-    return scans
 
 
 _finder: Finder | None = None  # of this process, when it is one of the pool's

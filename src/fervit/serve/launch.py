@@ -23,6 +23,8 @@ from fervit.serve.metrics import SHARED
 from fervit.serve.settings import Settings
 
 KEEP_ALIVE_S = 15
+# uvicorn kills a worker that is silent for longer, and its imports count: by its own 5 s, a busy machine never starts.
+WORKER_SILENCE_S = 60
 # Chunks of one byte cost 20 us each, and one read can bring 40,000: nobody else would be served meanwhile.
 MAX_LINES = 200  # in one read (at most 256 kB); more must have, on average,
 MIN_LINE = 16  # bytes; a head has 30, a picture 65,536
@@ -169,4 +171,5 @@ def configuration(app: ASGIApp | Callable[[], ASGIApp], settings: Settings) -> u
         backlog=256,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.drain_s),
+        timeout_worker_healthcheck=WORKER_SILENCE_S,
     )

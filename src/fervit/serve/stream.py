@@ -9,6 +9,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from fervit.serve.engine import Engine
 from fervit.serve.guard import SUBPROTOCOL
 from fervit.serve.problems import Problem
+from fervit.track import Tracker
 
 SEND_TIMEOUT_S = 10.0
 TRY_AGAIN_LATER, UNSUPPORTED, POLICY = 1013, 1003, 1008  # RFC 6455, section 7.4.1, and its registry
@@ -78,12 +79,13 @@ async def _receive(socket: WebSocket, slot: Slot, idle_s: float) -> int | None:
 
 async def _answer(socket: WebSocket, slot: Slot, engine: Engine) -> None:
     """Answer the newest frame, again and again, until the client is gone or does not read."""
+    tracker = Tracker()
     while True:
         frame, number, dropped = await slot.take()
         row: dict[str, object] = {"frame": number, "dropped": dropped}
         try:
             with engine.admitted():
-                row |= await engine.predict(frame)
+                row |= await engine.predict(frame, tracker=tracker)
         except Problem as problem:
             engine.metrics.refused(problem.kind)
             row["error"] = problem.to_dict()

@@ -2,13 +2,14 @@
 
 import { getModel, predict, setToken, Stream } from "./api.js";
 import { saveCsv, saveJson, savePng } from "./download.js";
-import { Bars, drawBoxes, percent, Timeline } from "./view.js";
+import { Bars, drawBoxes, faceId, percent, Timeline } from "./view.js";
 
 const SHOWN_PX = 1600; // longer side of the canvas
 const SENT_PX = 640; // longer side of a frame that is sent; detection looks at no more
 const ROWS = 36_000; // answers kept for download: an hour at 10 a second
 const SPOKEN_MS = 3000; // a screen reader is told of live changes at most so often
 const WINDOW_S = 30; // of the live chart
+const PATIENCE_MS = 1000; // a chosen face that is lost for longer gives way to the surest one; so long lasts a track
 
 const $ = (id) => document.getElementById(id);
 const canvas = $("canvas");
@@ -23,6 +24,8 @@ let limits = { max_body: Infinity };
 let model = "";
 let run = null; // the live source: {kind, stream, paused, started, grabbing}
 let answer = null; // the newest
+let chosen = null; // id of the face whose bars and lines are shown
+let chosenSeen = 0; // when it was last found
 let picture = null; // the photo, to draw again
 let rows = [];
 let answered = []; // times of recent answers
@@ -61,7 +64,13 @@ function explain(error) {
 // What is shown
 
 function chosenIndex() {
-  return Math.min(Number($("choice").value) || 0, Math.max(0, (answer?.faces.length ?? 1) - 1));
+  return (answer?.faces ?? []).findIndex((face, index) => faceId(face, index) === chosen);
+}
+
+function choose(ids) {
+  const now = performance.now();
+  if (ids.includes(chosen)) chosenSeen = now;
+  else if (!run || chosen === null || now - chosenSeen > PATIENCE_MS) [chosen, chosenSeen] = [ids[0] ?? null, now];
 }
 
 function fit(width, height, most) {
@@ -83,22 +92,31 @@ function draw() {
   if (answer?.faces) drawBoxes(context, answer, chosenIndex(), labels);
 }
 
-function choices(count) {
+function choices(ids) {
   const select = $("choice");
-  $("choice-row").hidden = count < 2;
-  if (select.length === count) return;
-  const kept = Math.min(chosenIndex(), Math.max(0, count - 1));
-  select.replaceChildren(...Array.from({ length: count }, (_, i) => new Option(String(i + 1), String(i))));
-  if (count) select.value = String(kept);
+  $("choice-row").hidden = ids.length < 2;
+  const names = ids.toSorted((a, b) => a - b).map(String);
+  // An open list would close when it is replaced.
+  if (names.join() !== Array.from(select.options, (option) => option.value).join()) {
+    select.replaceChildren(...names.map((name) => new Option(name, name)));
+  }
+  select.value = String(chosen);
 }
 
 function show() {
   const faces = answer?.faces ?? [];
-  choices(faces.length);
+  const ids = faces.map(faceId);
+  choose(ids);
+  choices(ids);
   bars.show(faces[chosenIndex()]);
   $("faces").textContent = answer ? String(faces.length) : "–";
   canvas.setAttribute("aria-label", answer ? summary(faces) : "No picture yet");
   for (const id of ["json", "csv", "png"]) $(id).disabled = !rows.length;
+}
+
+function showTimeline() {
+  timeline.draw(chosen, video.duration);
+  $("timeline").setAttribute("aria-label", timeline.describe(chosen));
 }
 
 function note(row, time_s, latency_ms) {
@@ -117,7 +135,7 @@ function reset() {
   video.pause();
   video.srcObject = null;
   video.removeAttribute("src");
-  run = picture = answer = null;
+  run = picture = answer = chosen = null;
   rows = [];
   answered = [];
   spokenText = "";
@@ -187,9 +205,8 @@ function onAnswer(row, sentAt, time_s) {
   const span = (now - answered[0]) / 1000;
   $("fps").textContent = answered.length > 2 ? `${((answered.length - 1) / span).toFixed(1)} fps` : "–";
   note(row, time_s, now - sentAt);
-  timeline.add(time_s, row.faces[chosenIndex()]?.probs ?? null);
-  timeline.draw(video.duration);
-  $("timeline").setAttribute("aria-label", timeline.describe());
+  timeline.add(time_s, row.faces);
+  showTimeline();
   say(summary(row.faces), true);
 }
 
@@ -263,7 +280,7 @@ function pause(paused) {
 }
 
 function stopRun() {
-  const [keptRows, keptAnswer] = [rows, answer];
+  const [keptRows, keptAnswer, keptChosen] = [rows, answer, chosen];
   const still = document.createElement("canvas");
   [still.width, still.height] = [canvas.width, canvas.height];
   still.getContext("2d").drawImage(canvas, 0, 0);
@@ -272,6 +289,7 @@ function stopRun() {
   $("timeline-box").hidden = !keptRows.length;
   rows = keptRows; // still to be downloaded
   answer = keptAnswer;
+  chosen = keptChosen;
   show();
   context.drawImage(still, 0, 0);
   $("hint").hidden = keptAnswer !== null;
@@ -313,9 +331,11 @@ $("stop").addEventListener("click", stopRun);
 $("json").addEventListener("click", () => saveJson(record()));
 $("csv").addEventListener("click", () => saveCsv(record()));
 $("png").addEventListener("click", () => savePng(canvas));
-$("choice").addEventListener("change", () => {
+$("choice").addEventListener("change", (event) => {
+  [chosen, chosenSeen] = [Number(event.target.value), performance.now()];
   show();
   draw();
+  if (!$("timeline-box").hidden) showTimeline();
 });
 video.addEventListener("ended", () => run?.kind === "video" && stopRun());
 $("token-form").addEventListener("submit", (event) => {

@@ -71,7 +71,8 @@ const stream = make("section", "", main);
 make("h2", "WS /v1/stream", stream);
 make("p", "Send binary messages, one JPEG (or PNG, WebP) each; every answer is the text of one JSON object: " +
   "frame (number of the message, from 0), dropped (frames that a newer one replaced before this), and " +
-  "the fields of /v1/predict without model, or error. The newest frame wins: what arrives while a frame " +
+  "the fields of /v1/predict without model, or error. Every face has a track, a number that it keeps from " +
+  "frame to frame. The newest frame wins: what arrives while a frame " +
   "is in work replaces what waits. A browser sends the token as the subprotocol fervit.bearer.BASE64URL " +
   "beside the subprotocol fervit; other clients send the Authorization header.", stream);
 make("h2", "Errors", main);

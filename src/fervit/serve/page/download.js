@@ -1,5 +1,7 @@
 // Hands the results over as files, made in the browser.
 
+import { faceId } from "./view.js";
+
 function save(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
@@ -16,7 +18,7 @@ export function saveCsv(record) {
   const head = ["time_s", "face", "x1", "y1", "x2", "y2", "face_score", "label", "score", ...record.labels];
   const lines = record.rows.flatMap((row) =>
     row.faces.map((face, index) =>
-      [row.time_s, index + 1, ...face.box, face.face_score, face.label, face.score,
+      [row.time_s, faceId(face, index), ...face.box, face.face_score, face.label, face.score,
         ...record.labels.map((label) => face.probs[label])].join(","),
     ),
   );

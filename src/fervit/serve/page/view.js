@@ -2,6 +2,7 @@
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 export const colour = (index) => css(index < 0 ? "--track" : `--s${index % 8}`); // below 0: uncertain
+export const faceId = (face, index) => face.track ?? index + 1; // a photo's faces have no track
 export const percent = (p) => `${Math.round(100 * p)} %`;
 
 export function drawBoxes(context, answer, chosen, labels) {
@@ -21,7 +22,7 @@ export function drawBoxes(context, answer, chosen, labels) {
     context.lineWidth = line;
     context.strokeStyle = colour(labels.indexOf(face.label));
     context.strokeRect(x, y, w, h);
-    const number = answer.faces.length > 1 ? `${index + 1} ` : "";
+    const number = answer.faces.length > 1 ? `${faceId(face, index)} ` : "";
     const text = `${number}${face.label} ${percent(face.score)}`;
     const textWidth = context.measureText(text).width + unit;
     const left = Math.max(0, Math.min(x - line / 2, width - textWidth));
@@ -72,7 +73,7 @@ export class Bars {
 }
 
 export class Timeline {
-  // points: [time in s, {label: p} or null]; a null breaks the lines where no face was found.
+  // points: [time in s, Map of a face's id to {label: p}]; the lines break where the face was not found.
   constructor(canvas) {
     this.canvas = canvas;
     this.points = [];
@@ -85,13 +86,18 @@ export class Timeline {
     this.window = window_s; // seconds shown, or 0 for all
   }
 
-  add(time, probs) {
-    this.points.push([time, probs]);
+  add(time, faces) {
+    this.points.push([time, new Map(faces.map((face, index) => [faceId(face, index), face.probs]))]);
     if (this.window) while (this.points[0][0] < time - this.window) this.points.shift();
     else if (this.points.length > 4000) this.points = this.points.filter((_, index) => index % 2);
   }
 
-  draw(duration) {
+  of(id) {
+    return this.points.map(([time, faces]) => [time, faces.get(id)]);
+  }
+
+  draw(id, duration) {
+    const points = this.of(id);
     const scale = window.devicePixelRatio || 1;
     const width = (this.canvas.width = Math.round(this.canvas.clientWidth * scale));
     const height = (this.canvas.height = Math.round(this.canvas.clientHeight * scale));
@@ -127,16 +133,16 @@ export class Timeline {
       context.strokeStyle = colour(index);
       context.beginPath();
       let open = false;
-      for (const [t, probs] of this.points) {
+      for (const [t, probs] of points) {
         if (probs) context[open ? "lineTo" : "moveTo"](x(t), y(probs[label]));
-        open = probs !== null;
+        open = probs !== undefined;
       }
       context.stroke();
     });
   }
 
-  describe() {
-    const seen = this.points.filter(([, probs]) => probs);
+  describe(id) {
+    const seen = this.of(id).filter(([, probs]) => probs);
     if (!seen.length) return "No values yet";
     const mean = this.labels.map((label) => [label, seen.reduce((sum, [, p]) => sum + p[label], 0) / seen.length]);
     mean.sort((a, b) => b[1] - a[1]);

@@ -1,0 +1,110 @@
+"""`fervit pretrain`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fervit.cli._shared import command_line
+from fervit.cli.train import check_init, require_torch
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the command line."""
+    app.command()(pretrain)
+
+
+def pretrain(
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="Faces, labelled or not (a folder train/unlabelled/ of crops does): a file, a folder, a Hub id, or "
+            "synthetic[:N]. May be repeated."
+        ),
+    ],
+    init: Annotated[str, typer.Option(help="A plain ViT: Hub id, model folder, safetensors file, or `shipped`.")],
+    out: Annotated[Path, typer.Option(help="Folder for the run; becomes a Hugging Face ViT folder without a head.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a default: key=value. May be repeated.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in --out first.")] = False,
+) -> None:
+    """Pre-train a ViT on faces without labels (masked autoencoder); reads train splits only.
+
+    `fervit train --init OUT` then starts from it.
+    """
+    from fervit.data import load
+    from fervit.pretrain.config import load_pretrain_config
+    from fervit.runtime import shipped_checkpoint
+
+    config = load_pretrain_config(set_ or ())  # first: a misspelt key should not wait for torch
+    require_torch("pre-training")
+    if init == "shipped":
+        init = str(shipped_checkpoint())
+    check_init(init)
+    datasets = [load(source) for source in data]
+    import torch
+
+    from fervit.pretrain.run import PICTURE_FILE
+    from fervit.pretrain.run import pretrain as run
+
+    if threads:
+        torch.set_num_threads(threads)
+    figures = run(
+        config,
+        datasets,
+        out,
+        init=init,
+        resume=resume,
+        overwrite=overwrite,
+        command=command_line(),
+        callbacks=[_progress_bar(config.epochs)],
+    )
+    if figures["loss"] is not None:
+        typer.echo(
+            f"loss {figures['first_loss']:.3f} in the first epoch, {figures['loss']:.3f} in the last "
+            f"(n = {figures['n']:,} faces); drawn in {out / PICTURE_FILE}"
+        )
+    typer.echo(f"backbone folder: {out} (fervit train --init {out} starts from it)")
+
+
+def _progress_bar(epochs: int) -> "TrainerCallback":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from transformers import TrainerCallback
+
+    progress = Progress(
+        TextColumn("pre-training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
+    task = progress.add_task("", total=None, note="")
+
+    class ProgressBar(TrainerCallback):
+        """Shows steps, and the loss of every epoch."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress.update(task, total=state.max_steps, completed=state.global_step)
+            progress.start()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress.update(task, completed=state.global_step)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "loss" in logs:
+                progress.update(task, note=f"loss {float(logs['loss']):.3f}")
+            if logs and "epoch_loss" in logs:
+                progress.console.print(f"epoch {state.epoch:g}/{epochs}: loss {logs['epoch_loss']:.4f}")
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress.stop()
+
+    return ProgressBar()
