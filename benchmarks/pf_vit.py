@@ -19,7 +19,7 @@ from fervit.export import OUTPUT, export
 from fervit.labels import FER7
 from fervit.models import build_model, save_checkpoint
 from fervit.ort import onnxruntime_quietly
-from fervit.types import ModelSpec, Preprocess
+from fervit.types import INPUT, ModelSpec, Preprocess
 
 
 def export_both(args, folder: Path) -> dict[str, Path]:
@@ -57,7 +57,7 @@ def measure(files: dict[str, Path], batch: np.ndarray, args) -> dict[str, list[f
     for k in range(args.rounds + 2):
         for name, session in sessions.items():
             start = time.perf_counter()
-            session.run([OUTPUT], {"pixel_values": batch})
+            session.run([OUTPUT], {INPUT: batch})
             if k >= 2:
                 seconds[name].append(time.perf_counter() - start)
     return seconds

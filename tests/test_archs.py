@@ -329,3 +329,12 @@ def test_starting_from_scratch_is_for_those_that_can():
         if arch not in FROM_SCRATCH:
             with pytest.raises(ModelError, match=f"{arch} needs starting weights"):
                 build_model("scratch", FER7, SIZE, arch=arch)
+
+
+@pytest.mark.parametrize("arch", ["vtff", "cnn"])
+def test_convolutions_start_by_kaiming_and_not_as_a_transformers_layers(arch):
+    model, _ = build_model("scratch", FER7, 56, arch=arch)
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Conv2d) and module.weight.numel() > 5000:
+            expected = (2 / (module.out_channels * module.kernel_size[0] * module.kernel_size[1])) ** 0.5
+            assert module.weight.std().item() == pytest.approx(expected, rel=0.1), name

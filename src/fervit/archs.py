@@ -77,16 +77,16 @@ class PFViTOptions:
     by looking at the faces, not by a comparison of accuracies; the paper's abstract states none.
 
     Attributes:
-        reconstruction: weight of the L1 distance between the face and its reconstruction. It starts near 0.8 in units
-            of the normalised input and ends near 0.2, so 1 makes it a partner of cross-entropy, not its master.
+        reconstruction: weight of the L1 distance between the face and its reconstruction. It falls from about 0.45 to
+            0.2 in units of the normalised input, so 1 makes it a partner of cross-entropy, not its master.
         adversarial: weight of the generator's and the discriminator's hinge losses. Small: it should sharpen faces,
             and the discriminator counts in the norm by which all gradients are clipped.
         orthogonality: weight of the squared cosine between the emotion and the disturbance part. Two vectors of width
             D that know nothing of each other are at 1 / D, so it is a guard that seldom speaks.
         poker: weight of the cross-entropy of the poker face with `neutral`. Small: a generator that has not learnt
             to draw yet is pulled towards whatever the classifier takes for neutral. 0 saves a pass of the encoder.
-        anchor: weight of the L1 distance between a neutral face and its own poker face. Not in the paper: without it
-            nothing but the discriminator keeps poker faces like faces.
+        anchor: weight of the L1 distance between a neutral face and its own poker face. Ours: without it nothing but
+            the discriminator keeps poker faces like faces.
         face_px: side of the painted faces (48: FER2013's pictures).
         channels: width of the generator, and of the discriminator's middle.
     """

@@ -26,7 +26,7 @@ def compare(
     split: Annotated[
         str, typer.Option(help="train, public_test or private_test. Choose between models on public_test.")
     ] = "public_test",
-    tta: Annotated[str | None, typer.Option(help="Test-time augmentation of both: flip.")] = None,
+    tta: Annotated[str | None, typer.Option(help="Test-time augmentation of both: flip, five_crops, ...")] = None,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object; - is stdout.")
     ] = None,
@@ -39,8 +39,10 @@ def compare(
     """
     check_split(split)
     check_target("--json", json)
-    if tta not in (None, "flip"):
-        raise ConfigError(unknown("test-time augmentation", str(tta), ("flip",)))
+    from fervit.evaluation import TTA
+
+    if tta is not None and tta not in TTA:
+        raise ConfigError(unknown("test-time augmentation", tta, TTA))
     from fervit.data import load
 
     dataset = load(data)

@@ -72,7 +72,7 @@ def run_training(
 
     require_torch("training")
     dataset = load(data, votes=votes)
-    if init == "shipped":
+    if (init or config.init) == "shipped":
         init = str(shipped_checkpoint())
     check_init(init or config.init)  # before torch, whose import takes seconds
     import torch

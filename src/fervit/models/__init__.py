@@ -10,6 +10,9 @@ options are a dataclass in `fervit.archs`. What it builds is a Hugging Face `Pre
 - names the convolutions that read the pixels in `input_convolutions()`, where that is not the patch embedding;
 - may have `training_loss(pixel_values, targets) -> (loss, logits)`, where cross-entropy is not all that it learns by.
 
+transformers hands `_init_weights` only those modules that hold parameters themselves (seen with 5.23, for classes that
+are not its own): match on the linear layer or the norm, not on the block around it.
+
 Importing this package registers fervit's own architectures with `AutoConfig` and `AutoModelForImageClassification`.
 """
 

@@ -264,10 +264,8 @@ class VTFFPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, (ResNetBranch, SelectiveFusion)):
-            for convolution in module.modules():
-                if isinstance(convolution, nn.Conv2d):
-                    init_weights.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(module, nn.Conv2d):  # by itself: transformers skips modules that own no parameters
+            init_weights.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, VTFFEmbeddings):
             for token in (module.cls_token, module.position_embeddings):
                 init_weights.trunc_normal_(token, std=self.config.initializer_range)

@@ -203,10 +203,13 @@ def warm_up_picture() -> bytes:
 
 
 def model_id(path: Path, spec: ModelSpec) -> str:
-    """Return `name@hash` with the first 12 hex digits of the SHA-256 of the model file."""
-    file = path / "model.safetensors" if path.is_dir() else path
-    digest = hashlib.sha256(file.read_bytes() if file.is_file() else b"").hexdigest()[:12]
-    return f"{spec.name or spec.arch}@{digest}"
+    """Return `name@hash` with the first 12 hex digits of the SHA-256 of the model file (of all of an ensemble's)."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]:
+        digest.update(file.read_bytes())
+    if (mix := path / "ensemble.json").is_file():
+        digest.update(mix.read_bytes())
+    return f"{spec.name or spec.arch}@{digest.hexdigest()[:12]}"
 
 
 def read_card(path: Path) -> str | None:
