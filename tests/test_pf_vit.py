@@ -121,7 +121,7 @@ def histories(weights, batch):
     result = []
     for weight in (0.0, 1.0):
         torch.manual_seed(0)
-        options = PFViTOptions(**SMALL, orthogonality=weight)
+        options = PFViTOptions(**SMALL, orthogonality=weight, poker=0.1)
         model = build_model(weights, FER7, 32, arch="pf_vit", options=options)[0]
         result.append(learn(model, batch, steps=14))
     return result

@@ -122,7 +122,7 @@ def test_the_paper_size_has_its_parameters():
     with torch.device("meta"):
         model = VTFFForImageClassification(VTFFConfig(num_labels=7))
     count = sum(parameter.numel() for parameter in model.parameters())
-    # 51.76 M, where issue and paper say about 51.7: two ResNet-18 trunks, four layers, and 1.06 M of fusion,
+    # 51.76 M, of the 51.7 M or so expected: two ResNet-18 trunks, four layers, and 1.06 M of fusion,
     # projection, tokens and head. A three-channel code branch would add 6,272.
     rgb, codes, layers, rest = 11_176_512, 11_176_512 - 2 * 64 * 49, 4 * 7_087_872, 1_064_009
     assert count == rgb + codes + layers + rest == 51_762_249

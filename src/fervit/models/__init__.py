@@ -29,9 +29,7 @@ from fervit.types import Preprocess
 __all__ = ["BUILDERS", "TorchClassifier", "build_model", "load_checkpoint", "save_checkpoint"]
 
 BUILDERS: dict[str, Callable[..., tuple[Any, Preprocess]]] = {
-    arch: import_module(f"fervit.models.{arch}").build
-    for arch in ARCHS
-    if (Path(__file__).parent / f"{arch}.py").is_file()
+    arch: import_module(f"fervit.models.{arch}").build for arch in ARCHS
 }
 FROM_SCRATCH = ("vtff", "cnn")
 
