@@ -317,6 +317,12 @@ def test_logit_adjustment_changes_what_is_learnt_and_not_how_it_is_measured(tmp_
     assert losses[1.0, 1e-3] < losses[0.0, 1e-3]  # class 0 was told to be common, so it is not learnt as a bias
 
 
+def test_an_architecture_with_a_loss_of_its_own_refuses_what_that_loss_would_ignore(tmp_path, weights):
+    options = config(arch="pf_vit", class_balance=0.9, model={"face_px": 16, "channels": 16})
+    with pytest.raises(ConfigError, match="pf_vit has a loss of its own"):
+        train(options, faces(), tmp_path / "run", init=weights)
+
+
 def test_pictures_with_two_labels_are_found_and_left_out(tmp_path, weights):
     dataset = faces(56)
     dataset.images[7] = dataset.images[0]

@@ -50,6 +50,8 @@ class FervitTrainer(ResidentTrainer):
         device = self.args.device
         self.images = resident(train_set, device)
         self.targets = torch.from_numpy(targets).to(device)
+        if hasattr(model, "training_loss") and (config.class_balance or config.logit_adjust):
+            raise ConfigError(f"{spec.arch} has a loss of its own, which knows no class_balance or logit_adjust")
         self.class_weights, self.log_shares = _against_imbalance(train_set, config, device)
         self.val_images = resident(val_set, device)
         self.val_targets = np.asarray(val_set.targets)
