@@ -1,15 +1,12 @@
 """`fervit pretrain`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fervit.cli._shared import command_line
-from fervit.cli.train import check_init, require_torch
-
-if TYPE_CHECKING:
-    from transformers import TrainerCallback
+from fervit.cli.train import check_init, progress_bar, require_torch
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +60,7 @@ def pretrain(
         resume=resume,
         overwrite=overwrite,
         command=command_line(),
-        callbacks=[_progress_bar(config.epochs)],
+        callbacks=[progress_bar(config.epochs, what="pre-training")],
     )
     if figures["loss"] is not None:
         typer.echo(
@@ -71,40 +68,3 @@ def pretrain(
             f"(n = {figures['n']:,} faces); drawn in {out / PICTURE_FILE}"
         )
     typer.echo(f"backbone folder: {out} (fervit train --init {out} starts from it)")
-
-
-def _progress_bar(epochs: int) -> "TrainerCallback":
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from transformers import TrainerCallback
-
-    progress = Progress(
-        TextColumn("pre-training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-    )
-    task = progress.add_task("", total=None, note="")
-
-    class ProgressBar(TrainerCallback):
-        """Shows steps, and the loss of every epoch."""
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            progress.update(task, total=state.max_steps, completed=state.global_step)
-            progress.start()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            progress.update(task, completed=state.global_step)
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if logs and "loss" in logs:
-                progress.update(task, note=f"loss {float(logs['loss']):.3f}")
-            if logs and "epoch_loss" in logs:
-                progress.console.print(f"epoch {state.epoch:g}/{epochs}: loss {logs['epoch_loss']:.4f}")
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            progress.stop()
-
-    return ProgressBar()

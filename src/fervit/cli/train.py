@@ -90,7 +90,7 @@ def run_training(
         resume=resume,
         overwrite=overwrite,
         command=command,
-        callbacks=[_progress_bar(config.epochs)],
+        callbacks=[progress_bar(config.epochs)],
     )
     typer.echo(
         f"best epoch {figures['epoch']:g}: public_test accuracy {100 * figures['accuracy']:.2f} %, "
@@ -138,7 +138,8 @@ def require_torch(feature: str) -> None:
         raise MissingExtra(feature, "train")
 
 
-def _progress_bar(epochs: int) -> "TrainerCallback":
+def progress_bar(epochs: int, *, what: str = "training") -> "TrainerCallback":
+    """Return a callback that shows steps and loss, and a line for every epoch."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from transformers import TrainerCallback
@@ -151,10 +152,10 @@ def _progress_bar(epochs: int) -> "TrainerCallback":
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     )
-    task = progress.add_task("training", total=None, note="")
+    task = progress.add_task(what, total=None, note="")
 
     class ProgressBar(TrainerCallback):
-        """Shows steps, loss and the validation accuracy of every epoch."""
+        """Shows steps and loss; prints the validation accuracy of every epoch, or its loss where that is all."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress.update(task, total=state.max_steps, completed=state.global_step)
@@ -166,6 +167,8 @@ def _progress_bar(epochs: int) -> "TrainerCallback":
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "loss" in logs:
                 progress.update(task, note=f"loss {float(logs['loss']):.3f}")
+            if logs and "epoch_loss" in logs:
+                progress.console.print(f"epoch {state.epoch:g}/{epochs}: loss {logs['epoch_loss']:.4f}")
 
         def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
             progress.console.print(
