@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from transformers import ViTConfig, ViTForImageClassification
 
-from fervit.export import OUTPUT, export
+from fervit.export import export
 from fervit.labels import FER7
 from fervit.models import build_model, save_checkpoint
 from fervit.ort import onnxruntime_quietly
-from fervit.types import INPUT, ModelSpec, Preprocess
+from fervit.types import INPUT, OUTPUT, ModelSpec, Preprocess
 
 
 def export_both(args, folder: Path) -> dict[str, Path]:

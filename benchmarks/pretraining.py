@@ -11,15 +11,12 @@ import argparse
 import dataclasses
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
-import numpy as np
 import torch
-from transformers import TrainerCallback
+from _loop import StepClock, random_faces, rate
 
 from fervit.config import load_config
-from fervit.data.dataset import Dataset
 from fervit.labels import FER7
 from fervit.models import build_model
 from fervit.models.vit import quiet_transformers
@@ -33,42 +30,18 @@ from fervit.types import ModelSpec
 WARM_UP = 2
 
 
-class StepClock(TrainerCallback):
-    """Takes the time after every step."""
-
-    def __init__(self):
-        self.times = []
-
-    def on_step_end(self, args, state, control, **_):
-        self.times.append(time.perf_counter())
-
-
-def random_faces(count: int) -> Dataset:
-    rng = np.random.default_rng(0)
-    return Dataset(
-        name="noise",
-        labels=FER7,
-        images=rng.integers(0, 256, (count, 48, 48, 1), dtype=np.uint8),
-        targets=rng.integers(0, 7, count),
-        split_ids=np.zeros(count, np.int8),
-        rows=np.arange(count),
-        data_hash="",
-    )
-
-
-def rate(trainer, clock, batch) -> float:
+def rate_of(trainer, clock, batch) -> float:
     trainer.args.eval_strategy = trainer.args.save_strategy = "no"
     with quiet_transformers():
         trainer.train()
-    times = clock.times[WARM_UP:]
-    return batch * (len(times) - 1) / (times[-1] - times[0])
+    return rate(clock.times, batch, WARM_UP)
 
 
 def pretraining(init, args, dataset, folder) -> float:
     changes = {"image_size": args.image_size, "batch_size": args.batch, "epochs": 1}
     config, clock = PretrainConfig(**changes, decoder_width=args.decoder_width), StepClock()
     model, preprocess = build_autoencoder(init, config)
-    return rate(PretrainTrainer(model, config, preprocess, [dataset], folder, [clock]), clock, args.batch)
+    return rate_of(PretrainTrainer(model, config, preprocess, [dataset], folder, [clock]), clock, args.batch)
 
 
 def fine_tuning(init, args, dataset, folder) -> float:
@@ -77,7 +50,7 @@ def fine_tuning(init, args, dataset, folder) -> float:
     model, preprocess = build_model(init, FER7, args.image_size)
     targets = make_targets(dataset, config)
     spec = ModelSpec("vit", preprocess)
-    return rate(FervitTrainer(model, config, spec, dataset, targets, dataset, folder, [clock]), clock, args.batch)
+    return rate_of(FervitTrainer(model, config, spec, dataset, targets, dataset, folder, [clock]), clock, args.batch)
 
 
 def main() -> None:

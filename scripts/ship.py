@@ -53,7 +53,6 @@ def main() -> None:
     save_checkpoint(model, spec, folder, half=True)
     export(folder, onnx, overwrite=True)
     run = json.loads((args.run / "run.json").read_text(encoding="utf-8"))
-    run["command"] = " ".join(Path(w).name if "../" in w or w.startswith("/") else w for w in run["command"].split())
     run["init"] = Path(run["init"]).name  # nobody else has this machine's folders
     card = card_of(spec, run | {"init": args.base}, reports[PRIVATE_TEST])
     (folder / "README.md").write_text(card, encoding="utf-8")

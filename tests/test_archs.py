@@ -176,8 +176,6 @@ def test_a_folder_starts_another_run(arch, trained, tmp_path):
 
 @EACH
 def test_a_head_for_other_labels_is_made_anew_even_where_their_number_is_the_same(arch, trained, tmp_path):
-    if arch == "vit":
-        pytest.skip("the plain ViT keeps a head of the same width, as transformers does")
     known = trained(arch)
     save_checkpoint(known.model, known.spec, tmp_path / "m")
     other, _ = build_model(tmp_path / "m", FER7[::-1], SIZE, arch=arch, options=SMALL[arch])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fervit.data.decode import Shape, decode
 from fervit.errors import ImageError
 from fervit.images import (
     as_image,
@@ -140,6 +141,8 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(hiding: st
     for source in (data, path, io.BytesIO(data)):
         with pytest.raises(ImageError, match="too many scans: expected a JPEG of at most 100"):
             read_image(source)
+    with pytest.raises(ImageError, match="it has too many scans"):
+        decode(data, Shape(48, 48, 1))  # as a picture of a data set
     with pytest.raises(ImageError, match="the picture has too many scans"):
         as_image(Image.open(path))
     assert time.perf_counter() - start < 2

@@ -13,7 +13,7 @@ LAYERS = {
     0: ["errors"],
     1: ["labels"],
     2: ["types", "archs"],
-    3: ["config", "metrics", "ort"],
+    3: ["config", "metrics", "ort", "parallel"],
     4: [
         "images",
         "augment",

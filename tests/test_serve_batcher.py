@@ -9,13 +9,13 @@ import pytest
 from fervit.serve.batcher import Batcher
 
 
-def crops(*values: int) -> np.ndarray:
-    return np.array(values, np.uint8).reshape(-1, 1, 1, 1)
+def crops(*values: int) -> list[np.ndarray]:
+    return [np.full((1, 1, 1), value, np.uint8) for value in values]
 
 
-def probs(batch: np.ndarray) -> np.ndarray:
+def probs(batch: list[np.ndarray]) -> np.ndarray:
     """Answer every crop with its own value, so that mixed-up rows show."""
-    return batch.reshape(-1, 1).astype(float)
+    return np.array(batch, float).reshape(-1, 1)
 
 
 class Model:
@@ -25,13 +25,13 @@ class Model:
         self.sizes: list[int] = []
         self.opened = threading.Event()
 
-    def __call__(self, batch: np.ndarray) -> np.ndarray:
+    def __call__(self, batch: list[np.ndarray]) -> np.ndarray:
         self.sizes.append(len(batch))
         self.opened.wait(10)
         return probs(batch)
 
 
-async def run(model: Model, requests: list[np.ndarray], **options) -> list[np.ndarray]:
+async def run(model: Model, requests: list[list[np.ndarray]], **options) -> list[np.ndarray]:
     batcher = Batcher(model, **({"max_batch": 8, "window_s": 0.0} | options))
     batcher.start()
     first = asyncio.create_task(batcher.submit(crops(99)))

@@ -58,6 +58,16 @@ def weights(tmp_path):
     return tmp_path / "w.safetensors"
 
 
+@pytest.fixture(params=[1, 3])
+def cores(request):
+    """As if the machine had that many: with more than one, each takes a share of every batch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    assert torch.get_num_threads() == request.param
+    torch.set_num_threads(before)
+
+
 class StopAfterEpoch(TrainerCallback):
     """Interrupts a run as Ctrl-C would, once the checkpoint of an epoch is written."""
 
@@ -101,7 +111,7 @@ def test_private_test_is_never_opened(tmp_path, weights, monkeypatch):
     assert opened == ["train", "public_test"]
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path, weights):
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path, weights, cores):
     augment = {"flip_prob": 0.5, "rotate_deg": 10.0, "mix_prob": 0.5, "mixup_alpha": 0.4}
     logits = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -111,8 +121,10 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path, wei
     assert not np.allclose(logits[0], logits[2])
 
 
-def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path, weights):
-    options = config(epochs=3, ema_decay=0.9, schedule="cosine", augment={"flip_prob": 0.5, "shift": 0.1})
+def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path, weights, cores):
+    options = config(
+        epochs=3, ema_decay=0.9, drop_path=0.2, schedule="cosine", augment={"flip_prob": 0.5, "shift": 0.1}
+    )
     train(options, faces(), tmp_path / "whole", init=weights)
     with pytest.raises(KeyboardInterrupt):
         train(options, faces(), tmp_path / "cut", init=weights, callbacks=[StopAfterEpoch()])

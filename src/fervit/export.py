@@ -12,9 +12,8 @@ import torch
 from fervit.errors import ConfigError, ModelError
 from fervit.models import load_checkpoint
 from fervit.ort import onnxruntime_quietly
-from fervit.types import ModelSpec
+from fervit.types import METADATA_KEY, OUTPUT, ModelSpec
 
-OUTPUT = "logits"
 MAX_DIFFERENCE = 1e-4  # of a probability, fp32 ONNX against PyTorch; float rounding stays near 1e-6
 
 
@@ -94,7 +93,7 @@ def _save(proto: Any, spec: ModelSpec, path: Path, onnx: Any) -> None:
         del part.metadata_props[:]  # the exporter's stack traces, with this machine's paths
     for node in proto.graph.node:
         node.doc_string = ""
-    onnx.helper.set_model_props(proto, {"fervit": spec.to_json()})
+    onnx.helper.set_model_props(proto, {METADATA_KEY: spec.to_json()})
     onnx.save(proto, path)
 
 

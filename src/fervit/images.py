@@ -99,7 +99,7 @@ def as_image(source: ImageSource | Pillow.Image | np.ndarray) -> Image:
         raise ImageError(f"expected a (H, W, 3) uint8 array, got {source.shape}")
     if isinstance(source, Pillow.Image):
         _check_size(source, "the picture")
-        _check_scans(source, "the picture")
+        check_scans(source, "the picture")
         return _decode(source)
     return read_image(source)
 
@@ -233,6 +233,24 @@ def jpeg_scans(data: bytes, most: int) -> int:
     return scans
 
 
+def check_scans(picture: Pillow.Image, name: str) -> None:
+    """Refuse an open, undecoded JPEG that would take a decoder unduly long.
+
+    Raises:
+        ImageError: it has more than `MAX_SCANS` scans.
+    """
+    file = getattr(picture, "fp", None)  # None once it is decoded
+    if file is None or picture.format not in ("JPEG", "MPO"):
+        return
+    place = file.tell()
+    file.seek(0)
+    scans = jpeg_scans(file.read(MAX_JPEG), MAX_SCANS + 1)
+    file.seek(place)
+    if scans > MAX_SCANS:
+        picture.close()
+        raise ImageError(f"{name} has too many scans: expected a JPEG of at most {MAX_SCANS}")
+
+
 def list_images(folder: Path) -> list[Path]:
     """Return every picture file under `folder`, by extension, sorted by path; hidden files are left out."""
     return sorted(
@@ -251,7 +269,7 @@ def _open(stream: Any, name: str) -> Pillow.Image:
     except Pillow.DecompressionBombError:
         raise ImageError(f"{name} is too large: more than {MAX_PIXELS / 1e6:.0f} megapixels") from None
     _check_size(picture, name)
-    _check_scans(picture, name)
+    check_scans(picture, name)
     return picture
 
 
@@ -265,19 +283,6 @@ def _check_size(picture: Pillow.Image, name: str) -> None:
         )
     if not width * height:
         raise ImageError(f"{name} is an empty picture: {width} x {height}")
-
-
-def _check_scans(picture: Pillow.Image, name: str) -> None:
-    file = getattr(picture, "fp", None)  # None once it is decoded
-    if file is None or picture.format not in ("JPEG", "MPO"):
-        return
-    place = file.tell()
-    file.seek(0)
-    scans = jpeg_scans(file.read(MAX_JPEG), MAX_SCANS + 1)
-    file.seek(place)
-    if scans > MAX_SCANS:
-        picture.close()
-        raise ImageError(f"{name} has too many scans: expected a JPEG of at most {MAX_SCANS}")
 
 
 def _not_a_picture(source: ImageSource, name: str) -> str:

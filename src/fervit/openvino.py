@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from fervit.errors import MissingExtra, ModelError
-from fervit.types import ModelSpec
-
-METADATA_KEY = "fervit"
+from fervit.types import METADATA_KEY, ModelSpec
 
 
 class OpenVinoSession:

@@ -20,8 +20,8 @@ from fervit.evaluation import predict_dataset
 from fervit.images import preprocess_batch
 from fervit.openvino import save_ir
 from fervit.ort import onnxruntime_quietly
-from fervit.runtime import METADATA_KEY, OnnxClassifier
-from fervit.types import ModelSpec
+from fervit.runtime import OnnxClassifier
+from fervit.types import METADATA_KEY, ModelSpec
 
 CALIBRATION = 300  # faces; nncf's default
 CALIBRATION_BATCH = 16

@@ -1,7 +1,7 @@
 """What fine-tuning and pre-training share: a `transformers.Trainer` over row numbers that resumes exactly.
 
 Pictures stay resident on the device as uint8 and are gathered and augmented a batch at a time, so the loader yields
-row numbers only.
+row numbers only. On a CPU every core takes a share of each batch.
 """
 
 import csv
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from fervit.data.dataset import Dataset
+from fervit.parallel import Workers, workers_for
 from fervit.run_folder import CHECKPOINTS
 
 Tensor = torch.Tensor
@@ -40,6 +41,7 @@ class ResidentTrainer(Trainer):
     """`transformers.Trainer` over row numbers, with a resume that restores every weight and a row per epoch.
 
     Attributes:
+        workers: the cores that a batch is shared out to; one for a model whose `training_loss` sees it whole.
         ema: the weight average that is saved and resumed with the weights, where a subclass keeps one.
     """
 
@@ -66,7 +68,27 @@ class ResidentTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)  # a library does not print; the command line shows a bar
         self.out = out
+        self.workers = Workers(1) if hasattr(model, "training_loss") else workers_for(model, self.args.device)
         self._epoch_start = time.monotonic()
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as `transformers.Trainer` does, with the workers at hand."""
+        with self.workers:
+            return super().train(*args, **kwargs)
+
+    def training_step(self, model: Any, inputs: dict[str, Tensor], num_items_in_batch: Any = None) -> Tensor:
+        """Find the gradient of a batch, which is a dictionary of tensors `(N, ...)`; returns its mean loss."""
+        if self.workers.count == 1:
+            loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+            return loss
+
+        def loss_of(share: tuple[Tensor, ...]) -> Tensor:
+            with self.compute_loss_context_manager():
+                mean: Any = self.compute_loss(model, dict(zip(inputs, share, strict=True)))
+            return torch.as_tensor(mean)
+
+        model.train()
+        return self.workers.gradients(model, loss_of, tuple(inputs.values()))
 
     def write_row(self, row: Mapping[str, Any]) -> None:
         """Add `row` to `metrics.csv` with the step and the seconds since the row before."""

@@ -12,10 +12,8 @@ from fervit.errors import ModelError, unknown
 from fervit.images import preprocess_batch
 from fervit.metrics import softmax
 from fervit.ort import onnxruntime_quietly
-from fervit.types import ModelSpec
+from fervit.types import METADATA_KEY, OUTPUT, ModelSpec
 
-OUTPUT = "logits"
-METADATA_KEY = "fervit"
 AUTO = "auto"
 RUNTIMES = ("onnxruntime", "openvino")
 ASSETS = Path(__file__).parent / "assets"

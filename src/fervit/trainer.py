@@ -72,7 +72,7 @@ class FervitTrainer(ResidentTrainer):
         augmenter = low or self.augmenter
         x, targets = augmenter(self.images[rows], self.targets[rows])
         batch = {"x": x, "targets": targets}
-        loss: Tensor = super().training_step(model, dict(batch), num_items_in_batch)
+        loss = super().training_step(model, dict(batch), num_items_in_batch)
         if self.config.sam_rho:
             with at_the_sharpest_near_point(self.model, self.config.sam_rho):
                 super().training_step(model, dict(batch), num_items_in_batch)
@@ -139,15 +139,16 @@ class FervitTrainer(ResidentTrainer):
         self._count_patience(better)
         return metrics
 
-    @torch.inference_mode()
     def predict_logits(self, images: Tensor) -> np.ndarray:
         """Return `(N, K)` float32 logits of resident uint8 pictures, without augmentation."""
+
+        def logits_of(part: Tensor) -> Tensor:
+            with torch.inference_mode(), self.compute_loss_context_manager():
+                logits: Tensor = self.model(pixel_values=to_input(part, self.spec.preprocess)).logits.float().cpu()
+            return logits
+
         self.model.eval()
-        parts = []
-        for start in range(0, len(images), EVAL_BATCH):
-            x = to_input(images[start : start + EVAL_BATCH], self.spec.preprocess)
-            with self.compute_loss_context_manager():
-                parts.append(self.model(pixel_values=x).logits.float().cpu())
+        parts = self.workers.map(logits_of, torch.split(images, EVAL_BATCH))
         self.model.train()
         return torch.cat(parts).numpy()
 

@@ -11,6 +11,8 @@ from fervit.errors import ModelError
 from fervit.labels import FER7
 
 INPUT = "pixel_values"  # the model's input; an ensemble has more of them: pixel_values_1, ...
+OUTPUT = "logits"
+METADATA_KEY = "fervit"  # under which a model file carries its `ModelSpec`
 UNCERTAIN = "uncertain"  # the answer of a model that is not sure enough; no label of any data set
 
 Image = np.ndarray

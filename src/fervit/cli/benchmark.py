@@ -56,7 +56,7 @@ def benchmark(
 def _stages(recognizer: "Recognizer", path: Path, rounds: int) -> None:
     """Time each stage alone, one picture after another, then all of them together as `predict` runs them."""
     from fervit.draw import annotate
-    from fervit.images import crop_face, resize_crop
+    from fervit.images import crop_face, shrink_crop
     from fervit.types import Prediction
 
     decode, run_all = _source(recognizer, path)
@@ -64,18 +64,18 @@ def _stages(recognizer: "Recognizer", path: Path, rounds: int) -> None:
     count = len(pictures)
     found = recognizer.detector.detect(pictures)
     total = sum(map(len, found))
-    preprocess, labels = recognizer.spec.preprocess, recognizer.spec.labels
+    spec = recognizer.spec
 
     def cut() -> list[Any]:
         return [
-            resize_crop(crop_face(picture, face.box, preprocess, face.landmarks), preprocess)
+            shrink_crop(crop_face(picture, face.box, spec.preprocess, face.landmarks), spec)
             for picture, faces in zip(pictures, found, strict=True)
             for face in faces
         ]
 
     crops = cut()
     probs = iter(recognizer.classifier.probs(crops))
-    predictions = [[Prediction(face, labels, next(probs)) for face in faces] for faces in found]
+    predictions = [[Prediction(face, spec.labels, next(probs)) for face in faces] for faces in found]
     height, width = pictures[0].shape[:2]
     typer.echo(f"\n{path}: {count} pictures, the first {width} x {height}, {total} faces")
     typer.echo(_line("stage", "ms a picture", "pictures/s"))

@@ -1,12 +1,11 @@
 """`fervit distill`."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fervit.cli._shared import command_line
 from fervit.errors import ConfigError
 
 
@@ -53,5 +52,5 @@ def distill(
         threads=threads,
         resume=resume,
         overwrite=overwrite,
-        command=shlex.join(["fervit", *sys.argv[1:]]),
+        command=command_line(),
     )

@@ -1,12 +1,11 @@
 """`fervit train`, `fervit export` and `fervit recipes`."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fervit.cli._shared import command_line
 from fervit.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def train(
         threads=threads,
         resume=resume,
         overwrite=overwrite,
-        command=shlex.join(["fervit", *sys.argv[1:]]),
+        command=command_line(),
     )
 
 

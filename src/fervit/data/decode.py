@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from fervit.data.cache import cannot_write
 from fervit.errors import DataError, ImageError
+from fervit.images import check_scans
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +157,8 @@ def decode(data: bytes, shape: Shape) -> np.ndarray:
     """Decode one picture, upright, to `(H, W, C)` uint8.
 
     Raises:
-        ImageError: it is empty, no picture, truncated, or declares more than 64 million pixels.
+        ImageError: it is empty, no picture, truncated, declares more than 64 million pixels, or is a JPEG of more
+            than 100 scans.
     """
     if not data:
         raise ImageError("empty or unreadable file")
@@ -165,6 +167,7 @@ def decode(data: bytes, shape: Shape) -> np.ndarray:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise ImageError(f"declares {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million")
+            check_scans(image, "it")
             upright = ImageOps.exif_transpose(image)
             if upright.mode in ("I", "I;16", "I;16B", "F"):
                 upright = _to_eight_bits(upright)

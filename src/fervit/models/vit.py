@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from fervit.archs import ViTOptions
 from fervit.errors import ModelError
+from fervit.parallel import generator
 from fervit.types import Preprocess
 
 HEAD_WIDTH = 64  # of one attention head, in every ViT and DINOv2 size (arXiv 2010.11929, table 1)
@@ -121,7 +122,7 @@ def add_drop_path(model: Any, rate: float) -> list[Any]:
             before, after = args[0], output[0] if isinstance(output, tuple) else output
             if before.shape != after.shape:
                 return output
-            keep = (torch.rand(len(before)) >= drop).to(after) / (1 - drop)
+            keep = (torch.rand(len(before), generator=generator()) >= drop).to(after) / (1 - drop)
             mixed = before + (after - before) * keep.view(-1, *[1] * (before.ndim - 1))
             return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
 
@@ -301,6 +302,7 @@ def _from_hugging_face(name: str, labels: Sequence[str], image_size: int) -> tup
             config: Any = AutoConfig.from_pretrained(name, **load)
         if config.model_type not in ("vit", "dinov2"):
             raise ModelError(f"{name} is a {config.model_type!r}; fervit fine-tunes: vit, dinov2")
+        same_labels = tuple(map(config.id2label.get, range(config.num_labels))) == tuple(labels)
         if "fervit" in config.to_dict():
             del config.fervit  # what was measured on the parent does not hold for the child
         grid = patch_grid(image_size, config.patch_size)
@@ -319,6 +321,8 @@ def _from_hugging_face(name: str, labels: Sequence[str], image_size: int) -> tup
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"cannot load {name}: {reason} (a Hub id needs internet or a filled cache)") from error
+    if not same_labels:  # transformers keeps a head of the same width, whatever it tells apart
+        model._init_weights(model.classifier)
     if config.image_size != image_size:
         model = _at_size(model, image_size, grid)
     return model, read_preprocess(name, image_size=image_size)

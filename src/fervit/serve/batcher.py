@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fervit.types import Image
+
 
 @dataclass
 class _Waiting:
-    crops: np.ndarray
+    crops: list[Image]
     answer: asyncio.Future[tuple[np.ndarray, float]]
 
 
@@ -24,7 +26,7 @@ class Batcher:
     about to bring faces. Its caller bounds how much can wait.
 
     Args:
-        probs: `(N, S, S, 3)` uint8 crops to `(N, K)` probabilities; called in one thread, one call at a time.
+        probs: N uint8 crops to `(N, K)` probabilities; called in one thread, one call at a time.
         max_batch: faces at which a batch stops waiting.
         window_s: longest wait for more, in seconds.
         expecting: how many pictures are being decoded.
@@ -33,7 +35,7 @@ class Batcher:
 
     def __init__(
         self,
-        probs: Callable[[np.ndarray], np.ndarray],
+        probs: Callable[[list[Image]], np.ndarray],
         *,
         max_batch: int,
         window_s: float,
@@ -61,7 +63,7 @@ class Batcher:
             item.answer.cancel()
         self._thread.shutdown(wait=True)
 
-    async def submit(self, crops: np.ndarray) -> tuple[np.ndarray, float]:
+    async def submit(self, crops: list[Image]) -> tuple[np.ndarray, float]:
         """Return the `(N, K)` probabilities of N crops and the seconds that their batch took."""
         item = _Waiting(crops, asyncio.get_running_loop().create_future())
         self._waiting.append(item)
@@ -100,7 +102,7 @@ class Batcher:
         return batch
 
     async def _classify(self, batch: list[_Waiting]) -> None:
-        crops = np.concatenate([item.crops for item in batch])
+        crops = [crop for item in batch for crop in item.crops]
         self._observe(len(crops))
         started = time.perf_counter()
         try:

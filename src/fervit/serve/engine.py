@@ -26,7 +26,7 @@ from fervit.serve.metrics import Metrics
 from fervit.serve.problems import Problem, busy
 from fervit.serve.settings import Settings
 from fervit.track import Tracker
-from fervit.types import ModelSpec, Prediction
+from fervit.types import Image, ModelSpec, Prediction
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Engine:
         self.classifier: Classifier = open_classifier(path, threads=settings.threads, runtime=settings.runtime)
         self.model_id = model_id(path, self.spec)
         self.card = read_card(path)
-        self._finder = Finder(settings, self.spec.preprocess)
+        self._finder = Finder(settings, self.spec)
         self._pool: Executor | None = None
         self._batcher: Batcher | None = None
         self._decoding = self._admitted = 0
@@ -84,7 +84,7 @@ class Engine:
             loop.run_in_executor(self._pool, self._find_call(), picture, False)
             for _ in range(self.settings.processes())
         ]
-        await self._batcher.submit(np.zeros((1, size, size, 3), np.uint8))
+        await self._batcher.submit([np.zeros((size, size, 3), np.uint8)])
         await asyncio.gather(*warm)
         self.ready = True
 
@@ -165,12 +165,12 @@ class Engine:
             self._decoding -= 1
 
     async def _classify(self, found: Found) -> tuple[np.ndarray, float]:
-        assert found.crops is not None and self._batcher is not None
-        if not len(found.crops):
+        assert self._batcher is not None
+        if not found.crops:
             return np.empty((0, len(self.spec.labels))), 0.0
         return await self._batcher.submit(found.crops)
 
-    def _probs(self, crops: np.ndarray) -> np.ndarray:
+    def _probs(self, crops: list[Image]) -> np.ndarray:
         return self.classifier.probs(crops, batch_size=self.settings.max_batch)
 
     def _find_call(self) -> Callable[[bytes, bool], Found]:
@@ -184,7 +184,7 @@ class Engine:
             count,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=start_process,
-            initargs=(replace(self.settings, token=None), self.spec.preprocess),  # no secret beside hostile bytes
+            initargs=(replace(self.settings, token=None), self.spec),  # no secret beside hostile bytes
         )
 
     def _note(self, found: Found, classify_s: float, total_s: float) -> None:

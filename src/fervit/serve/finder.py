@@ -18,9 +18,9 @@ from PIL import WebPImagePlugin  # noqa: F401  (or Pillow would load all its plu
 
 from fervit.detect import FaceDetector, WholePicture, make_detector, whole
 from fervit.errors import ImageError
-from fervit.images import MAX_SCANS, crop_face, jpeg_scans, read_image, resize_crop
+from fervit.images import MAX_SCANS, crop_face, jpeg_scans, read_image, shrink_crop
 from fervit.serve.settings import Settings
-from fervit.types import Face, Preprocess
+from fervit.types import Face, Image, ModelSpec
 
 EXTRA_MEMORY = 2_000_000_000  # bytes that one process may take on top of its start; 25 megapixels need 0.8
 MAGIC = (
@@ -46,7 +46,7 @@ class Found:
         width: of the upright picture in px.
         height: of the upright picture in px.
         faces: the most certain ones, at most `max_faces`.
-        crops: `(N, S, S, 3)` uint8 at the model's size.
+        crops: one for every face, uint8 RGB, as small as the model's inputs allow.
         total: faces before the cut.
         decode_s: seconds.
         detect_s: seconds, cropping included.
@@ -56,7 +56,7 @@ class Found:
     width: int = 0
     height: int = 0
     faces: list[Face] = field(default_factory=list)
-    crops: np.ndarray | None = None
+    crops: list[Image] = field(default_factory=list)
     total: int = 0
     decode_s: float = 0.0
     detect_s: float = 0.0
@@ -66,8 +66,8 @@ class Found:
 class Finder:
     """Checks, decodes and detects, by the service's limits; `find` may be called from several threads."""
 
-    def __init__(self, settings: Settings, preprocess: Preprocess):
-        self.settings, self.preprocess = settings, preprocess
+    def __init__(self, settings: Settings, spec: ModelSpec):
+        self.settings, self.spec = settings, spec
         self.detector: FaceDetector = make_detector(settings.detector)
         self._detecting = threading.Lock()
 
@@ -113,16 +113,15 @@ class Finder:
             )
         return None
 
-    def _faces(self, image: np.ndarray, crop: bool) -> tuple[list[Face], np.ndarray, int]:
-        preprocess = self.preprocess
+    def _faces(self, image: np.ndarray, crop: bool) -> tuple[list[Face], list[Image], int]:
+        spec = self.spec
         if crop or isinstance(self.detector, WholePicture):
-            return [whole(image)], resize_crop(image, preprocess)[None], 1
+            return [whole(image)], [shrink_crop(image, spec)], 1
         with self._detecting:
             found = self.detector.detect([image])[0]
         faces = found[: self.settings.max_faces]
-        crops = [resize_crop(crop_face(image, face.box, preprocess, face.landmarks), preprocess) for face in faces]
-        size = preprocess.image_size
-        return faces, np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8), len(found)
+        cuts = (crop_face(image, face.box, spec.preprocess, face.landmarks) for face in faces)
+        return faces, [shrink_crop(cut, spec) for cut in cuts], len(found)
 
 
 def sniff(data: bytes) -> str:
@@ -143,13 +142,13 @@ _finder: Finder | None = None  # of this process, when it is one of the pool's
 _nowhere: IO[bytes] | None = None
 
 
-def start_process(settings: Settings, preprocess: Preprocess) -> None:
+def start_process(settings: Settings, spec: ModelSpec) -> None:
     """Prepare a pool process: its memory is capped, and it ends with its parent."""
     global _finder, _nowhere
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent drains
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _finder = Finder(settings, preprocess)
+    _finder = Finder(settings, spec)
     _nowhere = Path(os.devnull).open("wb")  # noqa: SIM115  (for the life of the process)
     _cap_memory()
 

@@ -1,0 +1,39 @@
+"""What the benchmarks of training loops share: faces of noise, and the time of every step."""
+
+import time
+
+import numpy as np
+from transformers import TrainerCallback
+
+from fervit.data.dataset import Dataset
+from fervit.labels import FER7
+
+
+class StepClock(TrainerCallback):
+    """Takes the time after every step."""
+
+    def __init__(self):
+        self.times = []
+
+    def on_step_end(self, args, state, control, **_):
+        self.times.append(time.perf_counter())
+
+
+def random_faces(count: int) -> Dataset:
+    """Return `count` grey pictures of noise at 48 px, all for training."""
+    rng = np.random.default_rng(0)
+    return Dataset(
+        name="noise",
+        labels=FER7,
+        images=rng.integers(0, 256, (count, 48, 48, 1), dtype=np.uint8),
+        targets=rng.integers(0, 7, count),
+        split_ids=np.zeros(count, np.int8),
+        rows=np.arange(count),
+        data_hash="",
+    )
+
+
+def rate(times: list[float], batch: int, warm_up: int) -> float:
+    """Return pictures a second from the times after each step, the first `warm_up` left out."""
+    times = times[warm_up:]
+    return batch * (len(times) - 1) / (times[-1] - times[0])
