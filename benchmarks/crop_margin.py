@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--measure", type=int, default=300)
     parser.add_argument("--roll", type=float, nargs="*", default=[0, 10, 20, 30, -30])
+    parser.add_argument("--margin", type=float, nargs="*", default=[-0.1, -0.06, -0.02, 0.02, 0.06])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--canvas", choices=["grey", "edge"], default="grey")
     args = parser.parse_args()
@@ -124,7 +125,7 @@ def main() -> None:
     chosen = np.sort(rng.choice(len(public), min(args.count, len(public)), replace=False))
     pictures, targets = public.images[chosen], public.targets[chosen]
     own = classifier.spec.preprocess
-    margins = [(own.crop_margin, own.crop_offset), (-0.1, 0.0), (-0.06, 0.0), (-0.02, 0.0), (0.02, 0.0), (0.06, 0.0)]
+    margins = [(own.crop_margin, own.crop_offset), *((margin, own.crop_offset) for margin in args.margin)]
     compare(pictures, targets, detector, classifier, margins)
     roll(pictures[: args.count // 2], targets[: args.count // 2], detector, classifier, args.roll)
 

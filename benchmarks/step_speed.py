@@ -1,19 +1,23 @@
-"""Training steps of a ViT by precision and attention form, in one run: why fervit trains as it does on a CPU.
+"""Training steps of a ViT by attention form, precision and use of the cores: why fervit trains as it does on a CPU.
 
 Usage: python benchmarks/step_speed.py [--width 192] [--patch 16] [--image-size 96] [--batch 128] [--rounds 3]
+           [--bf16]
 """
 
 import argparse
+import itertools
 import statistics
 import time
 
 import torch
 from transformers import ViTConfig, ViTForImageClassification
 
+from fervit.parallel import Workers
+
 STEPS, WARM_UP = 4, 2
 
 
-def images_per_second(args, attention: str, bf16: bool) -> float:
+def images_per_second(args, attention: str, bf16: bool, shared: bool) -> float:
     config = ViTConfig(
         hidden_size=args.width,
         num_attention_heads=args.width // 64,
@@ -26,15 +30,22 @@ def images_per_second(args, attention: str, bf16: bool) -> float:
     model = ViTForImageClassification(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     x, y = torch.randn(args.batch, 3, args.image_size, args.image_size), torch.randint(0, 7, (args.batch,))
-    start = 0.0
-    for step in range(WARM_UP + STEPS):
-        if step == WARM_UP:
-            start = time.perf_counter()
+
+    def loss_of(share) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            loss = torch.nn.functional.cross_entropy(model(pixel_values=x).logits.float(), y)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+            return torch.nn.functional.cross_entropy(model(pixel_values=share[0]).logits.float(), share[1])
+
+    start = 0.0
+    with Workers(torch.get_num_threads() if shared else 1) as workers:
+        for step in range(WARM_UP + STEPS):
+            if step == WARM_UP:
+                start = time.perf_counter()
+            if shared:
+                workers.gradients(model, loss_of, (x, y))
+            else:
+                loss_of((x, y)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
     return args.batch * STEPS / (time.perf_counter() - start)
 
 
@@ -42,16 +53,21 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name, default in (("width", 192), ("patch", 16), ("image-size", 96), ("batch", 128), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--bf16", action="store_true", help="Also in bfloat16; slow where the CPU has no unit for it.")
     args = parser.parse_args()
-    forms = [(attention, bf16) for attention in ("sdpa", "eager") for bf16 in (False, True)]
-    speeds: dict[tuple[str, bool], list[float]] = {form: [] for form in forms}
+    forms = list(itertools.product(("sdpa", "eager"), (False, True) if args.bf16 else (False,), (False, True)))
+    speeds: dict[tuple[str, bool, bool], list[float]] = {form: [] for form in forms}
     for _ in range(args.rounds):
         for form in forms:
             speeds[form].append(images_per_second(args, *form))
-    base = statistics.median(speeds["sdpa", False])
-    for (attention, bf16), values in speeds.items():
-        middle = statistics.median(values)
-        print(f"{attention:6}{'bf16' if bf16 else 'fp32'}: {middle:6.1f} images/s, {middle / base:.2f} x sdpa fp32")
+    for form, values in speeds.items():
+        ratios = [value / base for value, base in zip(values, speeds[forms[0]], strict=True)]
+        attention, bf16, shared = form
+        print(
+            f"{attention:5} {'bf16' if bf16 else 'fp32'} {'a share for every core' if shared else 'whole batches':22} "
+            f"{statistics.median(values):6.1f} images/s, {statistics.median(ratios):.2f} x the first "
+            f"({min(ratios):.2f} to {max(ratios):.2f})"
+        )
 
 
 if __name__ == "__main__":
