@@ -1,6 +1,7 @@
 """Cost of every architecture against the plain ViT: parameters, GFLOPs, pictures/s in training and in inference.
 
-Usage: python benchmarks/archs.py [--init WEIGHTS | FOLDER] [--rounds 5] [--batch 32] [--threads N] [--only ARCH ...]
+Usage: python benchmarks/archs.py [--init WEIGHTS | FOLDER] [--image-size N] [--rounds 5] [--batch 32]
+           [--threads N] [--only ARCH ...]
 
 Each architecture is as its carried recipe builds it (input side, options), the plain ViT as `tiny` does. A training
 step is forward, the architecture's own loss, backward and fused AdamW on resident random input, in float32; inference
@@ -51,9 +52,11 @@ class Contender:
     inferred: list[float] = dataclasses.field(default_factory=list)
 
 
-def prepare(arch: str, init: str, batch: int, folder: Path) -> Contender:
+def prepare(arch: str, init: str, image_size: int | None, batch: int, folder: Path) -> Contender:
     config = load_config(RECIPE.get(arch, arch))
     start = "scratch" if config.init == "scratch" else init
+    if image_size and start == init:
+        config = dataclasses.replace(config, image_size=image_size)
     torch.manual_seed(0)
     model, preprocess = build_model(start, FER7, config.image_size, arch=arch, options=config.model)
     save_checkpoint(model, ModelSpec(arch, preprocess, FER7), folder / arch)
@@ -127,6 +130,7 @@ def report(contenders: list[Contender]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--init", default=str(shipped_checkpoint()), help="weights of a ViT (default: the shipped one)")
+    parser.add_argument("--image-size", type=int, help="px, of those that start from --init; default: the recipe's")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of training; inference has one")
@@ -139,7 +143,7 @@ def main() -> None:
             if not (RECIPES / f"{RECIPE.get(arch, arch)}.toml").is_file():
                 print(f"{arch}: no recipe of that name, left out")
                 continue
-            contenders.append(prepare(arch, args.init, args.batch, Path(folder)))
+            contenders.append(prepare(arch, args.init, args.image_size, args.batch, Path(folder)))
         for _ in range(args.rounds):
             for contender in contenders:
                 contender.trained.append(contender.train())

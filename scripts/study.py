@@ -107,7 +107,7 @@ def _table(args: argparse.Namespace, study: dict, rows: list[dict]) -> str:
             model, spec = load_checkpoint(folder)
             sizes[row["name"]] = sum(p.numel() for p in model.parameters()) / 1e6
             for split in splits:
-                probs[row["name"], split, seed] = predict_dataset(TorchClassifier(model, spec), dataset, split=split)
+                probs[row["name"], split, seed] = predict_dataset(TorchClassifier(model, spec), dataset.split(split))
             done.append((row["name"], seed))
     head = ["row", "parameters", "epochs", "minutes"]
     head += [f"{split} {figure}" for split in splits for figure in ("accuracy (95 %)", "macro-F1")]

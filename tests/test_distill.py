@@ -116,3 +116,21 @@ def test_distill_trains_a_student_and_names_its_teacher(tmp_path, tiny_onnx, mon
     assert run["config"]["teacher_weight"] == 0.5
     result = CliRunner().invoke(app, [*command, "--set", "teacher_weight=0"])
     assert "the teacher would teach nothing" in str(result.exception)
+
+
+def test_a_teacher_is_known_by_its_model_and_not_by_the_log_of_its_run(tmp_path):
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        (tmp_path / name).write_text(name)
+    before = model_hash(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "model.safetensors").write_text("other")
+    assert model_hash(tmp_path) == before
+    (tmp_path / "members" / "1-a").mkdir(parents=True)
+    (tmp_path / "members" / "1-a" / "model.safetensors").write_text("a member")
+    assert model_hash(tmp_path) != before
+    for suffix in (".xml", ".bin"):  # OpenVINO's weights stand beside its graph
+        (tmp_path / f"m{suffix}").write_text(suffix)
+    before = model_hash(tmp_path / "m.xml")
+    (tmp_path / "m.bin").write_text("other")
+    assert model_hash(tmp_path / "m.xml") != before

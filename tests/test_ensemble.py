@@ -257,6 +257,14 @@ def test_a_member_without_weight_is_not_stored(members, tmp_path):
     )
 
 
+def test_an_ensemble_is_what_its_kept_members_are(members, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("fervit.ensemble.chooser", lambda *_: lambda asked, targets: np.array([0.0, 0.5, 0.5]))
+    pool = [members[2], members[0], members[1]]  # the first, which is left out, is the only one with 48 px
+    ensemble(pool, dataset, tmp_path / "E")
+    _, spec = load_checkpoint(tmp_path / "E")
+    assert (spec.preprocess.image_size, spec.extra_inputs, spec.labels) == (32, (), FER7)
+
+
 def test_an_ensemble_is_written_whole_or_not_at_all(members, dataset, tmp_path, monkeypatch):
     out = tmp_path / "E"
     ensemble(members[:2], dataset, out, weights="uniform")

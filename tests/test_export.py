@@ -2,12 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import fervit
 from fervit.errors import ConfigError, ModelError
 from fervit.export import export
 from fervit.labels import FER7
-from fervit.models import TorchClassifier, build_model, save_checkpoint
+from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
 from fervit.runtime import OnnxClassifier
 from fervit.types import ModelSpec
 from test_models import save_timm
@@ -53,3 +54,13 @@ def test_a_model_that_answers_differently_is_not_written(folder, tmp_path, monke
     with pytest.raises(ModelError, match="answers differently"):
         export(folder, tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_answers_no_number_is_not_written(folder, tmp_path):
+    model, spec = load_checkpoint(folder)
+    with torch.no_grad():
+        model.classifier.bias[0] = float("nan")
+    save_checkpoint(model, spec, tmp_path / "broken")
+    with pytest.raises(ModelError, match="answers differently"):
+        export(tmp_path / "broken", tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()

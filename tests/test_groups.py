@@ -10,7 +10,7 @@ from fervit import metrics
 from fervit.data import load
 from fervit.data.join import join, read_subset, read_table
 from fervit.errors import DataError
-from fervit.groups import FEWEST, measure_groups, read_groups
+from fervit.groups import FEWEST, _recall_of, _widest, measure_groups, read_groups
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,18 @@ def test_the_widest_gap_in_a_recall_is_found_among_all_labels(part, tmp_path):
     (result,) = measure_groups(probabilities(twice, np.tile(right, 2)), twice, doubled)
     gap = result.gaps[2]
     assert (gap.figure, gap.worst, gap.pairs) == ("recall of fear", "1", 7) and gap.interval[0] > 0
+
+
+def test_among_many_groups_of_one_kind_chance_is_not_taken_for_a_gap():
+    rng, each, groups = np.random.default_rng(0), 60, 9
+    targets = np.tile(np.arange(7), groups * each)
+    members = {str(k): np.arange(7 * each) + 7 * each * k for k in range(groups)}
+    claimed = 0
+    for _ in range(40):
+        predicted = np.where(rng.random(len(targets)) < 0.7, targets, (targets + rng.integers(1, 7, len(targets))) % 7)
+        cells = {name: metrics.cells(targets[rows], predicted[rows], 7) for name, rows in members.items()}
+        claimed += _widest([_recall_of(k, str(k)) for k in range(7)], cells).beyond_chance  # of 252 pairs
+    assert claimed <= 5  # 2 are expected; ends of a bootstrap of 2,000 gave 7
 
 
 def test_more_groups_widen_the_interval(part, tmp_path):

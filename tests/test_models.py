@@ -264,6 +264,45 @@ def test_bad_weights_are_refused_with_a_reason(tmp_path, small):
         load_checkpoint(tmp_path / "m")
 
 
+@pytest.mark.parametrize("absent", ["vit.encoder.layer.1.output.dense.weight", "classifier.weight"])
+def test_a_folder_that_lacks_weights_is_refused_and_not_filled_with_random_ones(tmp_path, small, absent):
+    from safetensors.torch import load_file, save_file
+
+    model, preprocess = small
+    save_checkpoint(model, ModelSpec("vit", preprocess), tmp_path / "m")
+    path = tmp_path / "m" / "model.safetensors"
+    state = load_file(path)
+    del state[absent]
+    save_file(state, path, {"format": "pt"})
+    with pytest.raises(ModelError, match="1 of its weights are missing"):
+        load_checkpoint(tmp_path / "m")
+    if absent == "classifier.weight":  # a start needs no head
+        build_model(tmp_path / "m", FER7, 32)
+    else:
+        with pytest.raises(ModelError, match="1 of its weights are missing"):
+            build_model(tmp_path / "m", FER7, 32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"resample": 1}, r"resample 1 is none of Pillow's filters that fervit has: 2 \(bilinear\), 3 \(bicubic\)"),
+        ({"image_mean": None}, "image_mean or image_std is missing or no number"),
+        ({"size": "large"}, "size, image_mean or image_std"),
+    ],
+)
+def test_a_preprocessing_that_cannot_be_followed_is_refused(tmp_path, small, changes, message):
+    model, preprocess = small
+    save_checkpoint(model, ModelSpec("vit", preprocess), tmp_path / "m")
+    path = tmp_path / "m" / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ModelError, match=message):
+        load_checkpoint(tmp_path / "m")
+    path.write_text("{")
+    with pytest.raises(ModelError, match="not readable"):
+        load_checkpoint(tmp_path / "m")
+
+
 def test_a_foreign_tensor_name_is_an_error_that_names_it(tmp_path):
     from safetensors.torch import save_file
 

@@ -1,6 +1,8 @@
 import csv
+import dataclasses
 import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from fervit.errors import ConfigError, DataError, ModelError
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint
 from fervit.optim import at_the_sharpest_near_point, averaged, parameter_groups
+from fervit.run_folder import last_checkpoint, write_json
 from fervit.targets import class_shares, class_weights, conflicting, make_targets
 from fervit.training import Teacher, train
 from test_models import save_timm
@@ -144,6 +147,69 @@ def test_resuming_with_other_settings_names_them(tmp_path, weights):
 def test_patience_stops_early(tmp_path, weights):
     train(config(epochs=9, lr=1e-12, patience=2), faces(), tmp_path / "run", init=weights)
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_patience_goes_on_counting_where_a_run_was_cut(tmp_path, weights):
+    options = config(epochs=9, patience=2, lr=1e-12)  # nothing is learnt: the first epoch stays the best
+    with pytest.raises(KeyboardInterrupt):
+        train(options, faces(), tmp_path / "run", init=weights, callbacks=[StopAfterEpoch()])
+    for _ in range(3):  # goes on; and is then over, however often it is resumed
+        train(options, faces(), tmp_path / "run", init=weights, resume=True)
+        assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_the_seconds_of_a_resumed_run_are_those_of_all_its_epochs(tmp_path, weights):
+    with pytest.raises(KeyboardInterrupt):
+        train(config(), faces(), tmp_path / "run", init=weights, callbacks=[StopAfterEpoch()])
+    train(config(), faces(), tmp_path / "run", init=weights, resume=True)
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        epochs = [float(row["seconds"]) for row in csv.DictReader(file)]
+    assert len(epochs) == 2
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["seconds"] == pytest.approx(sum(epochs))
+
+
+def test_going_on_with_other_votes_is_refused(tmp_path, weights):
+    train(config(votes_weight=0.5), faces(votes=True), tmp_path / "run", init=weights)
+    other = faces(votes=True)
+    other = dataclasses.replace(other, votes=other.votes[::-1].copy())
+    with pytest.raises(ConfigError, match="another votes"):
+        train(config(votes_weight=0.5), other, tmp_path / "run", init=weights, resume=True)
+
+
+def test_a_checkpoint_that_a_full_disk_cut_short_is_passed_over(tmp_path, weights):
+    with pytest.raises(KeyboardInterrupt):
+        train(config(), faces(), tmp_path / "run", init=weights, callbacks=[StopAfterEpoch()])
+    whole = last_checkpoint(tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "checkpoint-99").mkdir()
+    (tmp_path / "run" / "checkpoints" / "checkpoint-99" / "trainer_state.json").write_text("")
+    assert last_checkpoint(tmp_path / "run") == whole
+
+
+def test_a_json_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    write_json(tmp_path / "run.json", {"a": 1})
+
+    def full(self, text, **_):
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError):
+        write_json(tmp_path / "run.json", {"a": 2})
+    assert json.loads((tmp_path / "run.json").read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"low_size": 6, "low_epochs": 1}, "no multiple of the patch size"),
+        ({"frozen_layers": 9}, "at most 2, the model's layers; got 9"),
+    ],
+)
+def test_settings_that_do_not_fit_the_model_cost_no_earlier_run(tmp_path, weights, changes, message):
+    train(config(epochs=1), faces(), tmp_path / "run", init=weights)
+    with pytest.raises(ConfigError, match=message):
+        train(config(epochs=1, **changes), faces(), tmp_path / "run", init=weights, overwrite=True)
+    assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
 def test_a_folder_with_something_in_it_is_not_touched(tmp_path, weights):

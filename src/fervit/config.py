@@ -1,8 +1,9 @@
 """Training configuration: TOML recipes, `key=value` overrides, and unknown keys that name the nearest one."""
 
 import dataclasses
+import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,13 @@ class AugmentConfig:
     mix_prob: float = 0.0
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, "augment.", not_negative=AUGMENT_NOT_NEGATIVE, shares=AUGMENT_SHARES)
+        if not 0 < self.scale_min <= self.scale_max:
+            raise ConfigError(
+                f"augment.scale_min must be above 0 and at most scale_max ({self.scale_max}), got {self.scale_min}"
+            )
 
 
 @dataclass(frozen=True)
@@ -137,8 +145,17 @@ CHOICES = {
     "calibration": ("temperature", "bcts", "none"),
 }
 POSITIVE = ("image_size", "epochs", "batch_size", "lr", "teacher_views", "teacher_temperature")
-NOT_NEGATIVE = ("logit_adjust", "sam_rho", "frozen_layers", "low_size", "low_epochs")
-SHARES = ("warmup", "label_smoothing", "votes_weight", "teacher_weight", "drop_path", "layer_decay", "ema_decay")
+NOT_NEGATIVE = (
+    *("weight_decay", "grad_clip", "logit_adjust", "sam_rho"),
+    *("frozen_layers", "low_size", "low_epochs", "patience"),
+)
+BELOW_ONE = ("class_balance", "warmup", "drop_path")
+SHARES = ("label_smoothing", "votes_weight", "teacher_weight", "layer_decay", "ema_decay")
+AUGMENT_NOT_NEGATIVE = (
+    *("rotate_deg", "shift", "brightness", "contrast", "blur_sigma"),
+    *("mixup_alpha", "cutmix_alpha"),
+)
+AUGMENT_SHARES = ("flip_prob", "blur_prob", "erase_prob", "erase_max", "mix_prob")
 
 
 def _check(config: TrainConfig) -> None:
@@ -148,14 +165,19 @@ def _check(config: TrainConfig) -> None:
     for name in POSITIVE:
         if not getattr(config, name) > 0:
             raise ConfigError(f"{name} must be above 0, got {getattr(config, name)}")
-    for name in NOT_NEGATIVE:
-        if not getattr(config, name) >= 0:
-            raise ConfigError(f"{name} must be 0 or more, got {getattr(config, name)}")
-    if not 0 <= config.class_balance < 1:
-        raise ConfigError(f"class_balance must lie in [0, 1), got {config.class_balance}")
-    for name in SHARES:
+    for name in BELOW_ONE:
+        if not 0 <= getattr(config, name) < 1:
+            raise ConfigError(f"{name} must lie in [0, 1), got {getattr(config, name)}")
+    _check_numbers(config, "", not_negative=NOT_NEGATIVE, shares=SHARES)
+
+
+def _check_numbers(config: Any, prefix: str, *, not_negative: Sequence[str], shares: Sequence[str]) -> None:
+    for name in not_negative:
+        if not 0 <= getattr(config, name) < math.inf:
+            raise ConfigError(f"{prefix}{name} must be 0 or more, got {getattr(config, name)}")
+    for name in shares:
         if not 0 <= getattr(config, name) <= 1:
-            raise ConfigError(f"{name} must lie between 0 and 1, got {getattr(config, name)}")
+            raise ConfigError(f"{prefix}{name} must lie between 0 and 1, got {getattr(config, name)}")
 
 
 def recipe_names() -> list[str]:
@@ -218,10 +240,16 @@ def parse_value(text: str) -> Any:
 
 
 def put_value(values: dict[str, Any], key: str, value: Any) -> None:
-    """Set a (dotted) key in nested tables."""
+    """Set a (dotted) key in nested tables.
+
+    Raises:
+        ConfigError: a part of the key before the last names no table.
+    """
     *tables, last = key.split(".")
     for table in tables:
         values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{key}: {table} is a plain value, which has nothing below it")
     values[last] = value
 
 

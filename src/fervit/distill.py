@@ -91,10 +91,16 @@ def cached_soft_targets(
 
 
 def model_hash(path: Path) -> str:
-    """Return the hex digest of a model: of an ONNX file's bytes, or of a folder's weights and settings."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    kept = [file for file in files if file.suffix in (".safetensors", ".json", ".onnx", ".xml", ".bin")]
-    return hashlib.sha256("".join(file_digest(file) for file in kept).encode()).hexdigest()
+    """Return the hex digest of a model: of the exported file's bytes, or of a folder's weights and settings."""
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    if path.is_dir():  # but not what else lies in the folder of a run: its log, its checkpoints
+        folders = [path, *sorted(path.glob("members/*"))]
+        files = [file for folder in folders for file in sorted(folder.iterdir()) if _is_model_file(file)]
+    return hashlib.sha256("".join(file_digest(file) for file in files).encode()).hexdigest()
+
+
+def _is_model_file(file: Path) -> bool:
+    return file.suffix == ".safetensors" or file.name in ("config.json", "preprocessor_config.json", "ensemble.json")
 
 
 def soften(probs: np.ndarray, temperature: float) -> np.ndarray:

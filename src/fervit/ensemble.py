@@ -120,8 +120,7 @@ def ensemble(
     check_members(folders, out, overwrite=overwrite)
     part = dataset.split(PUBLIC_TEST)
     specs = [read_rounded(folder)[1] for folder in folders]
-    spec = mixture_spec(specs, name=out.name)
-    check_data(spec, part)
+    check_data(mixture_spec(specs, name=out.name), part)
     names = tell_apart(specs, folders)
     asked = ask(folders, part, progress)
     shares = choose(asked, part.targets)
@@ -130,8 +129,9 @@ def ensemble(
     probs = tempered(mixed, temperature)
     fair = None if (weights, select) == (UNIFORM, None) else cross_fitted(asked, part.targets, choose)
     choice = judge(_kind(weights, select), part, names, shares, asked, probs, fair)
-    spec = replace(spec, temperature=temperature, metrics=figures(probs, part, spec))
     kept = [k for k, share in enumerate(shares) if share > 0]
+    spec = mixture_spec([specs[k] for k in kept], name=out.name)  # of what is in the folder, not of the pool
+    spec = replace(spec, temperature=temperature, metrics=figures(probs, part, spec))
     with replacing(out) as folder:
         members = save_mixture([read_rounded(folders[k]) for k in kept], [float(shares[k]) for k in kept], spec, folder)
         for k, member in zip(kept, members, strict=True):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,23 @@ RESAMPLES = 2000
 Interval = tuple[float, float]
 Score = Callable[[np.ndarray], np.ndarray]
 """Confusion matrices `(..., K, K)` to figures `(...)`."""
-SCORES: dict[str, Score] = {"accuracy": metrics.accuracy, "macro-F1": metrics.macro_f1}
+Counts = Callable[[np.ndarray], tuple[float, float]]
+"""A confusion matrix `(K, K)` to how many are right, and of how many."""
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """What groups are compared in; a share has `counts`, of which exact intervals are known."""
+
+    name: str
+    score: Score
+    counts: Counts | None = None
+
+
+FIGURES = (
+    _Figure("accuracy", metrics.accuracy, lambda confusion: (np.trace(confusion), confusion.sum())),
+    _Figure("macro-F1", metrics.macro_f1),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +113,15 @@ class Gap:
     pairs: int
 
     @property
+    def beyond_chance(self) -> bool:
+        """Whether the whole interval lies above 0."""
+        return self.interval[0] > 0
+
+    @property
     def sentence(self) -> str:
         """What follows, in one sentence."""
         low, high = (round(100 * end, 1) + 0.0 for end in self.interval)  # no -0.0
-        verdict = "more than chance explains" if low > 0 else "chance explains it"
+        verdict = "more than chance explains" if self.beyond_chance else "chance explains it"
         return (
             f"{self.figure}: {self.best} is {100 * self.value:.1f} points above {self.worst} "
             f"(interval {low:.1f} to {high:.1f}): {verdict}"
@@ -114,7 +136,7 @@ class Gap:
             "value": self.value,
             "interval": list(self.interval),
             "pairs": self.pairs,
-            "beyond_chance": self.interval[0] > 0,
+            "beyond_chance": self.beyond_chance,
         }
 
 
@@ -249,51 +271,74 @@ def _gaps(
 ) -> tuple[Gap, ...]:
     """Return the largest gap in accuracy, in macro-F1 and in the recall of a label, over all pairs of groups."""
     cells = {name: metrics.cells(targets[rows], predicted[rows], len(labels)) for name, rows in members.items()}
-    gaps = [_widest([(figure, score)], cells) for figure, score in SCORES.items()]
-    recalls = [(f"recall of {label}", _recall_of(k)) for k, label in enumerate(labels)]
+    gaps = [_widest([figure], cells) for figure in FIGURES]
+    recalls = [_recall_of(k, label) for k, label in enumerate(labels)]
     enough = {
-        f"recall of {label}": {name for name, own in cells.items() if own[:, k].sum() >= FEWEST}
-        for k, label in enumerate(labels)
+        figure.name: {name for name, own in cells.items() if own[:, k].sum() >= FEWEST}
+        for k, figure in enumerate(recalls)
     }
     gaps.append(_widest(recalls, cells, enough))
     return tuple(gap for gap in gaps if gap is not None)
 
 
 def _widest(
-    figures: Sequence[tuple[str, Score]],
+    figures: Sequence[_Figure],
     cells: Mapping[str, np.ndarray],
     enough: Mapping[str, set[str]] | None = None,
 ) -> Gap | None:
     """Return the widest gap of several figures between two groups; its interval allows for all that were looked at.
 
     Args:
-        figures: names and how to compute them from confusion matrices.
+        figures: what to compare.
         cells: group to `(n, K, K)`.
         enough: figure to the groups that have enough pictures for it; by default all.
     """
     found = []
-    for figure, score in figures:
+    for figure in figures:
         scores = {
-            name: float(score(own.sum(axis=0)))
+            name: float(figure.score(own.sum(axis=0)))
             for name, own in cells.items()
-            if enough is None or name in enough[figure]
+            if enough is None or name in enough[figure.name]
         }
         for first, second in combinations(scores, 2):
             best, worst = (first, second) if scores[first] >= scores[second] else (second, first)
-            found.append((scores[best] - scores[worst], figure, score, best, worst))
+            found.append((scores[best] - scores[worst], figure, best, worst))
     if not found:
         return None
-    value, figure, score, best, worst = max(found, key=lambda entry: entry[0])
-    interval = _difference_interval(cells[best], cells[worst], score, level=1 - 0.05 / len(found))
-    return Gap(figure, best, worst, value, interval, len(found))
+    value, figure, best, worst = max(found, key=lambda entry: entry[0])
+    interval = _difference_interval(cells[best], cells[worst], figure, level=1 - 0.05 / len(found))
+    return Gap(figure.name, best, worst, value, interval, len(found))
 
 
-def _recall_of(label: int) -> Score:
-    return lambda confusion: metrics.recall(confusion)[..., label]
+def _recall_of(k: int, label: str) -> _Figure:
+    return _Figure(
+        f"recall of {label}",
+        lambda confusion: metrics.recall(confusion)[..., k],
+        lambda confusion: (confusion[k, k], confusion[k].sum()),
+    )
 
 
-def _difference_interval(first: np.ndarray, second: np.ndarray, score: Score, *, level: float) -> Interval:
-    """Return the bootstrap interval of a score's difference between two groups that share no picture."""
+def _difference_interval(first: np.ndarray, second: np.ndarray, figure: _Figure, *, level: float) -> Interval:
+    """Return the interval of a figure's difference between two groups that share no picture.
+
+    No resampling shows the far ends that a level near 1 asks for. Of shares the ends come from the Wilson intervals
+    of both (Newcombe 1998, Statistics in Medicine 17, method 10), of other figures from the bootstrap's standard error.
+    """
+    totals = [own.sum(axis=0) for own in (first, second)]
+    if figure.counts is None:
+        return _normal_interval(first, second, figure.score, level)
+    shares, ends = [], []
+    for right, count in map(figure.counts, totals):
+        shares.append(right / count)
+        ends.append(metrics.wilson_interval(int(right), int(count), level=level))
+    difference, ((low_1, high_1), (low_2, high_2)) = shares[0] - shares[1], ends
+    return (
+        difference - float(np.hypot(shares[0] - low_1, high_2 - shares[1])),
+        difference + float(np.hypot(high_1 - shares[0], shares[1] - low_2)),
+    )
+
+
+def _normal_interval(first: np.ndarray, second: np.ndarray, score: Score, level: float) -> Interval:
     rows = np.zeros((len(first) + len(second), 2, *first.shape[1:]))  # (N, 2, K, K)
     rows[: len(first), 0] = first
     rows[len(first) :, 1] = second
@@ -302,4 +347,7 @@ def _difference_interval(first: np.ndarray, second: np.ndarray, score: Score, *,
         change: np.ndarray = score(sums[:, 0]) - score(sums[:, 1])
         return change
 
-    return metrics.bootstrap_interval(rows, difference, resamples=RESAMPLES, level=level)
+    low, high = metrics.bootstrap_interval(rows, difference, resamples=RESAMPLES, level=0.95)
+    widened = NormalDist().inv_cdf((1 + level) / 2) / NormalDist().inv_cdf(0.975)
+    value, half = float(difference(rows.sum(axis=0)[None])[0]), widened * (high - low) / 2
+    return value - half, value + half

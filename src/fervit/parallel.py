@@ -15,14 +15,16 @@ from torch import nn
 
 Tensor = torch.Tensor
 T = TypeVar("T")
+MOST = 8  # workers; each holds gradients of the whole model
 _of_thread = threading.local()
 
 
 class Workers:
-    """Threads that each compute on one core; a context in which they do not split their work further.
+    """Threads that each compute a share of the work; a context in which they run.
 
     Attributes:
-        count: how many there are; with one, everything runs in the calling thread as usual.
+        count: how many there are, each with its part of PyTorch's threads; with one, everything runs in the calling
+            thread as usual.
     """
 
     def __init__(self, count: int):
@@ -34,7 +36,8 @@ class Workers:
         self._threads = torch.get_num_threads()
         if self.count > 1:
             # of the worker alone (and of MKL, everywhere): what the calling thread does between, it does on all cores
-            self._pool = ThreadPoolExecutor(self.count, "fervit-share", torch.set_num_threads, (1,))
+            own = max(1, self._threads // self.count)
+            self._pool = ThreadPoolExecutor(self.count, "fervit-share", torch.set_num_threads, (own,))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,9 +92,17 @@ def generator() -> torch.Generator | None:
 
 
 def workers_for(model: nn.Module, device: torch.device) -> Workers:
-    """Return one worker per thread of PyTorch's where a batch can be shared out, else a single one.
+    """Return one worker per thread of PyTorch's, `MOST` at most, where a batch can be shared out; else a single one.
 
-    It cannot on an accelerator, nor with batch norms, whose statistics are of the whole batch.
+    It cannot on an accelerator; nor with batch norms, whose statistics are of the whole batch; nor with PyTorch's
+    dropouts, whose draws would depend on which thread comes first.
     """
-    batch_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    return Workers(1 if device.type != "cpu" or batch_norm else torch.get_num_threads())
+    whole = device.type != "cpu" or any(map(_needs_the_whole_batch, model.modules()))
+    drops = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate")
+    whole = whole or any(getattr(getattr(model, "config", None), name, 0) for name in drops)
+    return Workers(1 if whole else min(MOST, torch.get_num_threads()))
+
+
+def _needs_the_whole_batch(module: nn.Module) -> bool:
+    dropout = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+    return dropout or isinstance(module, nn.modules.batchnorm._BatchNorm)

@@ -5,6 +5,7 @@ row numbers only. On a CPU every core takes a share of each batch.
 """
 
 import csv
+import io
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from fervit.data.dataset import Dataset
 from fervit.parallel import Workers, workers_for
-from fervit.run_folder import CHECKPOINTS
+from fervit.run_folder import CHECKPOINTS, write_whole
 
 Tensor = torch.Tensor
 RESUME_FILE, WEIGHTS, EMA = "resume.safetensors", "weights.", "ema."  # a file and its two groups of tensors
@@ -83,8 +84,7 @@ class ResidentTrainer(Trainer):
             return loss
 
         def loss_of(share: tuple[Tensor, ...]) -> Tensor:
-            with self.compute_loss_context_manager():
-                mean: Any = self.compute_loss(model, dict(zip(inputs, share, strict=True)))
+            mean: Any = self.compute_loss(model, dict(zip(inputs, share, strict=True)))
             return torch.as_tensor(mean)
 
         model.train()
@@ -95,13 +95,17 @@ class ResidentTrainer(Trainer):
         path, step = self.out / METRICS_FILE, self.state.global_step
         row = {**row, "step": step, "seconds": round(time.monotonic() - self._epoch_start, 1)}
         self._epoch_start = time.monotonic()
-        earlier = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, row)
-            writer.writeheader()
-            # a run that was cut between measuring and saving comes here twice
-            writer.writerows(past for past in earlier if int(past["step"]) < step)
-            writer.writerow(row)
+        table = io.StringIO()
+        writer = csv.DictWriter(table, row)
+        writer.writeheader()
+        # a run that was cut between measuring and saving comes here twice
+        writer.writerows(past for past in read_rows(self.out) if int(past["step"]) < step)
+        writer.writerow(row)
+        write_whole(path, table.getvalue())
+
+    def autocast(self) -> torch.autocast:
+        """Return the context of a forward pass in the run's precision; accelerate's knows only `model.forward`."""
+        return torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         from safetensors.torch import save_file
@@ -124,13 +128,24 @@ class ResidentTrainer(Trainer):
             self.ema = [saved[f"{EMA}{k}"].to(average.device) for k, average in enumerate(self.ema)]
 
 
+def read_rows(out: Path) -> list[dict[str, str]]:
+    """Return the rows of a run's `metrics.csv`; none before its first epoch."""
+    path = out / METRICS_FILE
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+
+
+def seconds_of(out: Path) -> float:
+    """Return how long a run's epochs took, those before it was resumed included."""
+    return round(sum(float(row["seconds"]) for row in read_rows(out)), 1)
+
+
 def trainer_arguments(config: Any, out: Path, **others: Any) -> TrainingArguments:
     """Translate a run's settings for `transformers.Trainer`; checkpoints are written after every epoch.
 
     `config` is a dataclass with `epochs`, `batch_size`, `lr`, `weight_decay`, `grad_clip`, `warmup`, `precision` and
     `seed`; `others` are arguments of `TrainingArguments`.
     """
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
@@ -152,6 +167,9 @@ def trainer_arguments(config: Any, out: Path, **others: Any) -> TrainingArgument
         seed=config.seed,
         **others,
     )
+    if arguments.n_gpu > 1:  # read once, or it is counted anew
+        arguments._n_gpu = 1  # no DataParallel: it hides what a model has beside `forward`, and multiplies the batch
+    return arguments
 
 
 def resident(dataset: Dataset, device: torch.device) -> Tensor:

@@ -1,6 +1,7 @@
 """The folder of a run: claimed without clobbering, described by `run.json`, resumable, safe on a full disk."""
 
 import errno
+import hashlib
 import json
 import platform
 import shutil
@@ -45,11 +46,14 @@ def describe(config: Mapping[str, Any], dataset: Dataset, *, init: str, command:
     """Return what `run.json` says of a run before it starts; `counts` are of pictures, by name."""
     import torch
 
+    data = {"name": dataset.name, "hash": dataset.data_hash, **counts}
+    if dataset.votes is not None:
+        data["votes"] = hashlib.sha256(dataset.votes.tobytes()).hexdigest()
     return {
         "command": command,
         "config": dict(config),
         "init": Path(init).name if Path(init).is_file() else init,
-        "data": {"name": dataset.name, "hash": dataset.data_hash, **counts},
+        "data": data,
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "git": _git_revision(),
         "threads": torch.get_num_threads(),
@@ -74,12 +78,14 @@ def check_same(out: Path, run: Mapping[str, Any]) -> None:
 
 
 def _identity(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {"init": run["init"], "data": run["data"]["hash"], "teacher": run.get("teacher")} | dict(run["config"])
+    data = {"data": run["data"]["hash"], "votes": run["data"].get("votes")}
+    return {"init": run["init"], **data, "teacher": run.get("teacher")} | dict(run["config"])
 
 
 def last_checkpoint(out: Path) -> str | None:
-    """Return the newest complete checkpoint; one that was cut short while saving has no trainer_state.json."""
-    complete = [path.parent for path in out.glob(f"{CHECKPOINTS}/checkpoint-*/trainer_state.json")]
+    """Return the newest complete checkpoint; one that was cut short while saving has no whole trainer_state.json."""
+    states = out.glob(f"{CHECKPOINTS}/checkpoint-*/trainer_state.json")
+    complete = [path.parent for path in states if _is_json(path)]
     return str(max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if complete else None
 
 
@@ -97,8 +103,23 @@ def full_disk_explained(out: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON."""
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    """Write `value` as indented JSON, whole or not at all."""
+    write_whole(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file beside its place first: on a full disk, what was there stays."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text, encoding="utf-8", newline="")
+    beside.replace(path)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
 
 
 def _disk_is_full(error: Exception, out: Path) -> bool:

@@ -16,9 +16,9 @@ from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError
 from fervit.metrics import confusion_matrix, macro_f1, nll, softmax
 from fervit.models import save_checkpoint
-from fervit.models.vit import add_drop_path
+from fervit.models.vit import add_drop_path, layers_of
 from fervit.optim import at_the_sharpest_near_point, averaged, freeze, parameter_groups
-from fervit.resident import ResidentTrainer, resident, trainer_arguments
+from fervit.resident import ResidentTrainer, read_rows, resident, trainer_arguments
 from fervit.run_folder import write_json
 from fervit.targets import class_shares, class_weights
 from fervit.types import ModelSpec
@@ -46,12 +46,10 @@ class FervitTrainer(ResidentTrainer):
         super().__init__(model, args, out, callbacks, count=len(train_set), eval_count=len(val_set))
         self.config, self.spec = config, spec
         self.augmenter = Augmenter(config.augment, spec.preprocess)
-        self.low_augmenter = _low_augmenter(model, config, spec)
+        self.low_augmenter = _low_augmenter(config, spec)
         device = self.args.device
         self.images = resident(train_set, device)
         self.targets = torch.from_numpy(targets).to(device)
-        if hasattr(model, "training_loss") and (config.class_balance or config.logit_adjust):
-            raise ConfigError(f"{spec.arch} has a loss of its own, which knows no class_balance or logit_adjust")
         self.class_weights, self.log_shares = _against_imbalance(train_set, config, device)
         self.val_images = resident(val_set, device)
         self.val_targets = np.asarray(val_set.targets)
@@ -60,7 +58,7 @@ class FervitTrainer(ResidentTrainer):
             add_drop_path(model, config.drop_path)
         if config.ema_decay:
             self.ema = [tensor.detach().clone() for tensor in averaged(self.model)]
-        self.best, self.waited = _read_best(out), 0
+        self.best = _read_best(out)
 
     # --- the step -----------------------------------------------------------------------------------------
 
@@ -87,11 +85,12 @@ class FervitTrainer(ResidentTrainer):
     ) -> Any:
         """Return the loss of one augmented batch: the architecture's own, or cross-entropy with soft targets."""
         x, targets = inputs["x"], inputs["targets"]
-        if hasattr(model, "training_loss"):
-            loss, logits = model.training_loss(x, targets)
-        else:
-            logits = model(pixel_values=x, **self._position_arguments(x)).logits.float()
-            loss = soft_cross_entropy(logits + self.log_shares, targets * self.class_weights)
+        with self.autocast():
+            if hasattr(model, "training_loss"):
+                loss, logits = model.training_loss(x, targets)
+            else:
+                logits = model(pixel_values=x, **self._position_arguments(x)).logits.float()
+                loss = soft_cross_entropy(logits + self.log_shares, targets * self.class_weights)
         return (loss, {"logits": logits}) if return_outputs else loss
 
     def _position_arguments(self, x: Tensor) -> dict[str, bool]:
@@ -124,8 +123,7 @@ class FervitTrainer(ResidentTrainer):
             figures = figures_of(logits, self.val_targets)
             metrics = {f"eval_{name}": value for name, value in figures.items()}
             metrics["epoch"] = round(self.state.epoch or 0.0, 3)
-            better = figures["accuracy"] > self.best
-            if better:
+            if figures["accuracy"] > self.best:
                 self.best = figures["accuracy"]
                 save_checkpoint(self.model, self.spec, self.out / "best")
                 write_json(self.out / "best" / "figures.json", figures | {"epoch": metrics["epoch"]})
@@ -136,14 +134,21 @@ class FervitTrainer(ResidentTrainer):
         self.write_row({"epoch": metrics["epoch"], "train_loss": round(losses[-1], 5) if losses else ""} | figures_row)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self._count_patience(better)
+        if self.out_of_patience():
+            self.control.should_training_stop = True
         return metrics
+
+    def out_of_patience(self) -> bool:
+        """Tell whether the last `patience` epochs, those before a resume included, brought no better one."""
+        accuracies = [float(row["eval_accuracy"]) for row in read_rows(self.out)]
+        waited = len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
+        return bool(self.config.patience) and waited >= self.config.patience
 
     def predict_logits(self, images: Tensor) -> np.ndarray:
         """Return `(N, K)` float32 logits of resident uint8 pictures, without augmentation."""
 
         def logits_of(part: Tensor) -> Tensor:
-            with torch.inference_mode(), self.compute_loss_context_manager():
+            with torch.inference_mode(), self.autocast():
                 logits: Tensor = self.model(pixel_values=to_input(part, self.spec.preprocess)).logits.float().cpu()
             return logits
 
@@ -160,20 +165,31 @@ class FervitTrainer(ResidentTrainer):
             tensor.data.copy_(average)
             average.copy_(kept)
 
-    def _count_patience(self, better: bool) -> None:
-        self.waited = 0 if better else self.waited + 1
-        if self.config.patience and self.waited >= self.config.patience:
-            self.control.should_training_stop = True
+
+def check_fits(model: Any, config: TrainConfig, spec: ModelSpec) -> None:
+    """Refuse settings that the model cannot be trained with.
+
+    Raises:
+        ConfigError: a loss of its own knows no class weights, all layers would be frozen, or the pictures of
+            `low_size` do not fit.
+    """
+    if hasattr(model, "training_loss") and (config.class_balance or config.logit_adjust):
+        raise ConfigError(f"{spec.arch} has a loss of its own, which knows no class_balance or logit_adjust")
+    if config.frozen_layers > (depth := len(layers_of(model))):
+        raise ConfigError(f"frozen_layers must be at most {depth}, the model's layers; got {config.frozen_layers}")
+    if config.low_size and config.low_epochs:
+        if spec.arch not in ("vit", "dinov2"):
+            raise ConfigError(
+                f"low_size needs positions that can be interpolated (arch vit), and this is a {spec.arch}"
+            )
+        if config.low_size % model.config.patch_size:
+            raise ConfigError(f"low_size {config.low_size} is no multiple of the patch size {model.config.patch_size}")
 
 
-def _low_augmenter(model: Any, config: TrainConfig, spec: ModelSpec) -> Augmenter | None:
+def _low_augmenter(config: TrainConfig, spec: ModelSpec) -> Augmenter | None:
     """Return what draws the first, smaller pictures of progressive resolution, or None."""
     if not (config.low_size and config.low_epochs):
         return None
-    if spec.arch not in ("vit", "dinov2"):
-        raise ConfigError(f"low_size needs positions that can be interpolated (arch vit), and this is a {spec.arch}")
-    if config.low_size % model.config.patch_size:
-        raise ConfigError(f"low_size {config.low_size} is no multiple of the patch size {model.config.patch_size}")
     return Augmenter(config.augment, dataclasses.replace(spec.preprocess, image_size=config.low_size))
 
 

@@ -7,7 +7,6 @@ A run folder holds, when it is done, a plain model folder (`config.json`, `model
 
 import dataclasses
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +24,10 @@ from fervit.metrics import fit_temperature
 from fervit.models import build_model, save_checkpoint
 from fervit.models.checkpoint import TorchClassifier, load_checkpoint
 from fervit.models.vit import fold_luma, quiet_transformers
+from fervit.resident import seconds_of
 from fervit.run_folder import RUN_FILE, check_same, claim, describe, full_disk_explained, last_checkpoint, write_json
 from fervit.targets import make_targets, training_rows
-from fervit.trainer import EVAL_BATCH, FervitTrainer, figures_of
+from fervit.trainer import EVAL_BATCH, FervitTrainer, check_fits, figures_of
 from fervit.types import ModelSpec
 
 
@@ -74,7 +74,6 @@ def train(
     set_seed(config.seed)
     model, preprocess = build_model(init, dataset.labels, config.image_size, arch=config.arch, options=config.model)
     preprocess = dataclasses.replace(preprocess, crop_margin=config.crop_margin)
-    claim(out, resume=resume, overwrite=overwrite)  # only now: with bad weights or data an earlier run stays
     spec = ModelSpec(
         arch=str(model.config.model_type),
         preprocess=preprocess,
@@ -82,6 +81,8 @@ def train(
         name=out.name,
         data_hash=dataset.data_hash,
     )
+    check_fits(model, config, spec)
+    claim(out, resume=resume, overwrite=overwrite)  # only now: with bad weights, data or settings an earlier run stays
     counts = {"n_train": len(train_set), "n_val": len(val_set)}
     run = describe(dataclasses.asdict(config), dataset, init=str(init), command=command, **counts)
     if teacher is not None:
@@ -91,11 +92,11 @@ def train(
     with full_disk_explained(out):
         write_json(out / RUN_FILE, run)
         trainer = FervitTrainer(model, config, spec, train_set, targets, val_set, out, callbacks or [])
-        start = time.monotonic()
-        with quiet_transformers():
-            trainer.train(resume_from_checkpoint=last_checkpoint(out) if resume else None)
+        if not (resume and trainer.out_of_patience()):
+            with quiet_transformers():
+                trainer.train(resume_from_checkpoint=last_checkpoint(out) if resume else None)
         figures = _finish(out, spec, train_set, val_set, run)
-        write_json(out / RUN_FILE, run | {"seconds": round(time.monotonic() - start, 1), PUBLIC_TEST: figures})
+        write_json(out / RUN_FILE, run | {"seconds": seconds_of(out), PUBLIC_TEST: figures})
     return figures
 
 

@@ -12,7 +12,7 @@ import torch
 from fervit.augment import to_input
 from fervit.errors import ModelError
 from fervit.metrics import softmax
-from fervit.models.vit import FILTERS, quiet_transformers, read_preprocess
+from fervit.models.vit import FILTERS, check_complete, quiet_transformers, read_preprocess
 from fervit.types import ModelSpec, Preprocess
 
 ENSEMBLE_FILE = "ensemble.json"  # in the folder of an ensemble; the models stand below it
@@ -59,7 +59,7 @@ def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
     The folder of an ensemble gives its mix, a module that takes each of `spec.inputs` by name.
 
     Raises:
-        ModelError: it is missing, holds a pickle instead of safetensors, or is truncated.
+        ModelError: it is missing, holds a pickle instead of safetensors, is truncated, or lacks some of its weights.
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForImageClassification
@@ -77,12 +77,14 @@ def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
         raise ModelError(f"{folder} holds {reason}; fervit reads model.safetensors")
     try:
         with quiet_transformers():
-            model: Any = AutoModelForImageClassification.from_pretrained(
+            model: Any
+            model, loaded = AutoModelForImageClassification.from_pretrained(
                 folder,
                 use_safetensors=True,
                 local_files_only=True,
                 attn_implementation="eager",
                 dtype=torch.float32,
+                output_loading_info=True,
             )
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -90,6 +92,7 @@ def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
     spec = spec_of(model.config, folder)
     if not spec.labels:
         raise ModelError(f"{folder} is a backbone without a head: `fervit train --init {folder}` gives it one")
+    check_complete(folder, loaded["missing_keys"])
     return model.eval(), spec
 
 

@@ -6,7 +6,7 @@ in timm's naming. Positions are interpolated to the wanted image size and the he
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -309,23 +309,35 @@ def _from_hugging_face(name: str, labels: Sequence[str], image_size: int) -> tup
         for key, value in label_fields(labels).items():
             setattr(config, key, value)
         with quiet_transformers():
-            model: Any = AutoModelForImageClassification.from_pretrained(
+            model: Any
+            model, loaded = AutoModelForImageClassification.from_pretrained(
                 name,
                 config=config,
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,
                 attn_implementation="eager",
                 dtype=torch.float32,
+                output_loading_info=True,
                 **load,
             )
+        preprocess = read_preprocess(name, image_size=image_size)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"cannot load {name}: {reason} (a Hub id needs internet or a filled cache)") from error
+    renewed = ("classifier.", "pooler.", "mask_token")  # a head is made anew, and of the others nothing is used
+    check_complete(name, [key for key in loaded["missing_keys"] if not any(part in key for part in renewed)])
     if not same_labels:  # transformers keeps a head of the same width, whatever it tells apart
-        model._init_weights(model.classifier)
+        nn.init.trunc_normal_(model.classifier.weight, std=config.initializer_range)
+        nn.init.zeros_(model.classifier.bias)
     if config.image_size != image_size:
         model = _at_size(model, image_size, grid)
-    return model, read_preprocess(name, image_size=image_size)
+    return model, preprocess
+
+
+def check_complete(name: str | Path, missing: Iterable[str]) -> None:
+    """Raise `ModelError` where weights are missing: transformers fills them with random numbers."""
+    if absent := sorted(missing):
+        raise ModelError(f"{name} is incomplete: {len(absent)} of its weights are missing, such as {absent[0]}")
 
 
 def _at_size(model: Any, image_size: int, grid: int) -> Any:
@@ -344,11 +356,19 @@ def _with_mean_pool(model: Any) -> Any:
     from transformers import Dinov2Config, Dinov2ForImageClassification
 
     old = model.config
+    if old.intermediate_size % old.hidden_size:
+        raise ModelError(
+            f"cls_mean needs layers whose hidden part is a multiple of their width, got {old.intermediate_size} and "
+            f"{old.hidden_size}"
+        )
     config: Any = Dinov2Config(
         hidden_size=old.hidden_size,
         num_hidden_layers=old.num_hidden_layers,
         num_attention_heads=old.num_attention_heads,
         mlp_ratio=old.intermediate_size // old.hidden_size,
+        hidden_act=old.hidden_act,
+        hidden_dropout_prob=old.hidden_dropout_prob,
+        attention_probs_dropout_prob=old.attention_probs_dropout_prob,
         image_size=old.image_size,
         patch_size=old.patch_size,
         layer_norm_eps=old.layer_norm_eps,
@@ -380,7 +400,11 @@ def _with_mean_pool(model: Any) -> Any:
 
 
 def read_preprocess(name: str, *, image_size: int | None = None, extra: dict[str, Any] | None = None) -> Preprocess:
-    """Read `preprocessor_config.json` of a folder or a Hub id."""
+    """Read `preprocessor_config.json` of a folder or a Hub id.
+
+    Raises:
+        ModelError: there is none, it is not readable, or it asks for a filter that fervit has not.
+    """
     path = Path(name) / "preprocessor_config.json"
     if not Path(name).is_dir():
         from huggingface_hub import hf_hub_download
@@ -390,12 +414,18 @@ def read_preprocess(name: str, *, image_size: int | None = None, extra: dict[str
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{name} has no preprocessor_config.json, so its mean and std are unknown") from None
-    size = values.get("size", {})
-    side = image_size or (size if isinstance(size, int) else size.get("height") or size.get("shortest_edge"))
-    return Preprocess(
-        image_size=int(side),
-        mean=tuple(values["image_mean"]),
-        std=tuple(values["image_std"]),
-        interpolation=FILTERS.get(values.get("resample", 2), "bilinear"),
-        **(extra or {}),
-    )
+    except ValueError as error:
+        raise ModelError(f"{path} is not readable: {error}") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} is not readable: expected a JSON object")
+    wanted = values.get("resample", 2)
+    if not isinstance(wanted, int) or wanted not in FILTERS:
+        known = ", ".join(f"{number} ({filter})" for number, filter in FILTERS.items())
+        raise ModelError(f"{path}: resample {wanted!r} is none of Pillow's filters that fervit has: {known}")
+    try:
+        size = values.get("size", {})
+        side = image_size or (size if isinstance(size, int) else size.get("height") or size.get("shortest_edge"))
+        mean, std = (tuple(map(float, values[key])) for key in ("image_mean", "image_std"))
+        return Preprocess(image_size=int(side), mean=mean, std=std, interpolation=FILTERS[wanted], **(extra or {}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: size, image_mean or image_std is missing or no number ({error})") from error

@@ -5,10 +5,8 @@ The run folder holds, when it is done, a plain Hugging Face ViT without a head (
 `tensorboard/` and `checkpoints/` (to resume from, with the decoder).
 """
 
-import csv
 import dataclasses
 import hashlib
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from fervit.models.vit import quiet_transformers
 from fervit.pretrain.card import backbone_card
 from fervit.pretrain.config import PretrainConfig
 from fervit.pretrain.mae import build_autoencoder, reconstruction_picture, to_backbone
-from fervit.resident import METRICS_FILE, ResidentTrainer, resident, trainer_arguments
+from fervit.resident import ResidentTrainer, read_rows, resident, seconds_of, trainer_arguments
 from fervit.run_folder import RUN_FILE, check_same, claim, describe, full_disk_explained, last_checkpoint, write_json
 from fervit.types import ModelSpec, Preprocess
 
@@ -70,7 +68,6 @@ def pretrain(
         check_same(out, run)
     with full_disk_explained(out):
         write_json(out / RUN_FILE, run)
-        start = time.monotonic()
         if config.epochs:
             trainer = PretrainTrainer(model, config, preprocess, faces, out, callbacks or [])
             with quiet_transformers():
@@ -79,7 +76,7 @@ def pretrain(
             picture.save(out / PICTURE_FILE)
         figures = _figures(out, config, n=run["data"]["n_train"])
         _save(model, preprocess, out, run, figures)
-        write_json(out / RUN_FILE, run | {"seconds": round(time.monotonic() - start, 1), "pretraining": figures})
+        write_json(out / RUN_FILE, run | {"seconds": seconds_of(out), "pretraining": figures})
     return figures
 
 
@@ -120,7 +117,8 @@ class PretrainTrainer(ResidentTrainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Return the mean squared error over the masked patches' pixels."""
-        output = model(**inputs)
+        with self.autocast():
+            output = model(**inputs)
         return (output.loss, output) if return_outputs else output.loss
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -194,9 +192,7 @@ def _sources(datasets: Sequence[Dataset], faces: Sequence[Dataset]) -> dict[str,
 
 
 def _figures(out: Path, config: PretrainConfig, *, n: int) -> dict[str, Any]:
-    path = out / METRICS_FILE
-    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.is_file() else []
-    losses = [float(row["train_loss"]) for row in rows]
+    losses = [float(row["train_loss"]) for row in read_rows(out)]
     first, last = (losses[0], losses[-1]) if losses else (None, None)
     return {"n": n, "epochs": config.epochs, "first_loss": first, "loss": last}
 
