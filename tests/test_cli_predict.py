@@ -131,6 +131,23 @@ def test_mistakes_are_one_line_each(folder: Path, tiny_onnx: Path, tmp_path: Pat
     assert "no model at" in error_of(run(folder, "--model", tmp_path / "absent.onnx"))
 
 
+@pytest.mark.parametrize("kind", ["--json", "--csv", "--parquet"])
+def test_a_run_that_fails_leaves_earlier_results_alone(
+    folder: Path, tiny_onnx: Path, tmp_path: Path, kind: str
+) -> None:
+    earlier = tmp_path / "earlier"
+    earlier.write_text("mine\n")
+    assert "truncated" in error_of(run(folder / "cut.jpg", "--model", tiny_onnx, kind, earlier))
+    assert earlier.read_text() == "mine\n"
+    assert "it is a folder" in error_of(run(folder / "astro naut.jpg", "--model", tiny_onnx, kind, tmp_path))
+
+
+def test_copies_of_photos_go_into_a_folder(folder: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    for name, message in (("o.mp4", "takes one video, got 0"), ("o.avi", "writes .mp4 or .webm, or into a folder")):
+        assert message in error_of(run(folder, "--model", tiny_onnx, "--annotate", tmp_path / name))
+        assert not (tmp_path / name).exists()
+
+
 def test_one_good_photo_among_named_ones_is_enough(folder: Path, tiny_onnx: Path) -> None:
     assert run(folder / "cut.jpg", folder / "astro naut.jpg", "--model", tiny_onnx).exit_code == 0
 
@@ -189,4 +206,8 @@ def test_other_columns_are_not_appended_to(tmp_path: Path, tiny_onnx: Path, fold
     table.write_text("a,b\n1,2\n")
     assert "other columns" in error_of(run(folder, "--model", tiny_onnx, "--csv", table, "--skip-done"))
     assert table.read_text() == "a,b\n1,2\n"
+    lines = tmp_path / "rows.jsonl"
+    lines.write_text('{"a": 1}\nfoo\n')
+    assert "no results of `predict`" in error_of(run(folder, "--model", tiny_onnx, "--json", lines, "--skip-done"))
+    assert lines.read_text() == '{"a": 1}\nfoo\n'
     assert "needs --json" in error_of(run(folder, "--model", tiny_onnx, "--skip-done"))

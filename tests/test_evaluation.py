@@ -306,6 +306,7 @@ def test_json_to_a_file_leaves_the_tables_on_stdout(run, tmp_path):
         (["--json", "."], "is a folder"),
         (["--json", "nowhere/figures.json"], "no folder nowhere"),
         (["--report", "taken"], "a file stands there"),
+        (["--no-faces"], "add --report DIR"),
     ],
 )
 def test_mistakes_are_told_before_any_work(run, tmp_path, monkeypatch, arguments, message):

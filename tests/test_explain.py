@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from fervit.cli import app
 from fervit.data import load
-from fervit.errors import ConfigError, ModelError
+from fervit.errors import ConfigError, ImageError, ModelError
 from fervit.explain import METHODS, deletion_curve, draw_sheet, explain, overlay
 from fervit.models import TorchClassifier
 from fervit.runtime import OnnxClassifier, default_model, shipped_checkpoint
@@ -186,6 +186,13 @@ def test_the_command_takes_a_model_before_the_photo(faces, tmp_path):
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "(occlusion)" in done.output and (tmp_path / "face-face1.png").is_file()
+
+
+def test_a_photo_without_a_face_is_an_error(tmp_path):
+    Image.new("RGB", (200, 200), "teal").save(tmp_path / "plain.png")
+    done = CliRunner().invoke(app, ["explain", str(tmp_path / "plain.png"), "--out", str(tmp_path / "out")])
+    assert isinstance(done.exception, ImageError) and "no face found" in str(done.exception)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("arguments", [["a", "b", "c"], ["a.jpg", "--method", "grad"]])

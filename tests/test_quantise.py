@@ -182,6 +182,15 @@ def test_the_command_line_refuses_before_it_works(
     assert not list(tmp_path.iterdir())
 
 
+def test_the_exact_model_is_never_replaced_by_its_quantised_self(tiny_onnx: Path, tmp_path: Path) -> None:
+    model = tmp_path / "m.onnx"
+    model.write_bytes(tiny_onnx.read_bytes())
+    arguments = ["export", str(model), "--out", str(model), "--int8", "--data", "synthetic:70", "--overwrite"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, ConfigError) and "is the model itself" in str(result.exception)
+    assert model.read_bytes() == tiny_onnx.read_bytes()
+
+
 def test_the_command_line_prints_what_it_cost_and_brought(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,6 +219,8 @@ def test_the_command_measures_subsets_without_corruption(tiny_onnx, tmp_path):
         (["--subset", "a=none.csv"], "no file none.csv"),
         (["--json", "none/r.json"], "no folder"),
         (["--curves", "none/r.png"], "no folder"),
+        (["--curves", "r.txt"], "ends in .png"),
+        (["--only", "noise", "--only", "none"], "--only none measures no corruption"),
     ],
 )
 def test_mistakes_are_found_before_anything_runs(tiny_onnx, arguments, message):

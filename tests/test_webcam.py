@@ -83,12 +83,16 @@ def test_a_silent_camera_ends(camera: type[Camera], monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.skipif(any(Path("/dev").glob("video*")), reason="there is a camera here")
-def test_no_camera_is_one_clear_line(tiny_onnx: Path) -> None:
+def test_no_camera_is_one_clear_line(tiny_onnx: Path, tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="no camera at 0: plug one in"):
         next(read_camera(0))
     result = webcam("--headless", "--model", tiny_onnx, "--device", 3)
     assert isinstance(result.exception, FervitError)
     assert "no camera at 3" in str(result.exception)
+    earlier = tmp_path / "rows.csv"
+    earlier.write_text("mine")
+    webcam("--headless", "--model", tiny_onnx, "--device", 3, "--csv", earlier)
+    assert earlier.read_text() == "mine"
 
 
 @pytest.mark.skipif(sys.platform != "linux" or "DISPLAY" in os.environ, reason="there may be a screen")

@@ -158,7 +158,7 @@ def _introduction(spec: ModelSpec, *, dataset: str, base_model: str) -> str:
     learnt = f" on {dataset}" if dataset else ""
     return (
         f"A Vision Transformer (`{spec.arch}`, {size} x {size} px input{origin}) that names the expression a face "
-        f"shows, trained{learnt} with [fervit](https://fervit.readthedocs.io). "
+        f"shows, trained{learnt} with fervit. "
         f"It answers one of {len(spec.labels)} labels: {', '.join(spec.labels)}."
     )
 

@@ -293,7 +293,7 @@ def card(spec: ModelSpec, choice: Choice, *, command: str = "") -> str:
         "tags:\n- facial-expression-recognition\n- fervit\n- ensemble\n---",
         f"# {spec.name}",
         f"A {choice.kind} of {sum(bool(line.weight) for line in choice.members)} models that names the expression a "
-        f"face shows, made with [fervit](https://fervit.readthedocs.io). It answers one of {len(spec.labels)} labels: "
+        f"face shows, made with fervit. It answers one of {len(spec.labels)} labels: "
         f"{', '.join(spec.labels)}. The members, with their own cards, are in `members/`.",
         "## How to use it\n\nfervit takes this folder wherever it takes a model; `fervit export` makes one ONNX file "
         f"of it (input: {sizes} px). `transformers` opens the members, not the ensemble.\n\n```sh\n"

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fervit.detect import AUTO, FaceDetector, WholePicture, make_detector, whole
-from fervit.errors import ConfigError, ImageError
+from fervit.errors import ConfigError, ImageError, ModelError
 from fervit.images import as_image, crop_face, shrink_crop, source_name
 from fervit.runtime import BATCH_SIZE, OnnxClassifier, default_model
 from fervit.track import Smoother, Tracker, between
@@ -364,6 +364,8 @@ def open_classifier(
     path = default_model() if model is None else Path(model)
     if not path.is_dir():
         return OnnxClassifier(path, threads=threads, runtime=runtime)
+    if runtime == "openvino":
+        raise ModelError(f"{path} is a model folder, which PyTorch runs; `fervit export {path} --out FILE.onnx` first")
     try:
         # The one road from the run half to the train half: by name, so that nothing here needs torch.
         models = importlib.import_module("fervit.models")

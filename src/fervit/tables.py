@@ -60,10 +60,14 @@ class JsonTable(_LineTable):
     Args:
         path: the file.
         resume: keep what an earlier run wrote and append.
+
+    Raises:
+        ConfigError: the earlier file has other lines.
     """
 
     def __init__(self, path: Path, *, resume: bool = False):
-        super().__init__(path, json_lines, done=_resume(path, _json_records) if resume else None)
+        done = _resume(path, lambda file: _json_records(file, path)) if resume else None
+        super().__init__(path, json_lines, done=done)
 
 
 class CsvTable(_LineTable):
@@ -209,12 +213,16 @@ def _resume(path: Path, records: Callable[[IO[str]], Iterator[tuple[str | None, 
     return done
 
 
-def _json_records(file: IO[str]) -> Iterator[tuple[str | None, str]]:
+def _json_records(file: IO[str], path: Path) -> Iterator[tuple[str | None, str]]:
     for line in file:
         try:
             yield json.loads(line)["source"], line
         except (ValueError, KeyError, TypeError):
-            continue
+            if line.endswith("\n"):  # else cut short: the last of a run that was ended
+                raise ConfigError(
+                    f"{path} has lines that are no results of `predict`: leave --skip-done out to start anew, or name "
+                    "another file"
+                ) from None
 
 
 def _csv_records(file: IO[str], names: list[str], path: Path) -> Iterator[tuple[str | None, str]]:

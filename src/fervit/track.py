@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fervit.errors import ConfigError
 from fervit.types import Box, Face
 
 PATIENCE_S = 1.0  # a face that comes back within it keeps its track
@@ -100,9 +101,14 @@ class Smoother:
     Args:
         time_s: its time constant: the answer to a sudden change has gone 63 % of the way after so long; 0 is
             no smoothing.
+
+    Raises:
+        ConfigError: the time is negative or not finite.
     """
 
     def __init__(self, time_s: float):
+        if not 0 <= time_s < math.inf:
+            raise ConfigError(f"expected a time constant of 0 seconds or more to smooth over, got {time_s}")
         self.time_s = time_s
         self._means: dict[int, tuple[np.ndarray, float]] = {}
 

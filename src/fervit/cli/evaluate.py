@@ -79,6 +79,8 @@ def evaluate(
     are counted with and without.
     """
     _check(split=split, tta=tta, json=json, report=report)
+    if report is None and (robustness is not None or not faces):
+        raise ConfigError("--robustness and --no-faces are about the report: add --report DIR")
     if groups is None and (group_by or allow_missing):
         raise ConfigError("--group-by and --allow-missing need --groups FILE.csv")
     corrupted = None if robustness is None else _read_robustness(robustness)
@@ -99,7 +101,7 @@ def evaluate(
         from fervit.groups import measure_groups
 
         measured["groups"] = [column.to_dict() for column in measure_groups(result.probs, part, grouping)]
-    if precision is not None:
+    if precision is not None and all(row["wanted"] != precision for row in measured["thresholds"]):
         measured["thresholds"].append(_threshold(result.probs, part, precision))
         measured["thresholds"].sort(key=lambda row: row["wanted"])
     if json is not None:

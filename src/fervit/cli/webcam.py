@@ -54,8 +54,8 @@ def webcam(
     targets = Targets(csv=csv, parquet=parquet)
     targets.check([])
     with contextlib.ExitStack() as stack:
-        write, _ = stack.enter_context(open_tables(targets, recognizer.spec.labels, errors=False))
         results = stack.enter_context(contextlib.closing(recognizer.webcam(device, smooth_s=smooth)))
+        write, _ = stack.enter_context(open_tables(targets, recognizer.spec.labels, errors=False))
 
         def written() -> Iterator["FrameResult"]:
             for result in results:

@@ -12,7 +12,7 @@ TEXT = """\
 # {name}
 
 The encoder of a Vision Transformer ({size} x {size} px input), pre-trained on {n:,} faces without their labels as a
-masked autoencoder (He et al. 2021, arXiv 2111.06377) with [fervit](https://fervit.readthedocs.io). It has no head and
+masked autoencoder (He et al. 2021, arXiv 2111.06377) with fervit. It has no head and
 answers nothing by itself: it is what training on labelled faces starts from.
 
 ## How to use it
