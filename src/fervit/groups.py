@@ -331,7 +331,7 @@ def _difference_interval(first: np.ndarray, second: np.ndarray, figure: _Figure,
     for right, count in map(figure.counts, totals):
         shares.append(right / count)
         ends.append(metrics.wilson_interval(int(right), int(count), level=level))
-    difference, ((low_1, high_1), (low_2, high_2)) = shares[0] - shares[1], ends
+    difference, ((low_1, high_1), (low_2, high_2)) = float(shares[0] - shares[1]), ends
     return (
         difference - float(np.hypot(shares[0] - low_1, high_2 - shares[1])),
         difference + float(np.hypot(high_1 - shares[0], shares[1] - low_2)),
