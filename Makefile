@@ -10,6 +10,8 @@ TORCH = $(if $(LINKS),$(foreach l,$(LINKS),--find-links $(l)),--torch-backend au
 
 # Idle OpenMP threads sleep instead of spinning: two busy processes on two cores otherwise stall each other.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Where this is set, every process compiles numpy, torch and transformers anew: `fervit predict` starts in twice the time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test lint types pytest coverage clean
 

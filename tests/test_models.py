@@ -11,7 +11,7 @@ from fervit.archs import ViTOptions
 from fervit.errors import ModelError
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
-from fervit.models.vit import add_drop_path, backbone_of, fold_luma, layer_index, layers_of, resize_positions
+from fervit.models.vit import add_drop_path, add_patch_drop, backbone_of, fold_luma, layer_index, layers_of, resize_positions
 from fervit.types import ModelSpec
 
 WEIGHTS = Path(os.environ.get("FERVIT_DATA", "../shared/data")).parent / "weights"
@@ -210,6 +210,25 @@ def test_drop_path_drops_while_training_only_and_keeps_the_mean(small):
     assert len(dropped.unique(dim=0)) == 2  # the first of two layers never drops
     for hook in hooks:
         hook.remove()
+
+
+@pytest.mark.parametrize("dinov2", [False, True])
+def test_patch_drop_keeps_the_cls_token_and_some_patches_while_training_only(tmp_path, dinov2):
+    save_timm(tmp_path / "w.safetensors", dinov2=dinov2)
+    model, _ = build_model(tmp_path / "w.safetensors", FER7, 32)
+    encoder, x = backbone_of(model), torch.randn(1, 3, 32, 32).expand(64, -1, -1, -1)
+    with torch.no_grad():
+        whole = encoder.eval().embeddings(x[:1])[0]
+        hook = add_patch_drop(model, 0.7)
+        assert torch.equal(encoder.embeddings(x[:1])[0], whole)
+        left = encoder.train().embeddings(x)
+        assert model(pixel_values=x).logits.shape == (64, len(FER7))
+    hook.remove()
+    assert left.shape == (64, 1 + round(16 * 0.3), whole.shape[1])
+    assert torch.equal(left[:, 0], whole[0].expand(64, -1))
+    same = (left[:, 1:, None] == whole[None, None, 1:]).all(dim=-1)  # (64, kept, 16)
+    assert (same.sum(dim=2) == 1).all() and (same.sum(dim=1) <= 1).all()  # its own patches, none twice
+    assert 0.15 < same.any(dim=1).float().mean(dim=0).min() <= same.any(dim=1).float().mean(dim=0).max() < 0.5
 
 
 def test_a_vit_with_a_mean_pooled_head_keeps_its_features_and_is_a_plain_dinov2(small, tmp_path):

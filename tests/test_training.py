@@ -126,7 +126,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path, wei
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path, weights, cores):
     options = config(
-        epochs=3, ema_decay=0.9, drop_path=0.2, schedule="cosine", augment={"flip_prob": 0.5, "shift": 0.1}
+        epochs=3, ema_decay=0.9, drop_path=0.2, patch_drop=0.5, schedule="cosine", augment={"flip_prob": 0.5, "shift": 0.1}
     )
     train(options, faces(), tmp_path / "whole", init=weights)
     with pytest.raises(KeyboardInterrupt):
@@ -203,12 +203,14 @@ def test_a_json_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     [
         ({"low_size": 6, "low_epochs": 1}, "no multiple of the patch size"),
         ({"frozen_layers": 9}, "at most 2, the model's layers; got 9"),
+        ({"arch": "cnn", "init": "scratch", "model": {"channels": 8}, "patch_drop": 0.5}, "and this is a cnn"),
     ],
 )
 def test_settings_that_do_not_fit_the_model_cost_no_earlier_run(tmp_path, weights, changes, message):
     train(config(epochs=1), faces(), tmp_path / "run", init=weights)
     with pytest.raises(ConfigError, match=message):
-        train(config(epochs=1, **changes), faces(), tmp_path / "run", init=weights, overwrite=True)
+        init = changes.get("init", weights)
+        train(config(epochs=1, **changes), faces(), tmp_path / "run", init=init, overwrite=True)
     assert (tmp_path / "run" / "model.safetensors").is_file()
 
 

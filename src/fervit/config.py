@@ -82,6 +82,7 @@ class TrainConfig:
         teacher_views: augmented views of each picture over which the teacher's answer is averaged.
         teacher_temperature: softens the teacher's answer; above 1 is softer (Hinton et al., arXiv 1503.02531).
         drop_path: stochastic depth of the last layer, growing linearly (arXiv 1603.09382).
+        patch_drop: share of each picture's patches left out while training (arXiv 2208.07220); 0 = none.
         drop_not_a_face: leave out training pictures to which no FER+ voter gave an expression.
         drop_conflicts: leave out training pictures whose identical copies carry another label.
         class_balance: beta of the loss weights by effective number of pictures (arXiv 1901.05555); 0 = off.
@@ -118,6 +119,7 @@ class TrainConfig:
     teacher_views: int = 4
     teacher_temperature: float = 1.0
     drop_path: float = 0.0
+    patch_drop: float = 0.0
     drop_not_a_face: bool = False
     drop_conflicts: bool = False
     class_balance: float = 0.0
@@ -149,7 +151,7 @@ NOT_NEGATIVE = (
     *("weight_decay", "grad_clip", "logit_adjust", "sam_rho"),
     *("frozen_layers", "low_size", "low_epochs", "patience"),
 )
-BELOW_ONE = ("class_balance", "warmup", "drop_path")
+BELOW_ONE = ("class_balance", "warmup", "drop_path", "patch_drop")
 SHARES = ("label_smoothing", "votes_weight", "teacher_weight", "layer_decay", "ema_decay")
 AUGMENT_NOT_NEGATIVE = (
     *("rotate_deg", "shift", "brightness", "contrast", "blur_sigma"),

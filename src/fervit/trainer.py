@@ -16,7 +16,7 @@ from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError
 from fervit.metrics import confusion_matrix, macro_f1, nll, softmax
 from fervit.models import save_checkpoint
-from fervit.models.vit import add_drop_path, layers_of
+from fervit.models.vit import add_drop_path, add_patch_drop, layers_of
 from fervit.optim import at_the_sharpest_near_point, averaged, freeze, parameter_groups
 from fervit.resident import ResidentTrainer, read_rows, resident, trainer_arguments
 from fervit.run_folder import write_json
@@ -56,6 +56,8 @@ class FervitTrainer(ResidentTrainer):
         freeze(model, config.frozen_layers)
         if config.drop_path:
             add_drop_path(model, config.drop_path)
+        if config.patch_drop:
+            add_patch_drop(model, config.patch_drop)
         if config.ema_decay:
             self.ema = [tensor.detach().clone() for tensor in averaged(self.model)]
         self.best = _read_best(out)
@@ -170,13 +172,15 @@ def check_fits(model: Any, config: TrainConfig, spec: ModelSpec) -> None:
     """Refuse settings that the model cannot be trained with.
 
     Raises:
-        ConfigError: a loss of its own knows no class weights, all layers would be frozen, or the pictures of
-            `low_size` do not fit.
+        ConfigError: a loss of its own knows no class weights, all layers would be frozen, no patches can be left
+            out, or the pictures of `low_size` do not fit.
     """
     if hasattr(model, "training_loss") and (config.class_balance or config.logit_adjust):
         raise ConfigError(f"{spec.arch} has a loss of its own, which knows no class_balance or logit_adjust")
     if config.frozen_layers > (depth := len(layers_of(model))):
         raise ConfigError(f"frozen_layers must be at most {depth}, the model's layers; got {config.frozen_layers}")
+    if config.patch_drop and spec.arch not in ("vit", "dinov2", "vit_se"):
+        raise ConfigError(f"patch_drop leaves out patches of a plain ViT (arch vit, vit_se), and this is a {spec.arch}")
     if config.low_size and config.low_epochs:
         if spec.arch not in ("vit", "dinov2"):
             raise ConfigError(

@@ -132,6 +132,26 @@ def add_drop_path(model: Any, rate: float) -> list[Any]:
     return [layer.register_forward_hook(hook_for(rate * k / last)) for k, layer in enumerate(layers)]
 
 
+def add_patch_drop(model: Any, share: float) -> Any:
+    """Leave out a random `share` of each picture's patches while training; the CLS token stays.
+
+    PatchDropout (Liu et al. 2022, arXiv 2208.07220): a step costs little more than the patches that are left, and
+    every picture looks different every time. At least one patch is kept. Returns the hook's handle.
+    """
+
+    def hook(module: nn.Module, _args: tuple[Any, ...], tokens: torch.Tensor) -> torch.Tensor | None:
+        if not module.training:
+            return None
+        count = tokens.shape[1] - 1
+        kept = max(1, round(count * (1 - share)))
+        draws = torch.rand(len(tokens), count, generator=generator())
+        rows = 1 + draws.argsort(dim=1)[:, :kept].to(tokens.device)
+        patches = tokens.gather(1, rows.unsqueeze(-1).expand(-1, -1, tokens.shape[2]))
+        return torch.cat([tokens[:, :1], patches], dim=1)  # (B, 1 + N, D) -> (B, 1 + kept, D)
+
+    return backbone_of(model).embeddings.register_forward_hook(hook)
+
+
 @torch.no_grad()
 def fold_luma(model: Any, preprocess: Preprocess) -> None:
     """Rewrite the patch embedding so that the model sees colour pictures as their grey (luma) version.
