@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import write_onnx
-from fervit import quantise
+from fervit import quantise, runtime
 from fervit.cli import app
 from fervit.data import Dataset
 from fervit.errors import ConfigError, DataError, MissingExtra, ModelError
@@ -127,6 +127,18 @@ def test_the_head_and_the_products_of_activations_stay_exact(
     kinds = {i.name: i.data_type for i in onnx.load(tmp_path / "int8.onnx").graph.initializer}
     assert kinds["last"] == kinds["patches"] == onnx.TensorProto.FLOAT
     assert "wide" not in kinds and kinds["wide_quantized"] == onnx.TensorProto.INT8
+
+
+def test_an_8_bit_onnx_file_stays_with_onnx_runtime_by_default(
+    model: Path, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    monkeypatch.setattr(Int8Report, "check", lambda self: None)
+    quantise.quantise(model, tmp_path / "int8.onnx", faces, threads=1)
+    monkeypatch.setattr(runtime, "find_spec", lambda name: name)
+    assert runtime.choose_runtime("auto", tmp_path / "int8.onnx") == "onnxruntime"
+    assert runtime.choose_runtime("auto", model) == "openvino"
+    assert runtime.choose_runtime("openvino", tmp_path / "int8.onnx") == "openvino"
 
 
 def test_calibration_faces_come_from_all_over_the_training_part(

@@ -1,7 +1,7 @@
 """A share of every batch for every core: how a CPU trains fastest.
 
 PyTorch splits each matrix product over the cores, which wait for each other after every one of them. A thread per core
-that takes its own share of the batch through the whole network waits once a step: 1.2 to 1.4 times as many pictures a
+that takes its own share of the batch through the whole network waits once a step: 1.2 to 1.3 times as many pictures a
 second on two cores (`benchmarks/step_speed.py`).
 """
 

@@ -1,6 +1,7 @@
 """Exported models on ONNX Runtime or OpenVINO: the file, its `ModelSpec`, and probabilities of face crops."""
 
 import json
+import mmap
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,7 +61,8 @@ class OnnxSession:
 def choose_runtime(name: str, path: Path) -> str:
     """Return the runtime that `name` means for a file: `auto` is OpenVINO where it is installed.
 
-    OpenVINO is the faster one per face (docs/video.md), but takes a second longer to start.
+    OpenVINO is the faster one per face (docs/video.md), but takes a second longer to start. An 8-bit .onnx was made for
+    ONNX Runtime and judged on it, so `auto` keeps to that.
 
     Raises:
         ModelError: there is no such runtime, or it cannot read such a file.
@@ -71,7 +73,7 @@ def choose_runtime(name: str, path: Path) -> str:
     if own and name == "onnxruntime":
         raise ModelError(f"{path} is OpenVINO's own form: run it with --runtime openvino")
     if name == AUTO:
-        return "openvino" if own or find_spec("openvino") else "onnxruntime"
+        return "openvino" if own or (find_spec("openvino") and not _is_8_bit(path)) else "onnxruntime"
     return name
 
 
@@ -175,6 +177,12 @@ def _open(runtime: str, path: Path, threads: int | None) -> Session:
     from fervit.openvino import OpenVinoSession
 
     return OpenVinoSession(path, threads=threads)
+
+
+def _is_8_bit(path: Path) -> bool:
+    """Tell whether an ONNX file has quantised products, by the name of the operation that all of them need."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"DequantizeLinear") >= 0
 
 
 def _open_session(path: Path, threads: int | None) -> Any:

@@ -124,6 +124,8 @@ def _predict_video(
 
                     sink.write(annotate(result.frame.image, result.predictions), result.frame.time_s)
                 tick(result.frame.time_s)
+            if info.duration_s:
+                tick(info.duration_s)  # the last frame begins before the end
     finally:  # also of what was done until Ctrl-C
         if timeline.frames:
             timeline.close()
