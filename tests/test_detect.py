@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from fervit import detect, libfacedetection
-from fervit.detect import DETECTORS, make_detector, shrink, to_faces
+from fervit.detect import DETECTORS, Tiled, make_detector, shrink, to_faces
 from fervit.errors import DetectorError
 from fervit.images import read_image
 from fervit.types import Box, Face
@@ -274,3 +275,26 @@ def test_a_face_larger_than_a_tile_is_found_once(astronaut: np.ndarray) -> None:
     [faces] = make_detector(tile=True).detect([big])
     assert [face.box.iou(Box(712, 264, 1072, 704)) > 0.6 for face in faces].count(True) == 1
     assert all(face.box.iou(Box(712, 264, 1072, 704)) < 0.01 for face in faces[1:])  # no part of it again
+
+
+class Told:
+    """A detector double: what it is told for the whole picture, and the boxes of the faces that lie in a tile."""
+
+    def __init__(self, whole: list[Face], faces: list[Box]):
+        self.whole, self.faces, self.x = whole, faces, -1
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
+        [image] = images
+        if image.shape[1] > 640:
+            return [self.whole]
+        at = int(image[0, 0, 0]) * 10  # where the tile begins
+        cut = [Box(max(b.x1 - at, 0), b.y1, min(b.x2 - at, 640), b.y2) for b in self.faces]
+        return [[Face(box, 0.95) for box in cut if box.x2 - box.x1 > 10]]
+
+
+def test_a_stray_large_box_hides_no_small_faces_and_a_cut_face_is_not_found_twice() -> None:
+    photo = np.broadcast_to((np.arange(1120) // 10).astype(np.uint8)[None, :, None], (640, 1120, 3))
+    faces = [Box(100, 100, 140, 140), Box(560, 300, 720, 460)]  # the second one is cut by the first tile's edge
+    stray = Face(Box(20, 20, 620, 620), 0.51)
+    found = Tiled(Told([stray], faces)).detect([photo])[0]
+    assert sorted(face.box.to_list() for face in found) == [box.to_list() for box in faces]

@@ -57,16 +57,16 @@ def test_a_path_bytes_and_an_open_file_give_the_same_pixels(tmp_path: Path) -> N
         np.testing.assert_array_equal(image, pixels)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(orientation: int) -> None:
-    from PIL import ImageOps
-
-    picture = Image.fromarray(noise(4, 6, 3))
+def test_exif_orientation_is_applied_once(orientation: int, kind: str) -> None:
+    stored = noise(4, 6, 3)
+    turned = {1: stored, 2: stored[:, ::-1], 3: stored[::-1, ::-1], 4: stored[::-1]}
+    turned |= {k: np.transpose(turned[other], (1, 0, 2)) for k, other in ((5, 1), (6, 4), (7, 3), (8, 2))}
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encode(picture, "PNG", exif=exif)
-    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-    np.testing.assert_array_equal(read_image(data), np.asarray(upright))
+    data = encode(Image.fromarray(stored), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    np.testing.assert_array_equal(read_image(data), turned[orientation])
 
 
 def test_transparency_is_laid_on_white() -> None:

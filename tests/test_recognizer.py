@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import fervit
+import fervit.recognizer
 from fervit.errors import ImageError, ModelError
 from fervit.recognizer import ImageResult, Recognizer, load, open_classifier
 from fervit.rows import columns, json_lines, json_rows, table_lines
@@ -71,6 +72,20 @@ def test_a_stream_gives_the_answers_of_single_calls_in_order(recognizer: Recogni
             assert [p.face.box for p in result.predictions] == [p.face.box for p in expected]
             for one, other in zip(result.predictions, expected, strict=True):
                 np.testing.assert_allclose(one.probs, other.probs, atol=1e-6)
+
+
+def test_slow_pictures_do_not_wait_for_a_full_batch(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fervit.recognizer, "MAX_WAIT_S", 0.05)
+    given: list[int] = []
+
+    def slowly() -> Iterator[np.ndarray]:
+        for k in range(6):
+            time.sleep(0.1)
+            given.append(k)
+            yield photo(1, seed=k)
+
+    lags = [len(given) - number for number, _ in enumerate(recognizer.images(slowly()), start=1)]
+    assert max(lags) <= 3
 
 
 def test_faces_are_batched_across_pictures(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:

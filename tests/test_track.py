@@ -23,8 +23,33 @@ def test_a_track_survives_a_second_of_loss_and_no_more() -> None:
     for k in range(1, 10):
         assert tracker.update([], k / 10) == []
     assert tracker.update([face(5)], 0.95) == [1]
+    assert tracker.update([], 1.0) == []
     assert tracker.update([face(5)], 2.1) == [2]
     assert tracker.alive() == {2}
+
+
+def test_a_face_of_the_last_frame_keeps_its_track_however_long_ago_that_was() -> None:
+    tracker = Tracker()
+    for k in range(4):
+        assert tracker.update([face(k)], 1.5 * k) == [1]
+    assert tracker.same([face(4)], [1], 9.0)
+
+
+def test_who_is_the_same_is_asked_of_the_tracks_that_still_live() -> None:
+    tracker = Tracker()
+    tracker.update([face(0)], 0.0)
+    tracker.update([], 0.5)
+    assert not tracker.same([face(0)], [1], 1.5)
+    assert tracker.update([face(0)], 1.5) == [2]
+
+
+def test_a_crowd_is_followed_in_no_time() -> None:
+    tracker = Tracker()
+    crowd = [face(50 * (k % 20), 50 * (k // 20)) for k in range(200)]
+    ids = tracker.update(crowd, 0.0)
+    moved = [face(50 * (k % 20) + 4, 50 * (k // 20) + 3) for k in range(200)]
+    assert tracker.same(moved, ids, 0.04)
+    assert tracker.update(moved[::-1], 0.04) == ids[::-1]
 
 
 def test_motion_keeps_faces_that_pass_each_other_apart() -> None:

@@ -126,7 +126,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path, wei
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path, weights, cores):
     options = config(
-        epochs=3, ema_decay=0.9, drop_path=0.2, patch_drop=0.5, schedule="cosine", augment={"flip_prob": 0.5, "shift": 0.1}
+        epochs=3,
+        ema_decay=0.9,
+        drop_path=0.2,
+        patch_drop=0.5,
+        schedule="cosine",
+        augment={"flip_prob": 0.5, "shift": 0.1},
     )
     train(options, faces(), tmp_path / "whole", init=weights)
     with pytest.raises(KeyboardInterrupt):

@@ -173,6 +173,71 @@ def test_a_truncated_video_gives_the_frames_it_has(media: Path, tmp_path: Path, 
     assert 15 < len(frames) < 40
 
 
+def test_files_joined_without_new_times_go_on_where_the_first_ends(tmp_path: Path, reader: str) -> None:
+    av = pytest.importorskip("av")
+    part = tmp_path / "part.ts"
+    with av.open(str(part), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=20)
+        stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "yuv420p"
+        for image, _ in moving(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    (tmp_path / "joined.mts").write_bytes(2 * part.read_bytes())
+    times = [frame.time_s for frame in read_frames(tmp_path / "joined.mts")]
+    assert len(times) >= 23
+    assert all(0 < step < 0.2 for step in np.diff(times))
+    assert times[-1] == pytest.approx(23 / 20, abs=0.1)
+
+
+def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        sound, cover = container.add_stream("aac", rate=44100), container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = SIZE[1], SIZE[0], "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        for k in range(10):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 44100, k * 1024
+            container.mux(sound.encode(frame))
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(moving(1)[0][0], format="rgb24")))
+        container.mux([*sound.encode(None), *cover.encode(None)])
+    with pytest.raises(VideoError, match="sound only"):
+        next(read_frames(path))
+
+
+def test_a_disk_that_is_full_at_the_end_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    sink = VideoWriter(tmp_path / "clip.mp4", rate=20)
+    sink.write(*moving(1)[0])
+
+    class Full:
+        def mux(self, packets: object) -> None: ...
+
+        def close(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sink._sink, "_container", Full())
+    with pytest.raises(VideoError, match=r"cannot write .*clip\.mp4: No space left"):
+        sink.close()
+    sink.close()
+
+
+def test_a_gap_in_the_times_or_between_frames_keeps_the_track(tmp_path: Path, recognizer: Recognizer) -> None:
+    pytest.importorskip("av")
+    pause = [(image, time_s + (1.4 if k >= 7 else 0)) for k, (image, time_s) in enumerate(moving(20))]
+    still = [(moving(1)[0][0], k / 20) for k in range(90)]
+    for name, frames, every in (("pause", pause, 1), ("sparse", still, 30), ("slow", moving(8, rate=0.8), 1)):
+        results = list(recognizer.video(write(tmp_path / f"{name}.mp4", frames), every=every))
+        assert len(results) == len(frames) // every
+        assert {p.track for result in results for p in result.predictions} == {1}, name
+
+
+def test_frames_that_wait_for_a_detection_are_few(clip: Path, recognizer: Recognizer) -> None:
+    assert len(list(recognizer.video(clip, detect_every=1000))) == 30
+    assert recognizer.detector.calls == 3  # in the first frame, after 16 more, and in the last one
+
+
 def test_names_that_are_not_utf8_are_read_or_refused(clip: Path, reader: str) -> None:
     if sys.platform != "linux":
         pytest.skip("such names are of Linux")

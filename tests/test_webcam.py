@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+import fervit.video
 from fervit.cli import app
 from fervit.errors import ConfigError, FervitError, VideoError
 from fervit.video import read_camera
@@ -77,9 +78,29 @@ def test_headless_prints_a_json_line_a_frame_and_keeps_rows_when_it_is_unplugged
     assert len(table.read_text().splitlines()) == 1 + len(rows)
 
 
-def test_a_silent_camera_ends(camera: type[Camera], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_falls_silent_ends(camera: type[Camera], monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = read_camera(0, patience_s=0.1)
+    next(frames)
     monkeypatch.setattr(Camera, "pause_s", 0.6)
-    assert list(read_camera(0, patience_s=0.1)) == []
+    assert len(list(frames)) <= 1
+
+
+def test_a_camera_may_take_its_time_to_wake_up(camera: type[Camera], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Camera, "pause_s", 0.3)
+    assert next(read_camera(0, patience_s=0.1)).index == 0
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_camera_that_gives_no_picture_is_told(
+    camera: type[Camera], monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    if silent:
+        monkeypatch.setattr(fervit.video, "FIRST_FRAME_S", 0.1)
+        monkeypatch.setattr(Camera, "pause_s", 0.3)
+    else:
+        monkeypatch.setattr(Camera, "count", 0)
+    with pytest.raises(VideoError, match="gives no picture: is another program using it"):
+        next(read_camera(0, patience_s=0.1))
 
 
 @pytest.mark.skipif(any(Path("/dev").glob("video*")), reason="there is a camera here")

@@ -23,6 +23,7 @@ MIN_FACE_PX = 20  # in the source; an expression is hardly readable below (FER20
 YUNET_GRAPH = Path(__file__).parent / "assets" / "yunet_graph.onnx"  # scripts/make_yunet.py
 YUNET_STRIDES = (8, 16, 32)
 TILE_PX = 640
+TILE_EDGE = 0.02  # of a tile: a box that comes so near to its edge may be of a face that goes on beyond
 TILE_OVERLAP = 0.25  # of a tile: faces up to 160 px stand whole in one of them, larger ones are found in the whole
 MAX_COVERED = 0.6  # share of the smaller box
 HAAR_FULL_WEIGHT = 6.0  # of the cascade's last stage, counted as certain; true faces gave 5.8 and more
@@ -257,13 +258,15 @@ class Tiled:
         [found] = self.detector.detect([image])
         if max(height, width) <= self.tile_px:
             return found
+        ranked = [(False, face) for face in found]
         for y in _starts(height, self.tile_px):
             for x in _starts(width, self.tile_px):
                 [faces] = self.detector.detect([image[y : y + self.tile_px, x : x + self.tile_px]])
-                found = found + [_shifted(face, x, y) for face in faces]
+                sides = (x > 0, y > 0, x + self.tile_px < width, y + self.tile_px < height)
+                ranked += [(_is_cut(face.box, self.tile_px, sides), _shifted(face, x, y)) for face in faces]
         kept: list[Face] = []
-        # The larger first: a face that a tile's edge cuts is part of the whole one, whatever their scores.
-        for face in sorted(found, key=lambda face: -face.box.area):
+        # Those that a tile's edge may have cut come last: they are part of a whole one, whatever their scores.
+        for _, face in sorted(ranked, key=lambda entry: (entry[0], -entry[1].score, -entry[1].box.area)):
             if all(_covered(face.box, other.box) <= MAX_COVERED for other in kept):
                 kept.append(face)
         return sorted(kept, key=lambda face: -face.score)
@@ -275,6 +278,13 @@ def _starts(length: int, tile: int) -> list[int]:
         return [0]
     count = -(-(length - tile) // round(tile * (1 - TILE_OVERLAP))) + 1
     return [round(k * (length - tile) / (count - 1)) for k in range(count)]
+
+
+def _is_cut(box: Box, tile_px: int, sides: tuple[bool, bool, bool, bool]) -> bool:
+    """Tell whether a box in a tile reaches one of its `sides` (left, top, right, bottom) within the picture."""
+    near = TILE_EDGE * tile_px
+    reached = (box.x1 <= near, box.y1 <= near, box.x2 >= tile_px - near, box.y2 >= tile_px - near)
+    return any(cut and reach for cut, reach in zip(sides, reached, strict=True))
 
 
 def _shifted(face: Face, x: int, y: int) -> Face:

@@ -293,6 +293,7 @@ def _not_a_picture(source: ImageSource, name: str) -> str:
 
 
 def _decode(picture: Pillow.Image) -> Image:
+    picture.load()  # first: a TIFF is turned by that, and says afterwards that it is upright
     method = UPRIGHT.get(_orientation(picture))
     rgb = _to_rgb(picture)
     if method is not None:

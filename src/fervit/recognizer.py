@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,8 @@ DETECT_EVERY = 3  # frames of a video; faces between are interpolated
 SMOOTH_S = 0.2  # less than an expression takes to form: neutral to happy in about 0.3 s
 FRAMES_AHEAD = 4  # between two stages; each may be 6 MB (1080p)
 FRAMES_AT_ONCE = 8  # classified together
+MAX_WAITING = 16  # frames between two detections, all in memory
+MAX_WAIT_S = 1.0  # a photo that is read is answered within about so long, also when the batch is not full
 
 
 class Classifier(Protocol):
@@ -153,13 +156,14 @@ class Recognizer:
             batch_size: faces classified at once.
         """
         pending: list[_Found] = []
-        faces = 0
+        faces, last_s = 0, time.monotonic()
         for found in self._find_ahead(sources, crop=crop, window=batch_size + self.workers):
             pending.append(found)
             faces += len(found.crops)
-            if faces >= batch_size or len(pending) >= batch_size:
+            full = faces >= batch_size or len(pending) >= batch_size
+            if full or time.monotonic() - last_s > MAX_WAIT_S:
                 yield from self._classify(pending, batch_size)
-                pending, faces = [], 0
+                pending, faces, last_s = [], 0, time.monotonic()
         yield from self._classify(pending, batch_size)
 
     def video(
@@ -173,7 +177,7 @@ class Recognizer:
         Args:
             path: the file.
             every: look only at every so many frames.
-            detect_every: frames from one detection to the next; 1 detects in each.
+            detect_every: frames from one detection to the next, `MAX_WAITING` at most; 1 detects in each.
             smooth_s: time constant of the smoothing of each track's probabilities; 0 is none.
 
         Raises:
@@ -223,7 +227,8 @@ class Recognizer:
         try:
             for frame in frames:
                 waiting.append(frame)
-                if first is not None and frame.index - first.frame.index < detect_every:
+                near = first is not None and frame.index - first.frame.index < detect_every
+                if near and len(waiting) < MAX_WAITING:
                     continue
                 located = list(self._locate(first, waiting, tracker))
                 yield from located
@@ -287,7 +292,7 @@ class Recognizer:
         try:
             for source in sources:
                 ahead.append(pool.submit(self._find_or_error, source, crop))
-                if len(ahead) >= window:
+                while ahead and (len(ahead) >= window or ahead[0].done()):
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()

@@ -26,10 +26,11 @@ class _Track:
     seen_s: float
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(4))
 
-    def expected(self, time_s: float) -> Box:
-        """Return where the face should be by now; the motion fades."""
+    def expected(self, time_s: float) -> np.ndarray:
+        """Return where the face should be by now, `(4,)` px; the motion fades."""
         travelled_s = DAMPING_S * (1 - math.exp(-max(0.0, time_s - self.seen_s) / DAMPING_S))
-        return Box(*(float(v) for v in self.place + self.velocity * travelled_s))
+        place: np.ndarray = self.place + self.velocity * travelled_s
+        return place
 
     def move(self, box: Box, time_s: float) -> None:
         place = _place(box)
@@ -44,18 +45,21 @@ class Tracker:
     """Gives every face of a frame the id of its track, by overlap with where the track should be by now.
 
     Args:
-        patience_s: a track that is lost for longer is over; its face starts a new one.
+        patience_s: a track that is lost for longer is over; its face starts a new one. One that the last frame showed
+            is not lost, however long ago that was: nobody has looked since.
     """
 
     def __init__(self, *, patience_s: float = PATIENCE_S):
         self.patience_s = patience_s
         self._tracks: list[_Track] = []
         self._next_id = 1
+        self._looked_s = -math.inf
 
     def update(self, faces: Sequence[Face], time_s: float) -> list[int]:
         """Return the track id of each face, from 1; times must not fall."""
-        self._tracks = [track for track in self._tracks if time_s - track.seen_s <= self.patience_s]
+        self._tracks = self._alive(time_s)
         found = self._match(faces, time_s)
+        self._looked_s = time_s
         ids = []
         for index, face in enumerate(faces):
             track = found.get(index)
@@ -77,15 +81,21 @@ class Tracker:
         found = self._match(faces, time_s)
         return len(found) == len(faces) and {track.id for track in found.values()} == set(ids)
 
+    def _alive(self, time_s: float) -> list[_Track]:
+        return [t for t in self._tracks if t.seen_s == self._looked_s or time_s - t.seen_s <= self.patience_s]
+
     def _match(self, faces: Sequence[Face], time_s: float) -> dict[int, _Track]:
         """Return the track of each face that has one, the best pair first."""
-        pairs = []
-        for track in self._tracks:
-            expected = track.expected(time_s)
-            for index, face in enumerate(faces):
-                likeness = max(_likeness(face.box, expected), _likeness(face.box, Box(*map(float, track.place))))
-                if likeness > 0:
-                    pairs.append((likeness, -time_s + track.seen_s, -track.id, index, track))
+        tracks = self._alive(time_s)
+        if not faces or not tracks:
+            return {}
+        boxes = np.array([_place(face.box) for face in faces])[:, None]  # (F, 1, 4)
+        expected, last = np.array([t.expected(time_s) for t in tracks]), np.array([t.place for t in tracks])  # (T, 4)
+        likeness = np.maximum(_likeness(boxes, expected), _likeness(boxes, last))  # (F, T)
+        pairs = [
+            (likeness[index, k], tracks[k].seen_s, -tracks[k].id, index, tracks[k])
+            for index, k in zip(*map(np.ndarray.tolist, np.nonzero(likeness > 0)), strict=True)
+        ]
         found: dict[int, _Track] = {}
         taken: set[int] = set()
         for _, _, _, index, track in sorted(pairs, key=lambda pair: pair[:4], reverse=True):
@@ -146,13 +156,20 @@ def _place(box: Box) -> np.ndarray:
     return np.array([box.x1, box.y1, box.x2, box.y2])
 
 
-def _likeness(box: Box, expected: Box) -> float:
-    """Return 1..2 for boxes that overlap, 0..1 for near ones of like size, 0 for others."""
-    overlap = box.iou(expected)
-    if overlap >= MIN_IOU:
-        return 1 + overlap
-    sides = [math.sqrt(max(b.area, 1e-6)) for b in (box, expected)]
-    growth = max(sides) / min(sides)
-    dx, dy = (box.x1 + box.x2 - expected.x1 - expected.x2) / 2, (box.y1 + box.y2 - expected.y1 - expected.y2) / 2
-    jump = math.hypot(dx, dy) / max(sides)
-    return 1 - jump / MAX_JUMP if growth <= MAX_GROWTH and jump < MAX_JUMP else 0.0
+def _likeness(boxes: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return 1..2 for boxes that overlap, 0..1 for near ones of like size, 0 for others.
+
+    Both hold boxes as xyxy px in their last axis, `(..., 4)`, and are broadcast over the others.
+    """
+    size, wanted = (np.maximum(b[..., 2:] - b[..., :2], 0.0) for b in (boxes, expected))
+    shared = np.minimum(boxes[..., 2:], expected[..., 2:]) - np.maximum(boxes[..., :2], expected[..., :2])
+    common = np.maximum(shared, 0.0).prod(axis=-1)
+    areas = size.prod(axis=-1), wanted.prod(axis=-1)
+    overlap = common / np.maximum(areas[0] + areas[1] - common, 1e-12)
+    sides = [np.sqrt(np.maximum(area, 1e-6)) for area in areas]
+    largest, smallest = np.maximum(*sides), np.minimum(*sides)
+    between_centres = (boxes[..., :2] + boxes[..., 2:] - expected[..., :2] - expected[..., 2:]) / 2
+    jump = np.hypot(between_centres[..., 0], between_centres[..., 1]) / largest
+    near = np.where((largest <= MAX_GROWTH * smallest) & (jump < MAX_JUMP), 1 - jump / MAX_JUMP, 0.0)
+    likeness: np.ndarray = np.where(overlap >= MIN_IOU, 1 + overlap, near)
+    return likeness

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
@@ -24,6 +24,7 @@ EXTENSIONS = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".mts", ".m2ts", ".3gp", ".ogv"}
 )
 TICKS = 90_000  # a second, in written files: MPEG's clock, exact for 24, 25, 30 and 29.97 frames/s
+FIRST_FRAME_S = 10.0  # some cameras take seconds to wake up
 FALLBACK_RATE = 25.0  # frames/s where a file does not say
 CONTAINERS = {".mp4": "libx264", ".webm": "libvpx-vp9"}
 ENCODER_OPTIONS = {
@@ -109,7 +110,7 @@ def read_camera(device: int | str = 0, *, patience_s: float = 2.0) -> Generator[
         patience_s: end when no frame came for so long.
 
     Raises:
-        VideoError: no such camera.
+        VideoError: no such camera, or it never gives a frame.
     """
     import cv2
 
@@ -125,14 +126,19 @@ def read_camera(device: int | str = 0, *, patience_s: float = 2.0) -> Generator[
     stop = threading.Event()
     grabber = threading.Thread(target=_grab, args=(capture, newest, stop), name="fervit-camera", daemon=True)
     grabber.start()
+    seen = False
     try:
-        while (frame := newest.get(timeout=patience_s)) is not None:
+        while (frame := newest.get(timeout=patience_s if seen else max(patience_s, FIRST_FRAME_S))) is not None:
+            seen = True
             yield frame
     except queue.Empty:
-        _log.warning("no frame from camera %s for %.0f s", device, patience_s)
+        if seen:
+            _log.warning("no frame from camera %s for %.0f s", device, patience_s)
     finally:
         stop.set()
         grabber.join(timeout=patience_s)
+    if not seen:
+        raise VideoError(f"the camera at {device} gives no picture: is another program using it?")
 
 
 def ahead(items: Iterable[T], size: int) -> Generator[T]:
@@ -246,10 +252,11 @@ class _Opened:
         except (av.FFmpegError, OSError, ValueError) as error:
             self._stack.close()
             raise VideoError(f"{name} is not a video that can be read, or truncated: {_reason(error)}") from error
-        if not container.streams.video:
+        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not streams:  # the cover of an album is a video of one frame, too
             self._stack.close()
             raise VideoError(f"{name} holds sound only: no video stream in it")
-        stream = container.streams.video[0]
+        stream = streams[0]
         stream.thread_type = "AUTO"
         return container, stream
 
@@ -260,7 +267,7 @@ class _Opened:
 def _read_pyav(path: VideoSource, every: int) -> Iterator[Frame]:
     import av
 
-    index, broken, time_s = 0, 0, 0.0
+    index, broken, time_s, offset_s = 0, 0, 0.0, 0.0
     with _Opened(path) as (container, stream):
         rate = float(stream.average_rate or FALLBACK_RATE)
         start_s = max(container.start_time or 0, 0) / 1_000_000
@@ -279,7 +286,10 @@ def _read_pyav(path: VideoSource, every: int) -> Iterator[Frame]:
                     break
                 continue
             for picture in frames:
-                time_s = index / rate if picture.time is None else max(picture.time - start_s, 0.0)
+                own_s = index / rate if picture.time is None else max(picture.time - start_s, 0.0)
+                if own_s + offset_s < time_s:  # files joined without new times begin again: go on from the last
+                    offset_s = time_s + 1 / rate - own_s
+                time_s = own_s + offset_s
                 if index % every == 0:
                     yield Frame(index, time_s, _upright(picture.to_ndarray(format="rgb24"), picture.rotation))
                 index += 1
@@ -414,22 +424,24 @@ class _PyavSink:
         # Encoders take each time once only.
         self._last = frame.pts = max(round((time_s - self._start_s) * TICKS), self._last + 1)
         frame.time_base = Fraction(1, TICKS)
-        self._mux(frame)
+        with self._writing():
+            self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
         if self._container is not None:
-            try:
-                self._mux(None)
-            finally:
-                self._container.close()
-                self._container = None
+            container, self._container = self._container, None
+            with self._writing():
+                try:
+                    container.mux(self._stream.encode(None))
+                finally:
+                    container.close()
 
-    def _mux(self, frame: Any) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         import av
 
         try:
-            for packet in self._stream.encode(frame):
-                self._container.mux(packet)
+            yield
         except (av.FFmpegError, OSError) as error:
             raise VideoError(f"cannot write {source_name(self.path)}: {_reason(error)}") from error
 
