@@ -114,6 +114,9 @@ def test_distill_trains_a_student_and_names_its_teacher(tmp_path, tiny_onnx, mon
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["teacher"] == {"name": "tiny.onnx", "hash": model_hash(tiny_onnx)}
     assert run["config"]["teacher_weight"] == 0.5
+    (tmp_path / "own.toml").write_text("teacher_weight = 0.0\n")  # what a recipe says stands
+    result = CliRunner().invoke(app, [*command, "--recipe", str(tmp_path / "own.toml")])
+    assert "the teacher would teach nothing" in str(result.exception)
     result = CliRunner().invoke(app, [*command, "--set", "teacher_weight=0"])
     assert "the teacher would teach nothing" in str(result.exception)
 

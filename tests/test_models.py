@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from fervit.archs import ViTOptions
@@ -86,8 +87,6 @@ def plain_forward(weights, x):
 
 
 def save_timm(path, **options):
-    from safetensors.torch import save_file
-
     weights = timm_weights(**options)
     save_file(weights, path)
     return weights
@@ -112,6 +111,43 @@ def test_conversion_equals_a_plain_forward_from_timm_names(tmp_path, dinov2):
     with torch.no_grad():
         tokens = model.eval().base_model(pixel_values=x).last_hidden_state
     torch.testing.assert_close(tokens, plain_forward(weights, x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("image_size", 64, r"position_embeddings has the shape \(1, 17, 64\), and its place \(1, 65, 64\)"),
+        ("hidden_size", 128, r"has the shape .*64.*, and its place .*128"),
+        ("intermediate_size", 512, r"has the shape \(256,?.*\), and its place \(512"),
+        ("num_hidden_layers", 1, r"no place for 16 weights, such as vit\.layers\.1\."),
+        ("num_hidden_layers", 3, r"incomplete: 16 of its weights are missing"),
+    ],
+)
+def test_weights_that_do_not_fit_their_configuration_are_told_with_both_shapes(small, tmp_path, key, value, message):
+    model, preprocess = small
+    folder = tmp_path / "m"
+    save_checkpoint(model, ModelSpec("vit", preprocess), folder)
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {key: value}))
+    for open_folder in (lambda: build_model(folder, FER7, values["image_size"]), lambda: load_checkpoint(folder)):
+        with pytest.raises(ModelError, match=message):
+            open_folder()
+
+
+def test_the_heads_of_a_timm_file_are_those_of_the_known_sizes(tmp_path):
+    save_timm(tmp_path / "huge.safetensors", width=1280, depth=1)
+    assert build_model(tmp_path / "huge.safetensors", FER7, 32)[0].config.num_attention_heads == 16
+    save_timm(tmp_path / "odd.safetensors", width=1216, depth=1)
+    with pytest.raises(ModelError, match="of width 1216, and does not say how many heads"):
+        build_model(tmp_path / "odd.safetensors", FER7, 32)
+
+
+def test_a_timm_file_with_an_odd_shape_is_told_with_both(tmp_path):
+    weights = save_timm(tmp_path / "w.safetensors", dinov2=True)
+    wider = weights | {"blocks.1.mlp.fc1.weight": torch.zeros(300, 64), "blocks.1.mlp.fc1.bias": torch.zeros(300)}
+    save_file(wider, tmp_path / "w.safetensors")
+    with pytest.raises(ModelError, match=r"fc1.bias has the shape \(300,\), and its place \(256,\)"):
+        build_model(tmp_path / "w.safetensors", FER7, 32)
 
 
 @pytest.mark.parametrize(("name", "size"), [("vit_tiny_patch16_224_fp16", 224), ("dinov2_vits14_fp16", 37 * 14)])

@@ -77,6 +77,6 @@ def test_a_batch_is_shared_out_only_where_its_parts_are_independent(monkeypatch)
     assert workers_for(nn.Linear(1, 1), torch.device("cuda")).count == 1
     drops = nn.Linear(1, 1)
     drops.config = SimpleNamespace(attention_probs_dropout_prob=0.1)
-    assert workers_for(drops, CPU).count == 1
+    assert workers_for(drops, CPU).count == workers_for(nn.Sequential(drops), CPU).count == 1
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     assert workers_for(nn.Linear(1, 1), CPU).count == 8  # each holds gradients of the whole model

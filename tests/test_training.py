@@ -15,11 +15,12 @@ from fervit.config import TrainConfig, config_from_dict
 from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError, DataError, ModelError
 from fervit.labels import FER7
-from fervit.models import TorchClassifier, build_model, load_checkpoint
+from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
 from fervit.optim import at_the_sharpest_near_point, averaged, parameter_groups
 from fervit.run_folder import last_checkpoint, write_json
 from fervit.targets import class_shares, class_weights, conflicting, make_targets
 from fervit.training import Teacher, train
+from fervit.types import ModelSpec
 from test_models import save_timm
 
 QUICK = {
@@ -149,6 +150,42 @@ def test_resuming_with_other_settings_names_them(tmp_path, weights):
         train(config(epochs=1, lr=0.1, batch_size=4), faces(), tmp_path / "run", init=weights, resume=True)
 
 
+def test_a_run_of_before_a_setting_existed_goes_on_as_if_it_were_off(tmp_path, weights):
+    train(config(epochs=1), faces(), tmp_path / "run", init=weights)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    del run["config"]["patch_drop"], run["config"]["augment"]["blur_sigma"], run["config"]["model"]["pool"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run))
+    train(config(epochs=1), faces(), tmp_path / "run", init=weights, resume=True)
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run))
+    with pytest.raises(ConfigError, match="another patch_drop"):
+        train(config(epochs=1, patch_drop=0.5), faces(), tmp_path / "run", init=weights, resume=True)
+
+
+@pytest.mark.parametrize("flag", ["resume", "overwrite"])
+def test_a_model_that_is_no_run_is_not_taken_over(tmp_path, weights, flag):
+    model, preprocess = build_model(weights, FER7, 32)
+    save_checkpoint(model, ModelSpec("vit", preprocess), tmp_path / "model")
+    before = (tmp_path / "model" / "model.safetensors").read_bytes()
+    with pytest.raises(ConfigError, match=r"no run of fervit \(no run\.json\), so it stays as it is"):
+        train(config(epochs=1), faces(), tmp_path / "model", init=weights, **{flag: True})
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_the_log_has_the_mean_loss_of_each_epoch(tmp_path, weights, monkeypatch):
+    losses = []
+    step = fervit.trainer.FervitTrainer.training_step
+
+    def spy(self, *args, **kwargs):
+        losses.append(float(step(self, *args, **kwargs)))
+        return torch.tensor(losses[-1])
+
+    monkeypatch.setattr(fervit.trainer.FervitTrainer, "training_step", spy)
+    train(config(epochs=2), faces(), tmp_path / "run", init=weights)
+    table = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    logged = [float(row["train_loss"]) for row in csv.DictReader(table)]
+    assert logged == pytest.approx([np.mean(losses[:3]), np.mean(losses[3:])], abs=1e-5)
+
+
 def test_patience_stops_early(tmp_path, weights):
     train(config(epochs=9, lr=1e-12, patience=2), faces(), tmp_path / "run", init=weights)
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 3
@@ -208,6 +245,7 @@ def test_a_json_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     [
         ({"low_size": 6, "low_epochs": 1}, "no multiple of the patch size"),
         ({"frozen_layers": 9}, "at most 2, the model's layers; got 9"),
+        ({"arch": "cnn", "init": "scratch", "model": {"channels": 8}, "frozen_layers": 1}, "batch norms go on moving"),
         ({"arch": "cnn", "init": "scratch", "model": {"channels": 8}, "patch_drop": 0.5}, "and this is a cnn"),
     ],
 )

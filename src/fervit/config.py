@@ -187,15 +187,17 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
-def load_config(recipe: str | Path, overrides: Iterable[str] = ()) -> TrainConfig:
+def load_config(
+    recipe: str | Path, overrides: Iterable[str] = (), *, defaults: Mapping[str, Any] | None = None
+) -> TrainConfig:
     """Read a recipe (a carried one's name, or a TOML file) and apply `key=value` overrides.
 
-    Nested keys are written with a dot, as in `augment.flip_prob=0.5`.
+    Nested keys are written with a dot, as in `augment.flip_prob=0.5`. `defaults` count where the recipe is silent.
 
     Raises:
         ConfigError: unknown recipe, key or value; the message names the nearest known one.
     """
-    values = _read_recipe(recipe)
+    values = dict(defaults or {}) | _read_recipe(recipe)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:

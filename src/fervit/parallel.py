@@ -1,8 +1,8 @@
 """A share of every batch for every core: how a CPU trains fastest.
 
 PyTorch splits each matrix product over the cores, which wait for each other after every one of them. A thread per core
-that takes its own share of the batch through the whole network waits once a step: 1.2 to 1.3 times as many pictures a
-second on two cores (`benchmarks/step_speed.py`).
+that takes its own share of the batch through the whole network waits once a step: 1.2 times as many pictures a second
+on two cores (`benchmarks/step_speed.py`).
 """
 
 import threading
@@ -15,6 +15,7 @@ from torch import nn
 
 Tensor = torch.Tensor
 T = TypeVar("T")
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate")  # of transformers' configurations
 MOST = 8  # workers; each holds gradients of the whole model
 _of_thread = threading.local()
 
@@ -98,11 +99,11 @@ def workers_for(model: nn.Module, device: torch.device) -> Workers:
     dropouts, whose draws would depend on which thread comes first.
     """
     whole = device.type != "cpu" or any(map(_needs_the_whole_batch, model.modules()))
-    drops = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate")
-    whole = whole or any(getattr(getattr(model, "config", None), name, 0) for name in drops)
     return Workers(1 if whole else min(MOST, torch.get_num_threads()))
 
 
 def _needs_the_whole_batch(module: nn.Module) -> bool:
-    dropout = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+    # an encoder inside another model has a configuration of its own
+    dropout = any(getattr(getattr(module, "config", None), name, 0) for name in DROPOUTS)
+    dropout = dropout or (isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0)
     return dropout or isinstance(module, nn.modules.batchnorm._BatchNorm)

@@ -24,18 +24,20 @@ def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
     """Make `out` ready, never clobbering an earlier run by accident.
 
     Raises:
-        ConfigError: it is a file, cannot be made, or already holds something and neither flag was given.
+        ConfigError: it is a file, cannot be made, or already holds something and neither flag was given, or something
+            that is no run of fervit.
     """
     if resume and overwrite:
         raise ConfigError("--resume goes on with a run and --overwrite deletes it: give one of them")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; --out takes a folder")
-    if out.is_dir() and any(out.iterdir()) and not resume:
-        if not overwrite:
+    if out.is_dir() and any(out.iterdir()):
+        if not (resume or overwrite):
             raise ConfigError(f"{out} is not empty: --resume goes on with it, --overwrite deletes it first")
         if not (out / RUN_FILE).is_file():
-            raise ConfigError(f"{out} holds no run of fervit (no run.json), so it is not deleted: take another folder")
-        shutil.rmtree(out)
+            raise ConfigError(f"{out} holds no run of fervit (no run.json), so it stays as it is: take another folder")
+        if overwrite:
+            shutil.rmtree(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -61,8 +63,13 @@ def describe(config: Mapping[str, Any], dataset: Dataset, *, init: str, command:
     }
 
 
-def check_same(out: Path, run: Mapping[str, Any]) -> None:
+def check_same(out: Path, run: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Refuse to go on with a run that was started with other settings, data or starting weights.
+
+    Args:
+        out: the run's folder.
+        run: what `describe` says of it now.
+        defaults: of every setting; a run of before there was one had it so.
 
     Raises:
         ConfigError: it was; the message names what differs.
@@ -71,15 +78,19 @@ def check_same(out: Path, run: Mapping[str, Any]) -> None:
     if not path.is_file():
         return
     before = json.loads(path.read_text(encoding="utf-8"))
-    old, new = (_identity(values) for values in (before, run))
+    old, new = (_identity(values, defaults) for values in (before, run))
     other = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if other:
         raise ConfigError(f"{out} was started with another {', '.join(other)}: give the same, or take a new --out")
 
 
-def _identity(run: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(run: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     data = {"data": run["data"]["hash"], "votes": run["data"].get("votes")}
-    return {"init": run["init"], **data, "teacher": run.get("teacher")} | dict(run["config"])
+    settings = dict(defaults) | dict(run["config"])
+    for name, table in defaults.items():
+        if isinstance(table, Mapping):
+            settings[name] = {**table, **settings[name]}
+    return settings | {"init": run["init"], **data, "teacher": run.get("teacher")}
 
 
 def last_checkpoint(out: Path) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import TrainerCallback
 
 from fervit.augment import Augmenter, soft_cross_entropy, to_input
@@ -61,6 +62,7 @@ class FervitTrainer(ResidentTrainer):
         if config.ema_decay:
             self.ema = [tensor.detach().clone() for tensor in averaged(self.model)]
         self.best = _read_best(out)
+        self._losses: list[Tensor] = []  # of the steps of this epoch
 
     # --- the step -----------------------------------------------------------------------------------------
 
@@ -76,6 +78,7 @@ class FervitTrainer(ResidentTrainer):
         if self.config.sam_rho:
             with at_the_sharpest_near_point(self.model, self.config.sam_rho):
                 super().training_step(model, dict(batch), num_items_in_batch)
+        self._losses.append(loss.detach())
         return loss
 
     def compute_loss(
@@ -131,9 +134,10 @@ class FervitTrainer(ResidentTrainer):
                 write_json(self.out / "best" / "figures.json", figures | {"epoch": metrics["epoch"]})
         finally:
             self._swap_ema()
-        losses = [entry["loss"] for entry in self.state.log_history if "loss" in entry]
+        loss = round(torch.stack(self._losses).mean().item(), 5) if self._losses else ""
+        self._losses.clear()
         figures_row = {name: round(value, 5) for name, value in metrics.items() if name.startswith("eval_")}
-        self.write_row({"epoch": metrics["epoch"], "train_loss": round(losses[-1], 5) if losses else ""} | figures_row)
+        self.write_row({"epoch": metrics["epoch"], "train_loss": loss} | figures_row)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         if self.out_of_patience():
@@ -172,13 +176,15 @@ def check_fits(model: Any, config: TrainConfig, spec: ModelSpec) -> None:
     """Refuse settings that the model cannot be trained with.
 
     Raises:
-        ConfigError: a loss of its own knows no class weights, all layers would be frozen, no patches can be left
-            out, or the pictures of `low_size` do not fit.
+        ConfigError: a loss of its own knows no class weights, all layers would be frozen or frozen ones would still
+            change, no patches can be left out, or the pictures of `low_size` do not fit.
     """
     if hasattr(model, "training_loss") and (config.class_balance or config.logit_adjust):
         raise ConfigError(f"{spec.arch} has a loss of its own, which knows no class_balance or logit_adjust")
     if config.frozen_layers > (depth := len(layers_of(model))):
         raise ConfigError(f"frozen_layers must be at most {depth}, the model's layers; got {config.frozen_layers}")
+    if config.frozen_layers and any(isinstance(module, _BatchNorm) for module in model.modules()):
+        raise ConfigError(f"frozen_layers must be 0 for a {spec.arch}: the statistics of its batch norms go on moving")
     if config.patch_drop and spec.arch not in ("vit", "dinov2", "vit_se"):
         raise ConfigError(f"patch_drop leaves out patches of a plain ViT (arch vit, vit_se), and this is a {spec.arch}")
     if config.low_size and config.low_epochs:

@@ -88,7 +88,7 @@ def train(
     if teacher is not None:
         run["teacher"] = teacher.description
     if resume:
-        check_same(out, run)
+        check_same(out, run, dataclasses.asdict(TrainConfig(model=type(config.model)())))
     with full_disk_explained(out):
         write_json(out / RUN_FILE, run)
         trainer = FervitTrainer(model, config, spec, train_set, targets, val_set, out, callbacks or [])

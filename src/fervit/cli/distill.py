@@ -8,6 +8,8 @@ import typer
 from fervit.cli._shared import command_line
 from fervit.errors import ConfigError
 
+TEACHER_WEIGHT = 0.5  # where neither the recipe nor --set says
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
@@ -26,7 +28,7 @@ def distill(
     votes: Annotated[Path | None, typer.Option(help="FER+ votes to learn from as well (csv or parquet).")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Override a recipe's value: key=value. May be repeated. teacher_weight is 0.5."),
+        typer.Option("--set", help="Override a recipe's value: key=value. May be repeated. teacher_weight: 0.5."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -39,7 +41,7 @@ def distill(
     from fervit.cli.train import run_training
     from fervit.config import load_config
 
-    config = load_config(recipe, ["teacher_weight=0.5", *(set_ or ())])
+    config = load_config(recipe, set_ or (), defaults={"teacher_weight": TEACHER_WEIGHT})
     if not config.teacher_weight:
         raise ConfigError("teacher_weight is 0, so the teacher would teach nothing: use `fervit train`")
     run_training(

@@ -12,7 +12,7 @@ import torch
 from fervit.augment import to_input
 from fervit.errors import ModelError
 from fervit.metrics import softmax
-from fervit.models.vit import FILTERS, check_complete, quiet_transformers, read_preprocess
+from fervit.models.vit import FILTERS, check_complete, check_loaded, quiet_transformers, read_preprocess
 from fervit.types import ModelSpec, Preprocess
 
 ENSEMBLE_FILE = "ensemble.json"  # in the folder of an ensemble; the models stand below it
@@ -59,7 +59,8 @@ def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
     The folder of an ensemble gives its mix, a module that takes each of `spec.inputs` by name.
 
     Raises:
-        ModelError: it is missing, holds a pickle instead of safetensors, is truncated, or lacks some of its weights.
+        ModelError: it is missing, holds a pickle instead of safetensors, is truncated, lacks some of its weights,
+            or has others than its `config.json` says.
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForImageClassification
@@ -84,6 +85,7 @@ def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
                 local_files_only=True,
                 attn_implementation="eager",
                 dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # to name both shapes below
                 output_loading_info=True,
             )
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
@@ -93,6 +95,7 @@ def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
     if not spec.labels:
         raise ModelError(f"{folder} is a backbone without a head: `fervit train --init {folder}` gives it one")
     check_complete(folder, loaded["missing_keys"])
+    check_loaded(folder, loaded, head=True)
     return model.eval(), spec
 
 

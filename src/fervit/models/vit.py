@@ -20,7 +20,10 @@ from fervit.errors import ModelError
 from fervit.parallel import generator
 from fervit.types import Preprocess
 
-HEAD_WIDTH = 64  # of one attention head, in every ViT and DINOv2 size (arXiv 2010.11929, table 1)
+# A timm file does not say how many attention heads it has. Up to ViT-L they are 64 wide; the larger ones are
+# ViT-H (arXiv 2010.11929, table 1), ViT-g and ViT-G (arXiv 2106.04560), and DINOv2's ViT-g of 24 heads (2304.07193).
+HEAD_WIDTH, LARGEST_OF_64 = 64, 1024
+HEADS = {1280: 16, 1408: 16, 1536: 24, 1664: 16}
 TIMM_NORM_EPS = 1e-6  # timm's LayerNorm; Hugging Face's default for ViT is 1e-12
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
@@ -240,7 +243,7 @@ def _from_timm(path: Path, labels: Sequence[str], image_size: int) -> tuple[nn.M
     common: dict[str, Any] = {
         "hidden_size": width,
         "num_hidden_layers": depth,
-        "num_attention_heads": width // HEAD_WIDTH,
+        "num_attention_heads": _heads_of(path, width),
         "image_size": image_size,
         "patch_size": patch,
         "layer_norm_eps": TIMM_NORM_EPS,
@@ -260,12 +263,27 @@ def _from_timm(path: Path, labels: Sequence[str], image_size: int) -> tuple[nn.M
         raise ModelError(f"{path} has no position for a CLS token; only ViTs with one are supported")
     weights["pos_embed"] = resize_positions(positions, grid)
     state = timm_to_hugging_face(weights, dinov2=dinov2)
+    wanted = model.state_dict()
+    check_shapes(path, ((k, v.shape, wanted[k].shape) for k, v in state.items() if k in wanted))
     missing, unexpected = model.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
     missing = [name for name in missing if not name.startswith("classifier.") and "mask_token" not in name]
     if missing or unexpected:
         raise ModelError(f"{path} does not fit: missing {missing[:3]}, unexpected {unexpected[:3]}")
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if dinov2 else (HALF, HALF)
     return model, Preprocess(image_size=image_size, mean=mean, std=std)
+
+
+def _heads_of(path: Path, width: int) -> int:
+    """Return how many attention heads a ViT of this width has."""
+    if width in HEADS:
+        return HEADS[width]
+    if width > LARGEST_OF_64 or width % HEAD_WIDTH:
+        known = f"multiples of {HEAD_WIDTH} up to {LARGEST_OF_64}, and {', '.join(map(str, HEADS))}"
+        raise ModelError(
+            f"{path} holds a ViT of width {width}, and does not say how many heads it has (known: {known}); "
+            "convert it to a Hugging Face folder, whose config.json does"
+        )
+    return width // HEAD_WIDTH
 
 
 def timm_to_hugging_face(weights: dict[str, torch.Tensor], *, dinov2: bool) -> dict[str, torch.Tensor]:
@@ -346,6 +364,7 @@ def _from_hugging_face(name: str, labels: Sequence[str], image_size: int) -> tup
         raise ModelError(f"cannot load {name}: {reason} (a Hub id needs internet or a filled cache)") from error
     renewed = ("classifier.", "pooler.", "mask_token")  # a head is made anew, and of the others nothing is used
     check_complete(name, [key for key in loaded["missing_keys"] if not any(part in key for part in renewed)])
+    check_loaded(name, loaded)
     if not same_labels:  # transformers keeps a head of the same width, whatever it tells apart
         nn.init.trunc_normal_(model.classifier.weight, std=config.initializer_range)
         nn.init.zeros_(model.classifier.bias)
@@ -358,6 +377,31 @@ def check_complete(name: str | Path, missing: Iterable[str]) -> None:
     """Raise `ModelError` where weights are missing: transformers fills them with random numbers."""
     if absent := sorted(missing):
         raise ModelError(f"{name} is incomplete: {len(absent)} of its weights are missing, such as {absent[0]}")
+
+
+def check_shapes(name: str | Path, pairs: Iterable[tuple[str, Sequence[int], Sequence[int]]]) -> None:
+    """Raise `ModelError` where a weight has another shape than its place: pairs are `(name, has, needs)`."""
+    for key, has, needs in sorted(pairs):
+        if tuple(has) != tuple(needs):
+            raise ModelError(f"{name} does not fit: {key} has the shape {tuple(has)}, and its place {tuple(needs)}")
+
+
+def check_loaded(name: str | Path, loaded: dict[str, Any], *, head: bool = False) -> None:
+    """Refuse what transformers lets pass: it fills misfits with random numbers and drops layers too many.
+
+    Args:
+        name: where the weights come from.
+        loaded: its `output_loading_info`.
+        head: whether the head must fit, too.
+
+    Raises:
+        ModelError: a weight has another shape than `config.json` says, or a layer has no place in it.
+    """
+    check_shapes(name, (entry for entry in loaded["mismatched_keys"] if head or not entry[0].startswith("classifier.")))
+    if extra := sorted(key for key in loaded["unexpected_keys"] if ".layers." in key or ".layer." in key):
+        raise ModelError(
+            f"{name} does not fit: its config.json has no place for {len(extra)} weights, such as {extra[0]}"
+        )
 
 
 def _at_size(model: Any, image_size: int, grid: int) -> Any:

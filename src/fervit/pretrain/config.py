@@ -62,8 +62,8 @@ class PretrainConfig:
         for name in ("epochs", "weight_decay", "grad_clip"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        if not 0 <= self.warmup <= 1:
-            raise ConfigError(f"warmup must lie between 0 and 1, got {self.warmup}")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"warmup must lie in [0, 1), got {self.warmup}")
         if not 0 < self.mask_ratio < 1:
             raise ConfigError(f"mask_ratio must lie between 0 and 1 without either, got {self.mask_ratio}")
         if self.decoder_width % 4 or self.decoder_width % self.decoder_heads:

@@ -65,7 +65,7 @@ def pretrain(
     run = describe(dataclasses.asdict(config), datasets[0], init=str(init), command=command)
     run |= {"data": _sources(datasets, faces)}
     if resume:
-        check_same(out, run)
+        check_same(out, run, dataclasses.asdict(PretrainConfig()))
     with full_disk_explained(out):
         write_json(out / RUN_FILE, run)
         if config.epochs:
