@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from fervit.cli import app
-from fervit.errors import FervitError
+import fervit.cli.video
+from fervit.cli import app, main
+from fervit.errors import ConfigError, FervitError, MissingExtra
 from fervit.images import read_image
+from fervit.timeline import Timeline
+from fervit.video import VideoWriter
 
 FULL = Path("/dev/full")
 
@@ -173,7 +177,7 @@ def test_a_broken_off_run_goes_on_where_it_stopped(tmp_path: Path, tiny_onnx: Pa
     photos, table = tmp_path / "photos", tmp_path / f"rows.{kind}"
     photos.mkdir()
     for k in range(6):
-        Image.new("RGB", (60, 50), (40 * k, 0, 0)).save(photos / f"{k},\n.png")
+        Image.new("RGB", (60, 50), (40 * k, 0, 0)).save(photos / (f"{k},\n.png" if k % 2 else f"{k}\r.png"))
     named = [*sorted(photos.iterdir())[:3], "--model", tiny_onnx, "--detector", "none", f"--{kind}", table]
     assert run(*named).exit_code == 0
     if kind != "parquet":
@@ -211,3 +215,169 @@ def test_other_columns_are_not_appended_to(tmp_path: Path, tiny_onnx: Path, fold
     assert "no results of `predict`" in error_of(run(folder, "--model", tiny_onnx, "--json", lines, "--skip-done"))
     assert lines.read_text() == '{"a": 1}\nfoo\n'
     assert "needs --json" in error_of(run(folder, "--model", tiny_onnx, "--skip-done"))
+
+
+def test_on_a_resume_each_file_gets_what_it_lacks_and_nothing_twice(tmp_path: Path, tiny_onnx: Path) -> None:
+    pytest.importorskip("pyarrow")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for k in range(5):
+        Image.new("RGB", (60, 50), (40 * k, 0, 0)).save(photos / f"{k}.png")
+    names = [str(path) for path in sorted(photos.iterdir())]
+    tables = {kind: tmp_path / f"rows.{kind}" for kind in ("json", "csv", "parquet")}
+    options = [part for kind, table in tables.items() for part in (f"--{kind}", table)]
+    options += ["--model", tiny_onnx, "--detector", "none"]
+    assert run(*names[:3], *options).exit_code == 0
+    tables["csv"].write_bytes(tables["csv"].read_bytes()[:-20])  # JSON loses its third, CSV two, Parquet none
+    result = run(photos, *options, "--skip-done")
+    assert result.exit_code == 0, result.output
+    assert "1 of 5 pictures were done before" in result.stderr
+    assert {kind: sorted(sources(table)) for kind, table in tables.items()} == dict.fromkeys(tables, names)
+
+
+def test_a_resume_keeps_the_row_of_a_broken_last_picture(folder: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    named = [folder / "astro naut.jpg", folder / "cut.jpg"]
+    options = ["--model", tiny_onnx, "--csv", table]
+    assert run(*named, *options).exit_code == 0
+    before = table.read_bytes()
+    result = run(*named, *options, "--skip-done")
+    assert result.exit_code == 0, result.output
+    assert "1 picture, 0 faces, 1 could not be read" in result.stderr
+    assert table.read_bytes() == before
+    assert "truncated" in error_of(run(folder / "cut.jpg", *options, "--skip-done"))  # here it is the only input
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_a_disk_that_fills_up_within_a_row_is_one_clear_line(
+    folder: Path, tiny_onnx: Path, tmp_path: Path, kind: str
+) -> None:
+    resource = pytest.importorskip("resource")
+    table = tmp_path / f"rows.{kind}"
+    arguments = (folder, "--model", tiny_onnx, f"--{kind}", table)
+    assert run(*arguments).exit_code == 0
+    size = table.stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 5, limits[1]))
+    try:
+        result = run(*arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error_of(result) == f"cannot write {table}: File too large"
+    assert table.stat().st_size == size - 5
+
+
+LONG = "a" * 300
+
+
+def test_a_name_that_no_file_can_have_is_one_clear_line_or_an_error_row(
+    folder: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    model, photo, table = ("--model", tiny_onnx), folder / "astro naut.jpg", tmp_path / "rows.csv"
+    for name in (f"{LONG}.jpg", f"{LONG}.mp4"):
+        assert "too long" in error_of(run(tmp_path / name, *model)).lower()
+    result = run(tmp_path / f"{LONG}.jpg", photo, *model, "--csv", table)
+    assert result.exit_code == 0, result.output
+    broken, face = csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"), newline=""))
+    assert "too long" in broken["error"].lower() and not face["error"]
+    clip = video(tmp_path / "clip.webm")
+    for option, end in (("--csv", ""), ("--timeline", ".png"), ("--annotate", ".mp4"), ("--annotate", "")):
+        assert "cannot write" in error_of(run(clip, *model, option, tmp_path / f"{LONG}{end}"))
+
+
+def video(path: Path) -> Path:
+    """Write a video of three frames without a face."""
+    with VideoWriter(path, rate=20) as sink:
+        for k in range(3):
+            sink.write(np.full((48, 64, 3), 60 * k, np.uint8), k / 20)
+    return path
+
+
+def test_names_that_the_terminal_cannot_say_are_escaped_and_json_is_utf8(
+    tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (48, 48), "grey").save("фото.jpg")
+
+    def shown(*options: str) -> bytes:
+        stdout = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "argv", ["fervit", "predict", "фото.jpg", "--model", str(tiny_onnx), *options])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code
+        stdout.flush()
+        return bytes(stdout.buffer.getvalue())  # type: ignore[attr-defined]
+
+    assert shown().startswith(rb"\u0444\u043e\u0442\u043e.jpg")
+    assert rows(shown("--json", "-").decode()) == [{"source": "фото.jpg", "faces": 0}]
+
+
+def test_one_unreadable_video_leaves_the_photos_their_rows(folder: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    broken, table = tmp_path / "broken.mp4", tmp_path / "rows.csv"
+    broken.write_text("hello")
+    options = ("--model", tiny_onnx, "--csv", table)
+    result = run(broken, folder / "astro naut.jpg", *options)
+    assert result.exit_code == 0, result.output
+    assert "not a video" in result.stderr
+    assert sources(table) == [str(folder / "astro naut.jpg")]
+    assert "none of the 2 inputs" in error_of(run(broken, folder / "cut.jpg", *options))
+    assert sources(table) == [str(folder / "cut.jpg")]
+    result = run(video(tmp_path / "clip.webm"), folder / "cut.jpg", *options)  # a broken photo beside a good video
+    assert result.exit_code == 0, result.output
+    assert "1 picture, 0 faces, 1 could not be read" in result.stderr
+    assert sources(table) == [str(folder / "cut.jpg")]
+
+
+def test_no_output_overwrites_an_input_or_another_output(tmp_path: Path, tiny_onnx: Path) -> None:
+    clip, photo, other = video(tmp_path / "clip.webm"), tmp_path / "in.png", tmp_path / "other.png"
+    Image.new("RGB", (48, 48), "grey").save(photo)
+    other.hardlink_to(photo)
+    model = tmp_path / "model.onnx"
+    model.write_bytes(tiny_onnx.read_bytes())
+    new, copy = tmp_path / "new.png", tmp_path / "copy.webm"
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for arguments in (
+        (photo, "--timeline", photo),
+        (photo, "--timeline", other),
+        (photo, "--csv", model),
+        ("--timeline", new, "--csv", new),
+        ("--timeline", new, "--json", tmp_path / "." / "new.png"),
+        ("--annotate", copy, "--csv", copy),
+        ("--annotate", tmp_path / "copies", "--csv", tmp_path / "copies"),
+        (photo, "--csv", tmp_path / "rows", "--parquet", tmp_path / "rows"),
+    ):
+        assert "would overwrite" in error_of(run(clip, *arguments, "--model", model)), arguments
+    assert "expected a folder" in error_of(run(clip, photo, "--annotate", other, "--model", model))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_timeline_without_matplotlib_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fervit.cli.video, "find_spec", lambda name: None)
+    result = run(video(tmp_path / "clip.webm"), "--timeline", tmp_path / "t.png", "--model", tmp_path / "absent.onnx")
+    assert isinstance(result.exception, MissingExtra), result.output
+    assert "fervit[video]" in str(result.exception)
+
+
+def test_a_timeline_that_cannot_be_saved_costs_no_summary(
+    tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Timeline, path: Path, *, title: str = "") -> None:
+        raise ConfigError(f"cannot write {path}")
+
+    monkeypatch.setattr(Timeline, "save", full)
+    result = run(video(tmp_path / "clip.webm"), "--timeline", tmp_path / "t.png", "--model", tiny_onnx)
+    assert "cannot write" in error_of(result)
+    assert "3 frames" in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--csv", "--parquet", "--annotate"])
+def test_only_json_goes_to_stdout(
+    folder: Path, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "--json -" in error_of(run(folder, "--model", tiny_onnx, option, "-"))
+    assert not (tmp_path / "-").exists()

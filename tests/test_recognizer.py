@@ -56,6 +56,11 @@ def test_every_form_of_a_picture_is_answered_alike(recognizer: Recognizer, tmp_p
         np.testing.assert_array_equal(recognizer(form)[0].probs, expected)
 
 
+def test_a_model_whose_name_no_file_can_have_is_one_clear_line() -> None:
+    with pytest.raises(ModelError, match="cannot read .*too long"):
+        load("a" * 300 + ".onnx")
+
+
 def test_an_unreadable_picture_raises(recognizer: Recognizer) -> None:
     with pytest.raises(ImageError, match="not a picture"):
         recognizer(b"nonsense, and long enough")

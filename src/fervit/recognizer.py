@@ -367,7 +367,11 @@ def open_classifier(
         ModelError: it is missing, cannot be read, or is a folder and PyTorch is not installed.
     """
     path = default_model() if model is None else Path(model)
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    if not is_folder:
         return OnnxClassifier(path, threads=threads, runtime=runtime)
     if runtime == "openvino":
         raise ModelError(f"{path} is a model folder, which PyTorch runs; `fervit export {path} --out FILE.onnx` first")

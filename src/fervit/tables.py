@@ -41,13 +41,16 @@ class _LineTable:
         self.done, self._lines = done or set(), lines
         self._file: IO[bytes] = path.open("ab" if done is not None else "wb", buffering=0)
         if head and not self._file.tell():
-            self._file.write(head.encode())
+            self._append(head)
 
     def write(self, result: Result) -> None:
         """Append a result's rows."""
-        text = self._lines(result)
-        if text:
-            self._file.write(text.encode())
+        self._append(self._lines(result))
+
+    def _append(self, text: str) -> None:
+        left = memoryview(text.encode())
+        while left:  # the system takes what there is room for; the next call tells that the disk is full
+            left = left[self._file.write(left) :]
 
     def close(self) -> None:
         """Close the file."""
@@ -114,7 +117,7 @@ class ParquetTable:
 
     def __init__(self, path: Path, labels: Sequence[str], *, errors: bool, resume: bool = False):
         if find_spec("pyarrow") is None:
-            raise MissingExtra("Parquet", "train")
+            raise MissingExtra("Parquet", "video")
         import pyarrow
 
         types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
@@ -180,9 +183,12 @@ class ParquetTable:
 
 
 def _csv_text(rows: Iterable[Iterable[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    lines = []
+    for row in rows:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\r\n").writerow(row)  # it quotes the characters that end its lines
+        lines.append(text.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
 
 
 def _resume(path: Path, records: Callable[[IO[str]], Iterator[tuple[str | None, str]]]) -> set[str]:

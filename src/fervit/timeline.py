@@ -111,7 +111,7 @@ class Timeline:
             ConfigError: the file cannot be written.
         """
         if find_spec("matplotlib") is None:
-            raise MissingExtra("the timeline picture", "train")
+            raise MissingExtra("the timeline picture", "video")
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

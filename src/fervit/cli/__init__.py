@@ -1,5 +1,6 @@
 """The command line: one Typer app, a module per group of commands; heavy imports stay inside commands."""
 
+import io
 import sys
 from typing import Annotated
 
@@ -71,6 +72,8 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake becomes one line on stderr and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot say stops no run
     try:
         app()
     except FervitError as error:

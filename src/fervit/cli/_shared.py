@@ -47,14 +47,18 @@ def check_target(option: str, target: str | None) -> None:
     """Refuse a place that a file cannot be written to, before minutes of work.
 
     Raises:
-        ConfigError: it is a folder, or its folder does not exist.
+        ConfigError: it is a folder, its folder does not exist, or its name cannot be one.
     """
     if target in (None, STDOUT):
         return
     path = Path(str(target))
-    if path.is_dir():
+    try:
+        is_folder, has_parent = path.is_dir(), path.parent.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
+    if is_folder:
         raise ConfigError(f"{target} is a folder; {option} takes a file, or - for stdout")
-    if not path.parent.is_dir():
+    if not has_parent:
         raise ConfigError(f"there is no folder {path.parent} to write {path.name} into")
 
 
@@ -66,7 +70,7 @@ def write_json(target: str, value: Any) -> None:
     """
     text = json.dumps(value, ensure_ascii=False, indent=None if target == STDOUT else 2)
     if target == STDOUT:
-        typer.echo(text)
+        typer.echo(text.encode())  # UTF-8, whatever the terminal's encoding
         return
     try:
         Path(target).write_text(text + "\n", encoding="utf-8")

@@ -1,15 +1,17 @@
 """What the predicting commands share: result files, progress, and clear words when a disk is full."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from fervit.errors import ConfigError
+from fervit.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from fervit.tables import Result, Table
@@ -26,31 +28,84 @@ class Targets:
     parquet: Path | None = None
 
     @property
+    def named(self) -> list[tuple[str, Path]]:
+        """The files that will be written, each after its option."""
+        json = None if self.json in (None, STDOUT) else Path(str(self.json))
+        options = (("--json", json), ("--csv", self.csv), ("--parquet", self.parquet))
+        return [(option, path) for option, path in options if path is not None]
+
+    @property
     def files(self) -> list[Path]:
         """The files that will be written."""
-        json = [] if self.json in (None, STDOUT) else [Path(str(self.json))]
-        return [*json, *(path for path in (self.csv, self.parquet) if path is not None)]
+        return [path for _, path in self.named]
 
     @property
     def any(self) -> bool:
         """Whether results go anywhere at all."""
         return self.json == STDOUT or bool(self.files)
 
-    def check(self, inputs: Sequence[Path]) -> None:
-        """Refuse what would overwrite what is read, and what cannot be written.
+    def check(
+        self,
+        inputs: Sequence[Path],
+        files: Sequence[tuple[str, Path]] = (),
+        folders: Sequence[tuple[str, Path]] = (),
+    ) -> None:
+        """Refuse what would overwrite what is read or written elsewhere, and what cannot be written.
+
+        Args:
+            inputs: the files that are read.
+            files: other files that will be written, each after its option.
+            folders: folders that get files under names of their own, each after its option; they need not exist.
 
         Raises:
-            ConfigError: a target is one of `inputs`, named twice, a folder, or in a folder that does not exist.
+            ConfigError: a file is one of `inputs`, named twice, a folder, `-`, or in a folder that does not exist; or
+                a folder is a file.
+            MissingExtra: Parquet is wanted and pyarrow is not installed.
         """
-        taken = {path.resolve(): "one of the inputs" for path in inputs}
-        for path in self.files:
-            if path.is_dir():
+        taken = {_identity(path): "one of the inputs" for path in inputs}
+        for option, path in [*self.named, *files, *folders]:
+            if str(path) == STDOUT:
+                raise ConfigError(f"{option} expects a name, got -; what goes to stdout is JSON lines: --json -")
+            with writing(str(path)):
+                is_folder, exists, has_parent = path.is_dir(), path.exists(), path.parent.is_dir()
+            if (option, path) in folders:
+                if is_folder:
+                    continue
+                if exists:
+                    raise ConfigError(f"{option} {path} is a file: expected a folder, or a new name for one")
+            elif is_folder:
                 raise ConfigError(f"cannot write {path}: it is a folder")
-            if not path.parent.is_dir():
+            elif not has_parent:
                 raise ConfigError(f"cannot write {path}: there is no folder {path.parent}")
-            if path.resolve() in taken:
-                raise ConfigError(f"{path} would overwrite {taken[path.resolve()]}")
-            taken[path.resolve()] = "another result file"
+            key = _identity(path)
+            if key in taken:
+                raise ConfigError(f"{option} {path} would overwrite {taken[key]}: give it another name")
+            taken[key] = f"what {option} writes"
+        if self.parquet is not None and find_spec("pyarrow") is None:
+            raise MissingExtra("Parquet", "video")
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """Return what two names of one file have in common, links and the case of letters aside."""
+    try:
+        found = path.stat()
+    except OSError:  # it does not exist yet, or cannot be looked at
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
+
+
+def new_name(folder: Path, stem: str, suffix: str) -> Path:
+    """Return a name in `folder` that no file has yet: `stem`, or `stem-2` and so on.
+
+    Raises:
+        ConfigError: the file system takes no such name.
+    """
+    copy, number = folder / f"{stem}{suffix}", 1
+    with writing(str(copy)):
+        while copy.exists():
+            number += 1
+            copy = folder / f"{stem}-{number}{suffix}"
+    return copy
 
 
 @contextlib.contextmanager
@@ -59,7 +114,8 @@ def open_tables(
 ) -> Iterator[tuple[Callable[["Result"], None], set[str]]]:
     """Yield a function that writes a result everywhere at once, and the sources that all files have already.
 
-    Files of an earlier run are replaced when the first result is there, not by a run that fails before it.
+    Files of an earlier run are replaced when the first result is there, not by a run that fails before it. On a
+    resume, a result goes only into the files that do not have its source already.
     """
     from fervit.rows import json_lines
     from fervit.tables import CsvTable, JsonTable, ParquetTable
@@ -80,11 +136,12 @@ def open_tables(
         if not tables:
             open_all()
         for name, table in tables:
-            with writing(name):
-                table.write(result)
+            if result.source not in table.done:
+                with writing(name):
+                    table.write(result)
         if targets.json == STDOUT:
             with writing("stdout"):
-                typer.echo(json_lines(result), nl=False)
+                typer.echo(json_lines(result).encode(), nl=False)  # UTF-8, whatever the terminal's encoding
 
     try:
         if resume:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fervit.cli._shared import DETECTORS
-from fervit.cli.outputs import Targets, open_tables, progress, rows_on_screen, writing
+from fervit.cli.outputs import Targets, new_name, open_tables, progress, rows_on_screen, writing
 from fervit.cli.video import VideoOptions, check_options, predict_videos
-from fervit.errors import ConfigError, ImageError
+from fervit.errors import ConfigError, ImageError, VideoError
 
 if TYPE_CHECKING:
     from fervit.recognizer import ImageResult, Recognizer
@@ -73,9 +73,8 @@ def predict(
 
     photos, videos = _files(inputs)
     targets = Targets(json, csv, parquet)
-    targets.check([*photos, *videos])
     options = VideoOptions(annotate, timeline, every, detect_every, smooth)
-    check_options(photos, videos, options)
+    check_options(photos, videos, options, targets, read=[] if model is None else [model])
     if skip_done and (videos or not targets.files):
         raise ConfigError("--skip-done resumes a run over photos: it needs --json, --csv or --parquet, and no video")
     found = make_detector("none" if crop else detector, tile=tile and not crop)
@@ -86,13 +85,25 @@ def predict(
         runtime=_runtime(runtime, len(photos), videos),
         min_confidence=min_confidence,
     )
+    alone = len(photos) + len(videos) == 1
     with open_tables(targets, recognizer.spec.labels, errors=bool(photos), resume=skip_done) as (write, done):
-        if videos:
-            predict_videos(recognizer, videos, options, targets, write)
-        if photos:
-            todo = _not_done(photos, done)
-            if todo:
-                _predict_photos(recognizer, todo, targets, write, annotate=annotate, batch_size=batch_size)
+        clips = predict_videos(recognizer, videos, options, targets, write, alone=alone)
+        todo = _not_done(photos, done)
+        read = faces = 0
+        if todo:
+            read, faces = _predict_photos(
+                recognizer,
+                todo,
+                targets,
+                write,
+                annotate=annotate,
+                batch_size=batch_size,
+                alone=alone,
+                resume=skip_done,
+            )
+        if not clips + read and len(todo) == len(photos):  # what was done before may have been read
+            raise _none_read(len(photos), len(videos))
+    _finish(len(todo), read, faces, detecting=not (crop or detector == "none"))
 
 
 def _runtime(name: str, photos: int, videos: Sequence[Path]) -> str:
@@ -108,9 +119,27 @@ def _predict_photos(
     *,
     annotate: Path | None,
     batch_size: int,
-) -> None:
-    from fervit.detect import WholePicture
+    alone: bool,
+    resume: bool,
+) -> tuple[int, int]:
+    """Run over photos; one that cannot be read has a row that says so.
 
+    Args:
+        recognizer: what finds and judges faces.
+        files: the photos.
+        targets: the result files.
+        write: takes every photo's result.
+        annotate: a folder for copies, or None.
+        batch_size: faces classified at once.
+        alone: the user gave one photo and nothing else.
+        resume: an earlier run's rows stay.
+
+    Returns:
+        How many of them could be read, and the number of faces in them.
+
+    Raises:
+        ImageError: the only input could not be read.
+    """
     read = faces = 0
     show = None if targets.any else _table(files)
     draw = _annotator(annotate) if annotate else None
@@ -119,7 +148,9 @@ def _predict_photos(
         results = stack.enter_context(contextlib.closing(recognizer.images(files, batch_size=batch_size)))
         tick = stack.enter_context(progress("predicting", len(files), unit="files", quiet=quiet))
         for count, (file, result) in enumerate(zip(files, results, strict=True), start=1):
-            if result.error is not None and len(files) == 1:
+            if result.error is not None and alone:
+                if resume:  # the files are open already, and its row may just have been cut off
+                    write(result)
                 raise ImageError(result.error)
             write(result)
             if show:
@@ -129,7 +160,7 @@ def _predict_photos(
             read += result.error is None
             faces += len(result.predictions)
             tick(count)
-    _finish(len(files), read, faces, detecting=not isinstance(recognizer.detector, WholePicture))
+    return read, faces
 
 
 def _files(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -138,22 +169,35 @@ def _files(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     Raises:
         ImageError: a path does not exist, or a folder holds no picture.
     """
-    from fervit.images import EXTENSIONS, list_images
+    from fervit.images import EXTENSIONS
     from fervit.video import EXTENSIONS as VIDEOS
 
     files: dict[Path, None] = {}
     for path in inputs:
-        if path.is_dir():
-            found = list_images(path)
+        try:
+            is_folder, exists = path.is_dir(), path.exists()
+        except OSError:  # the name is too long, or its folder closed to us: reading it tells which
+            is_folder, exists = False, True
+        if is_folder:
+            found = _list(path)
             if not found:
                 raise ImageError(f"no pictures in {path} (looked for {', '.join(sorted(EXTENSIONS))})")
             files.update(dict.fromkeys(found))
-        elif path.exists():
+        elif exists:
             files[path] = None
         else:
             raise ImageError(f"no such file or folder: {path}")
     videos = [path for path in files if path.suffix.lower() in VIDEOS]
     return [path for path in files if path not in set(videos)], videos
+
+
+def _list(folder: Path) -> list[Path]:
+    from fervit.images import list_images
+
+    try:
+        return list_images(folder)
+    except OSError as error:
+        raise ImageError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
 
 
 def _not_done(files: Sequence[Path], done: set[str]) -> list[Path]:
@@ -192,10 +236,7 @@ def _annotator(folder: Path) -> Callable[[Path, "ImageResult"], None]:
 
     def draw(file: Path, result: "ImageResult") -> None:
         suffix = ".jpg" if file.suffix.lower() in {".jpg", ".jpeg", ".jfif"} else ".png"
-        copy, number = folder / f"{file.stem}{suffix}", 1
-        while copy.exists():
-            number += 1
-            copy = folder / f"{file.stem}-{number}{suffix}"
+        copy = new_name(folder, file.stem, suffix)
         picture = annotate(read_image(file), result.predictions)
         with writing(str(copy)):
             Image.fromarray(picture).save(copy, quality=92)
@@ -204,15 +245,17 @@ def _annotator(folder: Path) -> Callable[[Path, "ImageResult"], None]:
 
 
 def _finish(total: int, read: int, faces: int, *, detecting: bool) -> None:
-    """Sum a run over several pictures up on stderr.
-
-    Raises:
-        ImageError: not one of them could be read.
-    """
-    if not read:
-        raise ImageError(f"none of the {total} pictures could be read")
-    if total > 1:
+    """Sum a run over several pictures up on stderr; a single one only if it could not be read."""
+    if total > 1 or read < total:
         broken = f", {total - read} could not be read" if read < total else ""
-        typer.echo(f"{total} pictures, {faces} face{'' if faces == 1 else 's'}{broken}", err=True)
-    if not faces and detecting:
+        pictures, found = (f"{n} {name}{'' if n == 1 else 's'}" for n, name in ((total, "picture"), (faces, "face")))
+        typer.echo(f"{pictures}, {found}{broken}", err=True)
+    if read and not faces and detecting:
         typer.echo("no face found; for pictures that are face crops already, add --crop", err=True)
+
+
+def _none_read(photos: int, videos: int) -> ImageError | VideoError:
+    """Return the error of a run over several inputs that were all broken."""
+    if not photos:
+        return VideoError(f"none of the {videos} videos could be read")
+    return ImageError(f"none of the {photos + videos} {'inputs' if videos else 'pictures'} could be read")

@@ -3,14 +3,14 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from fervit.cli._shared import check_target
-from fervit.cli.outputs import STDOUT, Targets, progress, writing
-from fervit.errors import ConfigError, VideoError
+from fervit.cli.outputs import STDOUT, Targets, new_name, progress, writing
+from fervit.errors import ConfigError, MissingExtra, VideoError
 
 if TYPE_CHECKING:
     from fervit.recognizer import Recognizer
@@ -38,32 +38,44 @@ class VideoOptions:
     smooth_s: float = 0.2
 
 
-def check_options(photos: Sequence[Path], videos: Sequence[Path], options: VideoOptions) -> None:
+def check_options(
+    photos: Sequence[Path], videos: Sequence[Path], options: VideoOptions, targets: Targets, read: Sequence[Path] = ()
+) -> None:
     """Refuse what cannot be meant, before anything is written.
 
+    Args:
+        photos: the photos among the inputs.
+        videos: the videos among them.
+        options: what was said about videos.
+        targets: the result files.
+        read: other files that must not be overwritten, such as the model.
+
     Raises:
-        ConfigError: one file is named for the copies of several inputs, an input would be overwritten, or a file of
-            another kind was asked for.
+        ConfigError: one file is named for the copies of several inputs, an input or another output would be
+            overwritten, or a file of another kind was asked for.
+        MissingExtra: a timeline or a Parquet file is wanted and what writes it is not installed.
     """
     from fervit.video import EXTENSIONS
 
+    files: list[tuple[str, Path]] = []
+    folders: list[tuple[str, Path]] = []
     if options.timeline is not None:
         if options.timeline.suffix.lower() != ".png":
             raise ConfigError(f"--timeline draws a picture: expected a name that ends in .png, got {options.timeline}")
-        check_target("--timeline", str(options.timeline))
-    single = [("--timeline", options.timeline)]
+        files.append(("--timeline", options.timeline))
     copy = options.annotate
-    if copy is not None and copy.suffix.lower() in EXTENSIONS and not copy.is_dir():
-        if copy.suffix.lower() not in WRITABLE:
+    if copy is not None:
+        with writing(str(copy)):
+            one = copy.suffix.lower() in EXTENSIONS and not copy.is_dir()
+        if one and copy.suffix.lower() not in WRITABLE:
             raise ConfigError(f"--annotate writes {' or '.join(WRITABLE)}, or into a folder; got {copy}")
-        single.append(("--annotate", copy))
-    for name, path in single:
-        if path is None:
-            continue
+        (files if one else folders).append(("--annotate", copy))
+    for name, path in files:
         if len(videos) != 1 or (photos and name == "--annotate"):
             raise ConfigError(f"{name} {path} takes one video, got {len(videos)} and {len(photos)} photos")
-        if path.resolve() == videos[0].resolve():
-            raise ConfigError(f"{name} {path} would overwrite the video itself")
+    targets.check([*photos, *videos, *read], files, folders)
+    if options.timeline is not None and find_spec("matplotlib") is None:
+        raise MissingExtra("the timeline picture", "video")
 
 
 def predict_videos(
@@ -72,23 +84,35 @@ def predict_videos(
     options: VideoOptions,
     targets: Targets,
     write: Callable[["Result"], None],
-) -> None:
+    *,
+    alone: bool,
+) -> int:
     """Run over videos one by one; one that cannot be read is told, and the run goes on.
 
+    Args:
+        recognizer: what finds and judges faces.
+        videos: the files.
+        options: what was said about videos.
+        targets: the result files.
+        write: takes every frame's result.
+        alone: there is one video, and no other input.
+
+    Returns:
+        How many of them could be read.
+
     Raises:
-        VideoError: not one of them could be read.
+        VideoError: the only input could not be read.
     """
-    failed = 0
+    read = 0
     for path in videos:
         try:
             _predict_video(recognizer, path, options, write, echo_err=targets.json == STDOUT)
+            read += 1
         except VideoError as error:
-            if len(videos) == 1:
+            if alone:
                 raise
-            typer.echo(f"fervit: {error}", err=True)
-            failed += 1
-    if videos and failed == len(videos):
-        raise VideoError(f"none of the {failed} videos could be read")
+            typer.echo(f"fervit: {' '.join(str(error).split())}", err=True)
+    return read
 
 
 def _predict_video(
@@ -129,12 +153,14 @@ def _predict_video(
     finally:  # also of what was done until Ctrl-C
         if timeline.frames:
             timeline.close()
-            if options.timeline is not None:
-                timeline.save(options.timeline, title=name)
             lines = list(timeline.summary())
-            typer.echo("\n".join([f"{name}: {lines[0]}", *lines[1:]]), err=echo_err)
-            if copy is not None:
-                typer.echo(f"annotated copy: {copy}", err=True)
+            try:
+                typer.echo("\n".join([f"{name}: {lines[0]}", *lines[1:]]), err=echo_err)
+                if copy is not None:
+                    typer.echo(f"annotated copy: {copy}", err=True)
+            finally:  # nobody reading the summary costs no picture, and no picture costs no summary
+                if options.timeline is not None:
+                    timeline.save(options.timeline, title=name)
 
 
 def _copy_name(target: Path | None, video: Path) -> Path | None:
@@ -143,13 +169,6 @@ def _copy_name(target: Path | None, video: Path) -> Path | None:
         return None
     if target.suffix.lower() in WRITABLE and not target.is_dir():
         return target
-    from importlib.util import find_spec
-
     with writing(str(target)):
         target.mkdir(parents=True, exist_ok=True)
-    suffix = ".mp4" if find_spec("av") else ".webm"
-    copy, number = target / f"{video.stem}{suffix}", 1
-    while copy.exists():
-        number += 1
-        copy = target / f"{video.stem}-{number}{suffix}"
-    return copy
+    return new_name(target, video.stem, ".mp4" if find_spec("av") else ".webm")
