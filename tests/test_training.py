@@ -186,6 +186,12 @@ def test_the_log_has_the_mean_loss_of_each_epoch(tmp_path, weights, monkeypatch)
     assert logged == pytest.approx([np.mean(losses[:3]), np.mean(losses[3:])], abs=1e-5)
 
 
+def test_a_recipe_may_start_from_the_shipped_model(tmp_path, weights, monkeypatch):
+    monkeypatch.setattr(fervit.training, "shipped_checkpoint", lambda: weights)
+    train(config(epochs=1, init="shipped"), faces(), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["init"] == "w.safetensors"
+
+
 def test_patience_stops_early(tmp_path, weights):
     train(config(epochs=9, lr=1e-12, patience=2), faces(), tmp_path / "run", init=weights)
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 3
