@@ -1,6 +1,7 @@
 """ONNX models: reading them, refusing what is unsafe or foreign, and their probabilities."""
 
 import pickle
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from fervit import runtime
 from fervit.errors import ModelError
 from fervit.images import preprocess_batch
 from fervit.metrics import softmax
-from fervit.runtime import OnnxClassifier, default_model, shipped_checkpoint
+from fervit.runtime import OnnxClassifier, OnnxSession, default_model, shipped_checkpoint
 from fervit.types import ModelSpec
 
 
@@ -141,3 +142,30 @@ def test_a_file_with_fewer_inputs_than_its_metadata_says_is_refused(tmp_path: Pa
     write_onnx(tmp_path / "one.onnx", {"fervit": spec.to_json()})
     with pytest.raises(ModelError, match="expected pixel_values, pixel_values_1 -> logits, got pixel_values -> logits"):
         OnnxClassifier(tmp_path / "one.onnx")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
+def test_threads_that_share_a_batch_answer_as_one_does(tiny_onnx: Path, count: int) -> None:
+    faces = crops(count)
+    one, three = (OnnxClassifier(tiny_onnx, threads=threads) for threads in (1, 3))
+    np.testing.assert_allclose(three.probs(faces), one.probs(faces), atol=1e-6)
+    assert three.probs(faces).shape == (count, 7)
+
+
+def test_every_thread_takes_a_share_and_an_error_arrives(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = OnnxSession(tiny_onnx, threads=2)
+    seen: list[tuple[str, int]] = []
+
+    def run(batch: dict[str, np.ndarray]) -> np.ndarray:
+        seen.append((threading.current_thread().name, len(batch["pixel_values"])))
+        if len(seen) > 2:
+            raise ValueError("no memory")
+        return batch["pixel_values"].mean(axis=(2, 3))
+
+    monkeypatch.setattr(session, "_run", run)
+    batch = np.arange(5, dtype=np.float32).repeat(3 * 4).reshape(5, 3, 2, 2)
+    assert session.run({"pixel_values": batch})[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert sorted(size for _, size in seen) == [2, 3]
+    assert all(name.startswith("fervit-share") for name, _ in seen)
+    with pytest.raises(ValueError, match="no memory"):
+        session.run({"pixel_values": batch})

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import os
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ import numpy as np
 from fervit.detect import AUTO, FaceDetector, WholePicture, make_detector, whole
 from fervit.errors import ConfigError, ImageError, ModelError
 from fervit.images import as_image, crop_face, shrink_crop, source_name
+from fervit.ort import cores
 from fervit.runtime import BATCH_SIZE, OnnxClassifier, default_model
 from fervit.track import Smoother, Tracker, between
 from fervit.types import Face, Frame, Image, ModelSpec, Prediction
@@ -120,7 +120,7 @@ class Recognizer:
         if not 0 <= min_confidence <= 1:
             raise ConfigError(f"expected a probability from 0 to 1 as min_confidence, got {min_confidence}")
         self.classifier, self.detector, self.min_confidence = classifier, detector, min_confidence
-        self.workers = workers or min(MAX_WORKERS, _cores())
+        self.workers = workers or min(MAX_WORKERS, cores())
         self._detecting = threading.Lock()
         self._parallel = getattr(detector, "parallel", False)
 
@@ -382,9 +382,3 @@ def open_classifier(
         return OnnxClassifier(path, threads=threads)  # raises the error that names both ways out
     classifier: Classifier = models.TorchClassifier(path)
     return classifier
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
