@@ -23,8 +23,11 @@ from fervit.ort import onnxruntime_quietly
 from fervit.runtime import OnnxClassifier
 from fervit.types import METADATA_KEY, ModelSpec
 
-CALIBRATION = 300  # faces; nncf's default
+CALIBRATION = 304  # faces: nncf's default of 300, in whole batches
 CALIBRATION_BATCH = 16
+# Of ONNX Runtime's ranges: few values far out would cost all others their precision. The divergence from the 32-bit
+# answers on 600 training faces was 0.0107 with the whole range, 0.0027 with this share of it, 0.0037 with 99.99 %.
+PERCENTILE = 99.998
 MAX_LOSS = 0.003  # of validation accuracy
 MIN_SPEEDUP = 1.2
 TIMED_BATCH, ROUNDS = 32, 7
@@ -125,8 +128,10 @@ def quantise(model: Path, out: Path, data: Dataset, *, threads: int | None = Non
 
 
 def _batches(spec: ModelSpec, faces: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
-    for start in range(0, len(faces), CALIBRATION_BATCH):
-        part = list(faces[start : start + CALIBRATION_BATCH])
+    """Yield the model's inputs for `faces`, in batches of one size, as ONNX Runtime's histograms need them."""
+    size = min(CALIBRATION_BATCH, len(faces))
+    for start in range(0, len(faces) - size + 1, size):
+        part = list(faces[start : start + size])
         yield {name: preprocess_batch(part, preprocess) for name, preprocess in spec.inputs.items()}
 
 
@@ -151,7 +156,13 @@ def _write_onnx(model: Path, out: Path, spec: ModelSpec, faces: np.ndarray) -> N
     import onnx
 
     onnxruntime_quietly()
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
 
     class Faces(CalibrationDataReader):  # type: ignore[misc]
         """Batches of calibration faces, one after another."""
@@ -162,7 +173,8 @@ def _write_onnx(model: Path, out: Path, spec: ModelSpec, faces: np.ndarray) -> N
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.batches, None)
 
-    with _quiet_root():  # it warns on the root logger that the model was not pre-processed
+    # it warns on the root logger that the model was not pre-processed, and prints how its histograms come on
+    with _quiet_root(), contextlib.redirect_stdout(io.StringIO()):
         quantize_static(
             str(model),
             str(out),
@@ -173,6 +185,8 @@ def _write_onnx(model: Path, out: Path, spec: ModelSpec, faces: np.ndarray) -> N
             per_channel=True,
             reduce_range=True,  # 7-bit weights: without VNNI, AVX2 adds pairs of products in 16 bits, which overflow
             nodes_to_quantize=_products(onnx.load(model)),
+            calibrate_method=CalibrationMethod.Percentile,
+            extra_options={"CalibPercentile": PERCENTILE},
         )
     proto = onnx.load(out)
     onnx.helper.set_model_props(proto, {METADATA_KEY: spec.to_json()})
