@@ -77,7 +77,8 @@ def _train(args: argparse.Namespace, study: dict, row: dict, seed: int) -> None:
 
 
 def _pretrain(args: argparse.Namespace, row: dict, seed: int, init: str) -> str:
-    out = _folder(args, row, seed).with_name(f"{row['name']}-{seed}-pretrained")
+    run = _folder(args, row, seed)
+    out = run.with_name(f"{run.name}-pretrained")
     if not (out / "model.safetensors").is_file():
         command = ["pretrain", "--data", args.data, "--out", str(out), "--init", init]
         _fervit(args, out, [*command, *_sets([*row["pretrain"], f"seed={seed}"])])
