@@ -292,7 +292,7 @@ class Recognizer:
         try:
             for source in sources:
                 ahead.append(pool.submit(self._find_or_error, source, crop))
-                while ahead and (len(ahead) >= window or ahead[0].done()):
+                if len(ahead) >= window or ahead[0].done():  # one in, one out: the threads never run dry
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()

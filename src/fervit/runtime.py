@@ -49,8 +49,8 @@ class OnnxSession:
     """ONNX Runtime on the CPU; see `Session`.
 
     Every thread takes its own share of a batch through the whole network. ONNX Runtime's own threads split each
-    operation instead and wait for each other after every one: 1.15 to 1.3 times the time on two cores, for batches of
-    32 and 8 faces (`benchmarks/shares.py`).
+    operation instead and wait for each other after every one: 1.1 to 1.2 times the time on two cores, for batches of 32
+    and 8 faces (`benchmarks/shares.py`). A single face takes 1.1 times as long.
     """
 
     def __init__(self, path: Path, *, threads: int | None = None):
