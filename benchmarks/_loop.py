@@ -1,12 +1,15 @@
-"""What the benchmarks of training loops share: faces of noise, and the time of every step."""
+"""What the benchmarks share: faces of noise, the time of every training step, and a bare ONNX Runtime session."""
 
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import TrainerCallback
 
 from fervit.data.dataset import Dataset
 from fervit.labels import FER7
+from fervit.ort import onnxruntime_quietly
 
 
 class StepClock(TrainerCallback):
@@ -37,3 +40,12 @@ def rate(times: list[float], batch: int, warm_up: int) -> float:
     """Return pictures a second from the times after each step, the first `warm_up` left out."""
     times = times[warm_up:]
     return batch * (len(times) - 1) / (times[-1] - times[0])
+
+
+def bare_session(path: Path, threads: int) -> Any:
+    """Open a model on ONNX Runtime's own threads, which do not spin while they wait."""
+    onnxruntime = onnxruntime_quietly()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _loop import bare_session
 from transformers import ViTConfig, ViTForImageClassification
 
 from fervit.export import export
 from fervit.labels import FER7
 from fervit.models import build_model, save_checkpoint
-from fervit.ort import onnxruntime_quietly
 from fervit.types import INPUT, OUTPUT, ModelSpec, Preprocess
 
 
@@ -45,14 +45,7 @@ def export_both(args, folder: Path) -> dict[str, Path]:
 
 def measure(files: dict[str, Path], batch: np.ndarray, args) -> dict[str, list[float]]:
     """Return seconds a batch, the models taking turns."""
-    onnxruntime = onnxruntime_quietly()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = args.threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    sessions = {
-        name: onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        for name, path in files.items()
-    }
+    sessions = {name: bare_session(path, args.threads) for name, path in files.items()}
     seconds: dict[str, list[float]] = {name: [] for name in files}
     for k in range(args.rounds + 2):
         for name, session in sessions.items():

@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/predict_folder.py [--detect] [--model M.onnx] [--count N] [--rounds 5] [--threads 2]
 
-Both decode every file, resize, normalise and classify in batches of 32 with the same session settings. The bare
+Both decode every file, resize, normalise and classify in batches of 32 on as many threads. The bare
 loop is the least code that does so: Pillow, numpy and one `session.run` per batch, one after another. With --detect
 the files are JPEG photos of 640 x 480 with one face (scikit-image's astronaut, shifted), and the bare loop also calls
 the same detector on each and cuts the faces out.
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+from _loop import bare_session
 from PIL import Image
 
 from fervit.data.synth import synthesize
@@ -84,10 +84,7 @@ def main() -> None:
     count = args.count or (200 if args.detect else 500)
     detector = make_detector() if args.detect else None
     recognizer = Recognizer(classifier, detector or make_detector("none"), workers=min(MAX_WORKERS, args.threads))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = args.threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = bare_session(path, args.threads)
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         paths = (write_photos if args.detect else write_crops)(Path(folder), count)

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+from _loop import bare_session
 
 from fervit.runtime import OnnxClassifier, default_model
+from fervit.types import INPUT
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -33,10 +34,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
     path = args.model or default_model()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = args.threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    whole = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    whole = bare_session(path, args.threads)
     shared = OnnxClassifier(path, threads=args.threads)
     side = shared.spec.preprocess.image_size
     for count in args.batches:
@@ -44,7 +42,7 @@ def main() -> None:
         ratios, own = [], []
         for k in range(args.rounds + 2):
             theirs, ours = (
-                seconds(lambda x=x: whole.run(None, {"pixel_values": x})),
+                seconds(lambda x=x: whole.run(None, {INPUT: x})),
                 seconds(lambda x=x: shared.logits(x)),
             )
             if k > 1:  # the first ones warm up

@@ -43,7 +43,7 @@ def test_who_is_the_same_is_asked_of_the_tracks_that_still_live() -> None:
     assert tracker.update([face(0)], 1.5) == [2]
 
 
-def test_a_crowd_is_followed_in_no_time() -> None:
+def test_everyone_in_a_crowd_keeps_a_track() -> None:
     tracker = Tracker()
     crowd = [face(50 * (k % 20), 50 * (k // 20)) for k in range(200)]
     ids = tracker.update(crowd, 0.0)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+import fervit.runtime
 import fervit.trainer
 import fervit.training
 from fervit.config import TrainConfig, config_from_dict
@@ -171,6 +172,13 @@ def test_a_model_that_is_no_run_is_not_taken_over(tmp_path, weights, flag):
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
 
 
+def test_a_run_that_a_full_disk_stopped_at_its_first_file_goes_on(tmp_path, weights):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.part").write_text("{")
+    train(config(epochs=1), faces(), tmp_path / "run", init=weights, resume=True)
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
 def test_the_log_has_the_mean_loss_of_each_epoch(tmp_path, weights, monkeypatch):
     losses = []
     step = fervit.trainer.FervitTrainer.training_step
@@ -187,7 +195,7 @@ def test_the_log_has_the_mean_loss_of_each_epoch(tmp_path, weights, monkeypatch)
 
 
 def test_a_recipe_may_start_from_the_shipped_model(tmp_path, weights, monkeypatch):
-    monkeypatch.setattr(fervit.training, "shipped_checkpoint", lambda: weights)
+    monkeypatch.setattr(fervit.runtime, "shipped_checkpoint", lambda: weights)
     train(config(epochs=1, init="shipped"), faces(), tmp_path / "run")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["init"] == "w.safetensors"
 

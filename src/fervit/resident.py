@@ -6,6 +6,7 @@ row numbers only. On a CPU every core takes a share of each batch.
 
 import csv
 import io
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,6 +44,7 @@ class ResidentTrainer(Trainer):
 
     Attributes:
         workers: the cores that a batch is shared out to; one for a model whose `training_loss` sees it whole.
+        losses: of the steps of this epoch, which a subclass collects; `epoch_loss` empties it.
         ema: the weight average that is saved and resumed with the weights, where a subclass keeps one.
     """
 
@@ -71,6 +73,7 @@ class ResidentTrainer(Trainer):
         self.out = out
         self.workers = Workers(1) if hasattr(model, "training_loss") else workers_for(model, self.args.device)
         self._epoch_start = time.monotonic()
+        self.losses: list[Tensor] = []
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train as `transformers.Trainer` does, with the workers at hand."""
@@ -102,6 +105,12 @@ class ResidentTrainer(Trainer):
         writer.writerows(past for past in read_rows(self.out) if int(past["step"]) < step)
         writer.writerow(row)
         write_whole(path, table.getvalue())
+
+    def epoch_loss(self) -> float:
+        """Return the mean loss of the steps since it was last asked for; NaN where there was none."""
+        loss = torch.stack(self.losses).mean().item() if self.losses else math.nan
+        self.losses.clear()
+        return loss
 
     def autocast(self) -> torch.autocast:
         """Return the context of a forward pass in the run's precision; accelerate's knows only `model.forward`."""

@@ -31,7 +31,8 @@ def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise ConfigError("--resume goes on with a run and --overwrite deletes it: give one of them")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; --out takes a folder")
-    if out.is_dir() and any(out.iterdir()):
+    # a first run.json that a full disk or a kill cut short is nothing to keep
+    if out.is_dir() and any(path.name != f".{RUN_FILE}.part" for path in out.iterdir()):
         if not (resume or overwrite):
             raise ConfigError(f"{out} is not empty: --resume goes on with it, --overwrite deletes it first")
         if not (out / RUN_FILE).is_file():

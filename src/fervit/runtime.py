@@ -20,6 +20,7 @@ from fervit.types import METADATA_KEY, OUTPUT, ModelSpec
 AUTO = "auto"
 RUNTIMES = ("onnxruntime", "openvino")
 ASSETS = Path(__file__).parent / "assets"
+SHIPPED = "shipped"  # as starting weights: the model that this installation carries
 BATCH_SIZE = 32  # larger ones are no faster per face on a CPU and only take memory
 
 PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"})
@@ -154,6 +155,15 @@ def shipped_checkpoint() -> Path:
         ModelError: this installation carries none.
     """
     return _asset("tiny", "start from a Hub id or a model folder instead")
+
+
+def starting_weights(init: str | Path) -> str | Path:
+    """Return what training starts from: the shipped model's folder for `shipped`, else `init` itself.
+
+    Raises:
+        ModelError: `shipped`, and this installation carries none.
+    """
+    return shipped_checkpoint() if str(init) == SHIPPED else init
 
 
 def check_file(path: Path) -> None:

@@ -58,7 +58,7 @@ class Tracker:
     def update(self, faces: Sequence[Face], time_s: float) -> list[int]:
         """Return the track id of each face, from 1; times must not fall."""
         self._tracks = self._alive(time_s)
-        found = self._match(faces, time_s)
+        found = _match(self._tracks, faces, time_s)
         self._looked_s = time_s
         ids = []
         for index, face in enumerate(faces):
@@ -78,31 +78,11 @@ class Tracker:
 
     def same(self, faces: Sequence[Face], ids: Sequence[int], time_s: float) -> bool:
         """Say whether `faces` are just those that the tracks `ids` expect at `time_s`; nothing is changed."""
-        found = self._match(faces, time_s)
+        found = _match(self._alive(time_s), faces, time_s)
         return len(found) == len(faces) and {track.id for track in found.values()} == set(ids)
 
     def _alive(self, time_s: float) -> list[_Track]:
         return [t for t in self._tracks if t.seen_s == self._looked_s or time_s - t.seen_s <= self.patience_s]
-
-    def _match(self, faces: Sequence[Face], time_s: float) -> dict[int, _Track]:
-        """Return the track of each face that has one, the best pair first."""
-        tracks = self._alive(time_s)
-        if not faces or not tracks:
-            return {}
-        boxes = np.array([_place(face.box) for face in faces])[:, None]  # (F, 1, 4)
-        expected, last = np.array([t.expected(time_s) for t in tracks]), np.array([t.place for t in tracks])  # (T, 4)
-        likeness = np.maximum(_likeness(boxes, expected), _likeness(boxes, last))  # (F, T)
-        pairs = [
-            (likeness[index, k], tracks[k].seen_s, -tracks[k].id, index, tracks[k])
-            for index, k in zip(*map(np.ndarray.tolist, np.nonzero(likeness > 0)), strict=True)
-        ]
-        found: dict[int, _Track] = {}
-        taken: set[int] = set()
-        for _, _, _, index, track in sorted(pairs, key=lambda pair: pair[:4], reverse=True):
-            if index not in found and track.id not in taken:
-                found[index] = track
-                taken.add(track.id)
-        return found
 
 
 class Smoother:
@@ -145,6 +125,26 @@ def between(first: Face, last: Face, share: float) -> Face:
     if first.landmarks is not None and last.landmarks is not None:
         marks = _mix(first.landmarks, last.landmarks, share)
     return Face(box, float(first.score + share * (last.score - first.score)), marks)
+
+
+def _match(tracks: Sequence[_Track], faces: Sequence[Face], time_s: float) -> dict[int, _Track]:
+    """Return the track of each face that has one, the best pair first."""
+    if not faces or not tracks:
+        return {}
+    boxes = np.array([_place(face.box) for face in faces])[:, None]  # (F, 1, 4)
+    expected, last = np.array([t.expected(time_s) for t in tracks]), np.array([t.place for t in tracks])  # (T, 4)
+    likeness = np.maximum(_likeness(boxes, expected), _likeness(boxes, last))  # (F, T)
+    pairs = [
+        (likeness[index, k], tracks[k].seen_s, -tracks[k].id, index, tracks[k])
+        for index, k in zip(*map(np.ndarray.tolist, np.nonzero(likeness > 0)), strict=True)
+    ]
+    found: dict[int, _Track] = {}
+    taken: set[int] = set()
+    for _, _, _, index, track in sorted(pairs, key=lambda pair: pair[:4], reverse=True):
+        if index not in found and track.id not in taken:
+            found[index] = track
+            taken.add(track.id)
+    return found
 
 
 def _mix(first: np.ndarray, last: np.ndarray, share: float) -> np.ndarray:

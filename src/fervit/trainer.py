@@ -62,7 +62,6 @@ class FervitTrainer(ResidentTrainer):
         if config.ema_decay:
             self.ema = [tensor.detach().clone() for tensor in averaged(self.model)]
         self.best = _read_best(out)
-        self._losses: list[Tensor] = []  # of the steps of this epoch
 
     # --- the step -----------------------------------------------------------------------------------------
 
@@ -78,7 +77,7 @@ class FervitTrainer(ResidentTrainer):
         if self.config.sam_rho:
             with at_the_sharpest_near_point(self.model, self.config.sam_rho):
                 super().training_step(model, dict(batch), num_items_in_batch)
-        self._losses.append(loss.detach())
+        self.losses.append(loss.detach())
         return loss
 
     def compute_loss(
@@ -134,10 +133,8 @@ class FervitTrainer(ResidentTrainer):
                 write_json(self.out / "best" / "figures.json", figures | {"epoch": metrics["epoch"]})
         finally:
             self._swap_ema()
-        loss = round(torch.stack(self._losses).mean().item(), 5) if self._losses else ""
-        self._losses.clear()
         figures_row = {name: round(value, 5) for name, value in metrics.items() if name.startswith("eval_")}
-        self.write_row({"epoch": metrics["epoch"], "train_loss": loss} | figures_row)
+        self.write_row({"epoch": metrics["epoch"], "train_loss": round(self.epoch_loss(), 5)} | figures_row)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         if self.out_of_patience():

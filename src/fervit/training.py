@@ -26,7 +26,7 @@ from fervit.models.checkpoint import TorchClassifier, load_checkpoint
 from fervit.models.vit import fold_luma, quiet_transformers
 from fervit.resident import seconds_of
 from fervit.run_folder import RUN_FILE, check_same, claim, describe, full_disk_explained, last_checkpoint, write_json
-from fervit.runtime import shipped_checkpoint
+from fervit.runtime import starting_weights
 from fervit.targets import make_targets, training_rows
 from fervit.trainer import EVAL_BATCH, FervitTrainer, check_fits, figures_of
 from fervit.types import ModelSpec
@@ -66,8 +66,7 @@ def train(
             is full (what was saved before stays, and `resume` goes on from there).
         DataError: the data set has no train or no public_test split.
     """
-    out, init = Path(out), init or config.init
-    init = shipped_checkpoint() if str(init) == "shipped" else init
+    out, init = Path(out), starting_weights(init or config.init)
     train_set, val_set = dataset.split(TRAIN), dataset.split(PUBLIC_TEST)
     rows = training_rows(train_set, config)
     targets = make_targets(train_set, config, None if teacher is None else teacher.probs)[rows]

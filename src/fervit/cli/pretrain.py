@@ -37,12 +37,11 @@ def pretrain(
     """
     from fervit.data import load
     from fervit.pretrain.config import load_pretrain_config
-    from fervit.runtime import shipped_checkpoint
+    from fervit.runtime import starting_weights
 
     config = load_pretrain_config(set_ or ())  # first: a misspelt key should not wait for torch
     require_torch("pre-training")
-    if init == "shipped":
-        init = str(shipped_checkpoint())
+    init = str(starting_weights(init))
     check_init(init)
     datasets = [load(source) for source in data]
     import torch

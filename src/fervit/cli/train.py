@@ -67,13 +67,12 @@ def run_training(
 ) -> dict[str, Any]:
     """Train with a progress bar and print what came out; shared by `train`, `distill` and `demo`."""
     from fervit.data import load
-    from fervit.runtime import shipped_checkpoint
+    from fervit.runtime import starting_weights
 
     require_torch("training")
     dataset = load(data, votes=votes)
-    if (init or config.init) == "shipped":
-        init = str(shipped_checkpoint())
-    check_init(init or config.init)  # before torch, whose import takes seconds
+    init = str(starting_weights(init or config.init))
+    check_init(init)  # before torch, whose import takes seconds
     import torch
 
     from fervit.training import train as run

@@ -99,14 +99,13 @@ class PretrainTrainer(ResidentTrainer):
         self.augmenter = Augmenter(config.augment, preprocess)
         self.images = [resident(part, self.args.device) for part in faces]
         self.patches = (preprocess.image_size // model.config.patch_size) ** 2
-        self._losses: list[Tensor] = []
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Augment and mask one batch and find the gradient."""
         x = self._augmented(inputs["rows"])
         noise = torch.rand(len(x), self.patches).to(x.device)  # on the CPU, so that every device masks alike
         loss: Tensor = super().training_step(model, {"pixel_values": x, "noise": noise}, num_items_in_batch)
-        self._losses.append(loss.detach())
+        self.losses.append(loss.detach())
         return loss
 
     def compute_loss(
@@ -137,8 +136,7 @@ class PretrainTrainer(ResidentTrainer):
 
     def end_epoch(self) -> None:
         """Write the epoch's row and tell the callbacks its mean loss."""
-        loss = torch.stack(self._losses).mean().item()
-        self._losses.clear()
+        loss = self.epoch_loss()
         epoch = round(self.state.epoch or 0.0, 3)
         self.write_row({"epoch": epoch, "train_loss": round(loss, 5)})
         self.log({"epoch_loss": loss})
