@@ -526,3 +526,10 @@ def test_a_csv_refuses_what_it_cannot_hold(faces, tmp_path):
     with pytest.raises(DataError, match=r"write a .parquet file or a folder"):
         save(colour, tmp_path / "x.csv")
     assert list(tmp_path.glob("x.csv*")) == []
+
+
+def test_a_dataset_says_what_it_is_in_one_line() -> None:
+    dataset = load("synthetic:40")
+    assert len(text := repr(dataset)) < 200 and "\n" not in text
+    assert f"{len(dataset)} pictures of 48x48x1, 7 labels" in text and f"train {len(dataset.split('train'))}" in text
+    assert repr(dataset.take([])).endswith("empty)")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from fervit import detect, libfacedetection
 from fervit.detect import DETECTORS, Tiled, make_detector, shrink, to_faces
@@ -198,6 +199,23 @@ def test_shrinking_keeps_the_ratio_and_small_pictures_as_they_are() -> None:
     assert shrink(np.zeros((1000, 500, 3), np.uint8), 100).shape == (100, 50, 3)
     assert shrink(np.zeros((10, 9000, 3), np.uint8), 100).shape == (1, 100, 3)
     assert shrink(np.zeros((30, 40, 3), np.uint8)[:, ::2], 100).flags.c_contiguous
+
+
+@pytest.mark.parametrize("factor", [1.3, 2, 3.1, 5, 16])
+def test_shrinking_does_not_alias(factor: float) -> None:
+    stripes = np.zeros((480, 480, 3), np.uint8)
+    stripes[:, ::2] = 255  # what is too fine for the result must become grey, not coarser stripes
+    small = shrink(stripes, round(480 / factor)).astype(float)
+    noise = np.random.default_rng(0).integers(0, 256, (480, 480, 3), np.uint8)
+    if factor >= 2:
+        assert np.abs(small.mean(axis=(0, 2)) - 127.5).max() < 10
+    assert shrink(noise, round(480 / factor)).std() < 74 / max(1.0, factor / 2)
+
+
+def test_shrinking_answers_as_a_wide_filter_does(astronaut: np.ndarray) -> None:
+    for side in (400, 200, 90):
+        wide = Pillow.fromarray(astronaut).resize((side, side), Pillow.Resampling.BOX)
+        assert np.abs(shrink(astronaut, side) - np.asarray(wide, float)).mean() < 4
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image as Pillow
 
 from fervit import libfacedetection
 from fervit.errors import DetectorError, unknown
@@ -358,14 +357,23 @@ def _check_rgb(image: Image) -> None:
 
 
 def shrink(image: Image, max_side_px: int) -> Image:
-    """Return a contiguous copy whose longer side is at most `max_side_px`, by an antialiased filter."""
+    """Return a contiguous copy whose longer side is at most `max_side_px`, without aliasing.
+
+    Halved as often as possible first: at a factor of at most 2, a bilinear filter still sees every pixel, at a tenth
+    of the cost of one that is wide enough for the whole way.
+    """
+    import cv2
+
     height, width = image.shape[:2]
     scale = max_side_px / max(height, width)
     if scale >= 1:
         return np.ascontiguousarray(image)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    picture = Pillow.fromarray(image)
-    return np.asarray(picture.resize(size, Pillow.Resampling.BILINEAR, reducing_gap=2.0))
+    small = image
+    while max(small.shape[:2]) > 2 * max_side_px:
+        rows, columns = small.shape[:2]
+        small = cv2.resize(small, (-(-columns // 2), -(-rows // 2)), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR))
 
 
 def to_faces(found: Sequence[Face], image: Image, small: Image, min_face_px: int, min_score: float) -> list[Face]:

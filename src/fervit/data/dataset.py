@@ -13,7 +13,7 @@ SPLITS = (TRAIN, PUBLIC_TEST, PRIVATE_TEST)
 """FER2013's splits: train, validation (choose on it), test (read once)."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Face crops with their labels.
 
@@ -45,6 +45,14 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def __repr__(self) -> str:
+        """Say what it is in one line: notebooks print it, and the pictures with their names would be megabytes."""
+        counts = np.bincount(self.split_ids, minlength=len(SPLITS))
+        splits = ", ".join(f"{name} {counts[SPLITS.index(name)]}" for name in self.split_names)
+        shape = "x".join(map(str, self.images.shape[1:]))
+        size = f"{len(self)} pictures of {shape}, {len(self.labels)} labels"
+        return f"Dataset({self.name!r}: {size}; {splits or 'empty'})"
+
     @property
     def split_names(self) -> tuple[str, ...]:
         """The splits that hold at least one picture, in `SPLITS` order."""
@@ -56,6 +64,8 @@ class Dataset:
         index = np.asarray(index)
         if index.dtype == bool:
             index = np.flatnonzero(index)
+        elif not index.size:  # an empty list is one of floats
+            index = index.astype(np.int64)
         return replace(
             self,
             images=self.images[index],
