@@ -12,26 +12,62 @@ export function drawBoxes(context, answer, chosen, labels) {
   const unit = Math.max(12, Math.min(width, height) / 28);
   context.font = `600 ${unit}px system-ui, sans-serif`;
   context.textBaseline = "middle";
-  answer.faces.forEach((face, index) => {
-    const [x1, y1, x2, y2] = face.box;
-    const [x, y, w, h] = [x1 * sx, y1 * sy, (x2 - x1) * sx, (y2 - y1) * sy];
+  const boxes = answer.faces.map(({ box: [x1, y1, x2, y2] }) => ({
+    x: x1 * sx,
+    y: y1 * sy,
+    w: (x2 - x1) * sx,
+    h: (y2 - y1) * sy,
+  }));
+  boxes.forEach(({ x, y, w, h }, index) => {
     const line = Math.max(2, unit / 7) * (index === chosen ? 1.5 : 1);
     context.lineWidth = line + 2;
     context.strokeStyle = "rgb(0 0 0 / 0.6)";
     context.strokeRect(x, y, w, h);
     context.lineWidth = line;
-    context.strokeStyle = colour(labels.indexOf(face.label));
+    context.strokeStyle = colour(labels.indexOf(answer.faces[index].label));
     context.strokeRect(x, y, w, h);
+  });
+  const taken = [...boxes];
+  answer.faces.forEach((face, index) => {
     const number = answer.faces.length > 1 ? `${faceId(face, index)} ` : "";
     const text = `${number}${face.label} ${percent(face.score)}`;
-    const textWidth = context.measureText(text).width + unit;
-    const left = Math.max(0, Math.min(x - line / 2, width - textWidth));
-    const top = y > unit * 1.8 ? y - unit * 1.7 : Math.min(y + h, height - unit * 1.7);
+    const size = { w: context.measureText(text).width + unit, h: unit * 1.6 };
+    const spot = placeName(boxes[index], size, taken, context.canvas, unit / 10);
     context.fillStyle = "rgb(10 12 16 / 0.85)";
-    context.fillRect(left, top, textWidth, unit * 1.6);
+    context.fillRect(spot.x, spot.y, spot.w, spot.h);
     context.fillStyle = "#ffffff";
-    context.fillText(text, left + unit / 2, top + unit * 0.82);
+    context.fillText(text, spot.x + unit / 2, spot.y + unit * 0.82);
+    taken.push(spot);
   });
+}
+
+// The spot at a box's edge that covers least of the boxes and names that are there; above it, where that is free.
+function placeName(box, { w, h }, taken, canvas, gap) {
+  const [left, right] = [box.x, box.x + box.w - w];
+  const [above, below] = [box.y - h - gap, box.y + box.h + gap];
+  const [beside, before] = [box.x + box.w + gap, box.x - w - gap];
+  const middle = (left + right) / 2;
+  const rows = [above, below].flatMap((y) => [left, right, middle].map((x) => [x, y]));
+  const columns = [beside, before].flatMap((x) => [box.y, box.y + box.h - h].map((y) => [x, y]));
+  let [best, least] = [null, Infinity];
+  [...rows, ...columns].forEach(([x, y], rank) => {
+    const spot = {
+      x: Math.max(0, Math.min(x, canvas.width - w)),
+      y: Math.max(0, Math.min(y, canvas.height - h)),
+      w,
+      h,
+    };
+    const covered = taken.reduce((sum, other) => sum + overlap(spot, other), 0) / (w * h);
+    const cost = covered + 0.01 * rank; // the earlier spot wins a near tie
+    if (cost < least) [best, least] = [spot, cost];
+  });
+  return best;
+}
+
+function overlap(a, b) {
+  const w = Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x);
+  const h = Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y);
+  return Math.max(0, w) * Math.max(0, h);
 }
 
 export class Bars {
