@@ -19,6 +19,7 @@ from fervit.models import BUILDERS, FROM_SCRATCH, build_model, load_checkpoint, 
 from fervit.models.checkpoint import TorchClassifier
 from fervit.models.vit import add_drop_path, backbone_of, fold_luma, layer_index, layers_of
 from fervit.optim import freeze, parameter_groups
+from fervit.resident import fuse_attention
 from fervit.types import ModelSpec
 from test_models import save_timm
 
@@ -127,6 +128,24 @@ def test_logits_have_a_row_for_each_picture_and_a_column_for_each_label(arch, ba
     assert preprocess.image_size == SIZE
     assert logits_of(model, torch.randn(batch, 3, SIZE, SIZE)).shape == (batch, 2)
     assert loss_of(model.train(), torch.randn(batch, 3, SIZE, SIZE), torch.full((batch, 2), 0.5)).isfinite()
+
+
+@EACH
+def test_a_gpu_gets_attention_in_one_operation_with_the_same_answers(arch, timm_file, faces):
+    model, preprocess = new(arch, timm_file)
+    x = to_input(faces[0], preprocess)
+    before = logits_of(model, x)
+    fuse_attention(model, torch.device("cpu"))
+    assert "sdpa" not in attention_of(model)
+    fuse_attention(model, torch.device("cuda"))
+    assert arch == "cnn" or attention_of(model) == {"sdpa"}
+    torch.testing.assert_close(logits_of(model, x), before, rtol=1e-4, atol=1e-5)
+
+
+def attention_of(model):
+    """The forms of attention of all parts that look their own up."""
+    parts = [m for m in model.modules() if type(m).__name__.endswith("Attention") and hasattr(m, "config")]
+    return {part.config._attn_implementation for part in parts}
 
 
 @EACH
