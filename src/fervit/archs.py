@@ -130,12 +130,28 @@ class CNNOptions:
             raise ConfigError(f"model.dropout must lie in [0, 1), got {self.dropout}")
 
 
+@dataclass(frozen=True)
+class MobileNetV1Options:
+    """Hugging Face's MobileNet v1, a small CNN for weights that were pre-trained on faces.
+
+    Attributes:
+        dropout: share of features dropped before the head.
+    """
+
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"model.dropout must lie in [0, 1), got {self.dropout}")
+
+
 ARCHS: dict[str, type[Any]] = {
     "vit": ViTOptions,
     "vit_se": ViTSEOptions,
     "vtff": VTFFOptions,
     "pf_vit": PFViTOptions,
     "cnn": CNNOptions,
+    "mobilenet_v1": MobileNetV1Options,
 }
 
 

@@ -31,7 +31,7 @@ def save_checkpoint(model: Any, spec: ModelSpec, folder: Path, *, half: bool = F
     margins = values.pop("preprocess")
     values |= {key: margins[key] for key in ("crop_margin", "crop_offset")}
     model.config.fervit = values
-    state = model.state_dict()
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     if half:
         state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     with quiet_transformers():

@@ -6,7 +6,7 @@ in timm's naming. Positions are interpolated to the wanted image size and the he
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,8 @@ def build(init: str | Path, labels: Sequence[str], image_size: int, options: ViT
     model: Any
     if path.is_file():
         model, preprocess = _from_timm(path, labels, image_size)
-    elif path.is_dir() or _looks_like_hub_id(str(init)):
-        model, preprocess = _from_hugging_face(str(init), labels, image_size)
     else:
-        raise ModelError(f"no weights at {init} (expected a safetensors file, a model folder or a Hub id owner/name)")
+        model, preprocess = from_hugging_face(init, labels, image_size, kinds=("vit", "dinov2"), files=True)
     if options.pool == "cls_mean" and model.config.model_type == "vit":
         model = _with_mean_pool(model)
     return model, preprocess
@@ -104,7 +102,7 @@ def layer_index(model: Any) -> Callable[[str], int]:
         for prefix, k in prefixes.items():
             if name.startswith(prefix):
                 return k
-        return 0 if ".embeddings." in name else depth + 1
+        return 0 if ".embeddings." in name or ".conv_stem." in name else depth + 1
 
     return index
 
@@ -181,7 +179,10 @@ def input_convolutions(model: Any) -> list[Any]:
     """Return the convolutions that read the pixels: the patch embedding, or what the architecture names."""
     if hasattr(model, "input_convolutions"):
         return list(model.input_convolutions())
-    return [backbone_of(model).embeddings.patch_embeddings.projection]
+    backbone = backbone_of(model)
+    if hasattr(backbone, "conv_stem"):  # transformers' own CNNs
+        return [backbone.conv_stem.convolution]
+    return [backbone.embeddings.patch_embeddings.projection]
 
 
 def resize_positions(positions: torch.Tensor, grid: int) -> torch.Tensor:
@@ -330,21 +331,46 @@ def label_fields(labels: Sequence[str]) -> dict[str, Any]:
     return {"id2label": dict(enumerate(labels)), "label2id": {name: k for k, name in enumerate(labels)}}
 
 
-def _from_hugging_face(name: str, labels: Sequence[str], image_size: int) -> tuple[nn.Module, Preprocess]:
-    """Build from a model folder or a Hub id through transformers' Auto classes; safetensors only."""
+def from_hugging_face(
+    init: str | Path,
+    labels: Sequence[str],
+    image_size: int,
+    *,
+    kinds: Sequence[str],
+    changes: Mapping[str, Any] | None = None,
+    files: bool = False,
+) -> tuple[Any, Preprocess]:
+    """Build from a model folder or a Hub id through transformers' Auto classes; safetensors only.
+
+    Args:
+        init: the folder or id.
+        labels: of the head, which is made anew unless they are the weights' own.
+        image_size: side of the input in px.
+        kinds: the `model_type`s that will do.
+        changes: values for the configuration.
+        files: whether the caller reads single files, for the message.
+
+    Raises:
+        ModelError: there is no such folder and it looks like no id, it cannot be read, is incomplete or another model.
+    """
     from transformers import AutoConfig, AutoModelForImageClassification
 
-    load: dict[str, Any] = {"local_files_only": Path(name).is_dir()}
+    name = str(init)
+    if not (Path(init).is_dir() or _looks_like_hub_id(name)):
+        forms = f"{'a safetensors file, ' if files else ''}a model folder or a Hub id owner/name"
+        raise ModelError(f"no weights at {init} (expected {forms})")
+    load: dict[str, Any] = {"local_files_only": Path(init).is_dir()}
     try:
         with quiet_transformers():
             config: Any = AutoConfig.from_pretrained(name, **load)
-        if config.model_type not in ("vit", "dinov2"):
-            raise ModelError(f"{name} is a {config.model_type!r}; fervit fine-tunes: vit, dinov2")
+        if config.model_type not in kinds:
+            raise ModelError(f"{name} is a {config.model_type!r}; fervit fine-tunes: {', '.join(kinds)}")
         same_labels = tuple(map(config.id2label.get, range(config.num_labels))) == tuple(labels)
         if "fervit" in config.to_dict():
             del config.fervit  # what was measured on the parent does not hold for the child
-        grid = patch_grid(image_size, config.patch_size)
-        for key, value in label_fields(labels).items():
+        patches = hasattr(config, "patch_size")
+        grid = patch_grid(image_size, config.patch_size) if patches else 0
+        for key, value in (label_fields(labels) | dict(changes or {})).items():
             setattr(config, key, value)
         with quiet_transformers():
             model: Any
@@ -368,7 +394,9 @@ def _from_hugging_face(name: str, labels: Sequence[str], image_size: int) -> tup
     if not same_labels:  # transformers keeps a head of the same width, whatever it tells apart
         nn.init.trunc_normal_(model.classifier.weight, std=config.initializer_range)
         nn.init.zeros_(model.classifier.bias)
-    if config.image_size != image_size:
+    if not patches:
+        model.config.image_size = image_size
+    elif config.image_size != image_size:
         model = _at_size(model, image_size, grid)
     return model, preprocess
 
