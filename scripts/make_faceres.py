@@ -26,6 +26,7 @@ from fervit.models.vit import HALF
 from fervit.types import ModelSpec, Preprocess
 
 FACES = 512
+MOST_CHANGE = 1e-3  # of a logit; float rounding stays near 1e-6
 MEANS = (103.939, 116.779, 123.68)  # of VGGFace2's pictures, taken from levels 0..255 before its first layer
 LAYERS = ["conv1", *(f"conv_{kind}_{k}" for k in range(1, 14) for kind in ("dw", "pw"))]
 
@@ -49,8 +50,10 @@ def main() -> None:
     rows = np.sort(np.random.default_rng(0).permutation(len(train))[:FACES])
     faces = torch.from_numpy(np.array(train.images[rows])).permute(0, 3, 1, 2)
     before = set_up_norms(model, layers, to_input(faces, preprocess))
-    after = model.eval()(pixel_values=to_input(faces, preprocess)).logits
-    print(f"largest change of a feature's answer by the norms: {float((after - before).detach().abs().max()):.2g}")
+    with torch.no_grad():
+        change = float((model.eval()(pixel_values=to_input(faces, preprocess)).logits - before).abs().max())
+    if change > MOST_CHANGE:
+        raise SystemExit(f"the norms change the answers by up to {change:.2g}: these are other weights than expected")
     spec = ModelSpec("mobilenet_v1", preprocess, dataset.labels, name="faceres", licence="MIT")
     save_checkpoint(model, spec, args.out)
 
