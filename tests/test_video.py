@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,23 @@ def test_a_phone_video_is_turned_upright(tmp_path: Path) -> None:
     frame = next(read_frames(tmp_path / "a.mp4"))
     assert frame.image.shape == (80, 40, 3)
     assert frame.image[:30].mean() > 200 > 50 > frame.image[50:].mean()
+
+
+@pytest.mark.parametrize(("shape", "width"), [((2, 1), 128), ((16, 15), 68), ((90, 1), 64)])
+def test_a_squeezed_video_gets_square_pixels(tmp_path: Path, shape: tuple[int, int], width: int) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(*shape)
+        picture = np.zeros((48, 64, 3), np.uint8)
+        picture[:, 32:] = 250
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    frames = list(read_frames(tmp_path / "a.mp4"))
+    assert [frame.image.shape for frame in frames] == [(48, width, 3)] * 3
+    assert frames[0].image[:, : width // 2 - 4].mean() < 20 and frames[0].image[:, width // 2 + 4 :].mean() > 230
 
 
 def test_work_ahead_keeps_order_raises_and_ends() -> None:

@@ -32,6 +32,7 @@ ENCODER_OPTIONS = {
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0"},
 }
 
+MOST_SQUEEZED = 4  # a pixel's width over its height, or the reverse; beyond, the header is not believed
 T = TypeVar("T")
 VideoSource = str | os.PathLike[str]
 _log = logging.getLogger(__name__)
@@ -271,6 +272,7 @@ def _read_pyav(path: VideoSource, every: int) -> Iterator[Frame]:
     with _Opened(path) as (container, stream):
         rate = float(stream.average_rate or FALLBACK_RATE)
         start_s = max(container.start_time or 0, 0) / 1_000_000
+        shape = float(stream.sample_aspect_ratio or 1)
         packets = container.demux(stream)
         while True:
             try:
@@ -291,10 +293,20 @@ def _read_pyav(path: VideoSource, every: int) -> Iterator[Frame]:
                     offset_s = time_s + 1 / rate - own_s
                 time_s = own_s + offset_s
                 if index % every == 0:
-                    yield Frame(index, time_s, _upright(picture.to_ndarray(format="rgb24"), picture.rotation))
+                    yield Frame(index, time_s, _upright(_square_pixels(picture, shape), picture.rotation))
                 index += 1
     if broken and index:
         _log.warning("%s: %d broken packets skipped; last frame at %.1f s", source_name(path), broken, time_s)
+
+
+def _square_pixels(picture: Any, shape: float) -> Image:
+    """Return a decoded picture as RGB, made wider where its pixels are `shape` times as wide as high (DV, DVDs).
+
+    Nobody's face is half as wide as it should be then, neither for the model nor in the annotated copy.
+    """
+    width = round(picture.width * shape) if 1 / MOST_SQUEEZED <= shape <= MOST_SQUEEZED else picture.width
+    image: Image = picture.to_ndarray(format="rgb24", width=width, height=picture.height)
+    return image
 
 
 def _upright(image: Image, rotation_deg: int) -> Image:
