@@ -1,15 +1,17 @@
-"""Turn a finished run into the shipped model: assets, card and log, all from one folder.
+"""Turn a finished run into a shipped model: weights, card and log, all from one folder.
 
-Usage: python scripts/ship.py RUN --data fer2013.parquet [--name tiny]
+Usage: python scripts/ship.py RUN --data fer2013.parquet --base "what it started from" [--name tiny] [--models]
 
 Writes src/fervit/assets/NAME/ (fp16 safetensors, card), src/fervit/assets/NAME.onnx (fp32, exported from those same
-weights) and docs/runs/NAME/ (run.json, metrics.csv). Reads private_test once, at the very end, for the card.
+weights) and docs/runs/NAME/ (run.json, metrics.csv); with --models, models/NAME/ in place of the first two: what the
+repository carries beside the package. Reads private_test once, at the very end, for the card.
 """
 
 import argparse
 import dataclasses
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import fervit
@@ -36,8 +38,17 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--name", default="tiny")
     parser.add_argument("--base", default=BASE, help="What the run started from, in words for the card.")
+    parser.add_argument("--models", action="store_true", help="Write models/NAME, not the package's assets.")
     args = parser.parse_args()
-    folder, onnx = ASSETS / args.name, ASSETS / f"{args.name}.onnx"
+    with tempfile.TemporaryDirectory() as scratch:
+        if args.models:
+            ship(args, Path("models") / args.name, Path(scratch) / "model.onnx")
+        else:
+            ship(args, ASSETS / args.name, ASSETS / f"{args.name}.onnx")
+
+
+def ship(args: argparse.Namespace, folder: Path, onnx: Path) -> None:
+    """Write the weights into `folder`, its ONNX form into `onnx`, then the card and the log."""
     shutil.rmtree(folder, ignore_errors=True)
 
     model, spec = load_checkpoint(args.run)

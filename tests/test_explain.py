@@ -5,12 +5,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from fervit.archs import CNNOptions
 from fervit.cli import app
 from fervit.data import load
 from fervit.errors import ConfigError, ImageError, ModelError
-from fervit.explain import METHODS, deletion_curve, draw_sheet, explain, overlay
-from fervit.models import TorchClassifier
+from fervit.explain import METHODS, deletion_curve, draw_sheet, explain, methods_of, overlay
+from fervit.labels import FER7
+from fervit.models import TorchClassifier, build_model, save_checkpoint
 from fervit.runtime import OnnxClassifier, default_model, shipped_checkpoint
+from fervit.types import ModelSpec, Preprocess
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +144,19 @@ def test_unknown_methods_and_labels_name_the_choices(trained, faces):
         explain(trained, faces[0], method="gradiant")
     with pytest.raises(ConfigError, match="did you mean 'happy'"):
         explain(trained, faces[0], label="hapy")
+
+
+def test_all_methods_are_those_that_the_model_allows(trained, faces, tmp_path):
+    preprocess = Preprocess(image_size=48, mean=(0.5,) * 3, std=(0.5,) * 3)
+    model, _ = build_model("scratch", FER7, 48, arch="cnn", options=CNNOptions(channels=8, blocks=1))
+    save_checkpoint(model, ModelSpec("cnn", preprocess, FER7, name="cnn"), tmp_path / "cnn")
+    assert methods_of(trained) == list(METHODS)
+    assert methods_of(TorchClassifier(tmp_path / "cnn")) == methods_of(OnnxClassifier(default_model())) == ["occlusion"]
+    assert explain(TorchClassifier(tmp_path / "cnn"), faces[0]).method == "occlusion"
+    Image.fromarray(np.array(faces[0]).repeat(3, axis=2)).save(tmp_path / "face.png")
+    command = ["explain", str(tmp_path / "cnn"), str(tmp_path / "face.png"), "--crop", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0 and result.stdout.rstrip().endswith("(occlusion)")
 
 
 def test_a_model_without_attention_is_told_apart(faces, trained):

@@ -10,11 +10,13 @@ import fervit
 from conftest import DATA
 from fervit.data import load, synth
 from fervit.evaluation import evaluate
+from fervit.export import export
 from fervit.models import TorchClassifier
 from fervit.runtime import OnnxClassifier, default_model, shipped_checkpoint
 
 ROOT = Path(__file__).parent.parent
 LOG = ROOT / "docs" / "runs" / "tiny"
+MOBILENET = ROOT / "models" / "mobilenet"
 
 
 def test_both_forms_give_the_same_answers_and_the_same_spec():
@@ -54,6 +56,24 @@ def test_photos_of_the_media_folder_are_recognised(media):
     labels = [prediction.label for prediction in recognizer(media / "multi_face.jpg")]
     assert len(labels) == 5
     assert labels.count("happy") >= 4  # one smile with closed lips reads as neutral to this model
+
+
+@pytest.mark.skipif(not MOBILENET.is_dir(), reason="models/ is in the repository only")
+def test_the_mobilenet_beside_the_package_is_what_its_card_says(media, tmp_path):
+    classifier = TorchClassifier(MOBILENET)
+    card = (MOBILENET / "README.md").read_text(encoding="utf-8")
+    assert "A convolutional network (`mobilenet_v1`" in card and "VGGFace2" in card
+    assert f"{classifier.spec.metrics['private_test']['accuracy']:.4f}" in card
+    run = json.loads((ROOT / "docs" / "runs" / "mobilenet" / "run.json").read_text(encoding="utf-8"))
+    assert run["data"]["hash"] == classifier.spec.data_hash and run["config"]["arch"] == classifier.spec.arch
+    (prediction,) = fervit.load(MOBILENET)(media / "expression_happy.jpg")
+    assert prediction.label == "happy" and prediction.score > 0.9
+    path = DATA / "fer2013.parquet"
+    if not path.is_file():
+        pytest.skip(f"FER2013 is not at {path}: its accuracy was not measured again")
+    export(MOBILENET, tmp_path / "m.onnx")  # a third of PyTorch's time
+    accuracy = evaluate(OnnxClassifier(tmp_path / "m.onnx"), load(path), split="public_test").accuracy.value
+    assert accuracy == pytest.approx(classifier.spec.metrics["public_test"]["accuracy"], abs=2 / 3589)
 
 
 @pytest.mark.slow

@@ -153,6 +153,7 @@ ARCHS: dict[str, type[Any]] = {
     "cnn": CNNOptions,
     "mobilenet_v1": MobileNetV1Options,
 }
+CONVOLUTIONAL = ("cnn", "mobilenet_v1")  # the others are transformers
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

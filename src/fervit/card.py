@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from fervit.archs import CONVOLUTIONAL
 from fervit.types import ModelSpec
 
 # Identifiers that the Hub takes in `license:`; anything else is `other` with its own name.
@@ -156,8 +157,9 @@ def _introduction(spec: ModelSpec, *, dataset: str, base_model: str) -> str:
     size = spec.preprocess.image_size
     origin = f", fine-tuned from {base_model}" if base_model else ""
     learnt = f" on {dataset}" if dataset else ""
+    kind = "convolutional network" if spec.arch in CONVOLUTIONAL else "Vision Transformer"
     return (
-        f"A Vision Transformer (`{spec.arch}`, {size} x {size} px input{origin}) that names the expression a face "
+        f"A {kind} (`{spec.arch}`, {size} x {size} px input{origin}) that names the expression a face "
         f"shows, trained{learnt} with fervit. "
         f"It answers one of {len(spec.labels)} labels: {', '.join(spec.labels)}."
     )

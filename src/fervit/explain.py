@@ -67,7 +67,7 @@ def explain(
         ConfigError: unknown method or label, or one that needs a model folder.
         ModelError: the model has no attention (it is no transformer).
     """
-    method = method or default_method(classifier)
+    method = method or methods_of(classifier)[0]
     if method not in METHODS:
         raise ConfigError(unknown("method", method, METHODS))
     small = as_image(resize_crop(as_image(crop), classifier.spec.preprocess))
@@ -80,9 +80,15 @@ def explain(
     return Explanation(method, labels[target], float(probs[target]), small, _to_unit(heat, small.shape[0]))
 
 
-def default_method(classifier: Classifier) -> str:
-    """Return `gradient` for a model that PyTorch runs, else `occlusion`."""
-    return "gradient" if hasattr(classifier, "model") else "occlusion"
+def methods_of(classifier: Classifier) -> list[str]:
+    """Return the keys of `METHODS` that this model allows, the best first: two of them read a transformer's attention.
+
+    An exported model shows none, nor does an ensemble, whose members each have their own.
+    """
+    model: Any = getattr(classifier, "model", None)
+    parts = [] if model is None or hasattr(model, "members") else model.modules()
+    attends = any(type(part).__name__.endswith("Attention") for part in parts)
+    return list(METHODS) if attends else ["occlusion"]
 
 
 def rollout(classifier: Classifier, crop: Image, target: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -40,7 +40,7 @@ def explain(
     Maps from gradients and attention need a model folder; an exported model is asked with places covered.
     """
     model, photo = _arguments(model_or_photo)
-    from fervit.explain import METHODS
+    from fervit.explain import METHODS, methods_of
 
     if method not in (ALL, *METHODS):
         from fervit.errors import unknown
@@ -53,13 +53,14 @@ def explain(
 
     picture = read_image(photo)
     classifier = _open(model)
+    names = methods_of(classifier) if method == ALL else [method]
     faces = make_detector("none" if crop else detector).detect([picture])[0]
     if not faces:
         raise ImageError(f"no face found in {photo}; for a picture that is a face crop already, add --crop")
     for number, face in enumerate(faces, start=1):
         whole = crop or detector == "none"
         cut = picture if whole else crop_face(picture, face.box, classifier.spec.preprocess, face.landmarks)
-        maps = [run(classifier, cut, method=name, label=label) for name in _methods(method, classifier)]
+        maps = [run(classifier, cut, method=name, label=label) for name in names]
         path = _write(draw_sheet(cut, maps), out, f"{photo.stem}-face{number}.png")
         typer.echo(f"{path}  {maps[0].label} {100 * maps[0].score:.0f} %  ({', '.join(e.method for e in maps)})")
 
@@ -82,12 +83,6 @@ def _open(model: Path | None) -> "Classifier":
     if model is None and find_spec("torch") and find_spec("transformers"):
         model = shipped_checkpoint()
     return open_classifier(model)
-
-
-def _methods(method: str, classifier: Any) -> list[str]:
-    if method != ALL:
-        return [method]
-    return ["gradient", "rollout", "occlusion"] if hasattr(classifier, "model") else ["occlusion"]
 
 
 def _write(sheet: "Image", folder: Path, name: str) -> Path:
