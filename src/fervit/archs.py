@@ -136,11 +136,14 @@ class MobileNetV1Options:
 
     Attributes:
         dropout: share of features dropped before the head.
+        width: factor on the width of every layer (alpha in the paper) of one from scratch; weights have their own.
     """
 
     dropout: float = 0.2
+    width: float = 1.0
 
     def __post_init__(self) -> None:
+        _positive(self, "width")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"model.dropout must lie in [0, 1), got {self.dropout}")
 

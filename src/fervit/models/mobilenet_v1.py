@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import MobileNetV1Config, MobileNetV1ForImageClassification
 
 from fervit.archs import SCRATCH, MobileNetV1Options
@@ -42,11 +43,12 @@ def build(
     model: Any
     if str(init) == SCRATCH:
         model = MobileNetV1ForImageClassification(
-            MobileNetV1Config(image_size=image_size, **dropout, **label_fields(labels))
+            MobileNetV1Config(image_size=image_size, depth_multiplier=options.width, **dropout, **label_fields(labels))
         )
         preprocess = Preprocess(image_size=image_size, mean=HALF, std=HALF)
     else:
         model, preprocess = from_hugging_face(init, labels, image_size, kinds=("mobilenet_v1",), changes=dropout)
     for layer in (model.mobilenet_v1.conv_stem, *model.mobilenet_v1.layer):
         layer.normalization.momentum = NORM_MOMENTUM
-    return model, preprocess
+    # Channels together in memory: a step on a CPU takes 0.6 of the time. (A ResNet's takes as long, VTFF's crashes.)
+    return model.to(memory_format=torch.channels_last), preprocess
