@@ -19,7 +19,7 @@ from _loop import StepClock, random_faces, rate
 from fervit.config import load_config
 from fervit.labels import FER7
 from fervit.models import build_model
-from fervit.models.vit import quiet_transformers
+from fervit.models.pretrained import quiet_transformers
 from fervit.pretrain.config import PretrainConfig
 from fervit.pretrain.mae import build_autoencoder
 from fervit.pretrain.run import PretrainTrainer

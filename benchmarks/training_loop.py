@@ -21,7 +21,7 @@ from _loop import StepClock, random_faces, rate
 from fervit.config import load_config
 from fervit.labels import FER7
 from fervit.models import build_model
-from fervit.models.vit import quiet_transformers
+from fervit.models.pretrained import quiet_transformers
 from fervit.resident import use_bf16
 from fervit.targets import make_targets
 from fervit.trainer import FervitTrainer

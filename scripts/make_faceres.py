@@ -20,9 +20,10 @@ import torch
 from transformers import MobileNetV1Config, MobileNetV1ForImageClassification
 
 from fervit.augment import to_input
+from fervit.config import load_config
 from fervit.data import TRAIN, load
 from fervit.models import save_checkpoint
-from fervit.models.vit import HALF
+from fervit.models.pretrained import HALF
 from fervit.types import ModelSpec, Preprocess
 
 FACES = 512
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="faceres-deep.json, with faceres-deep.bin beside it.")
     parser.add_argument("--data", required=True, help="Faces whose train split the norms are measured on.")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--image-size", type=int, default=load_config("mobilenet_v1").image_size)
     args = parser.parse_args()
     torch.manual_seed(0)
     dataset = load(args.data)
@@ -82,7 +83,9 @@ def fill(layers: list[Any], tensors: dict[str, np.ndarray]) -> None:
         else:  # (h, w, in, out) -> (out, in, h, w)
             kernel = tensors[f"{name}/convolution/merged_input"].transpose(3, 2, 0, 1)
         layer.convolution.weight.copy_(torch.from_numpy(np.ascontiguousarray(kernel)))
-        layer.normalization.bias.copy_(torch.from_numpy(tensors[f"{name}_bn/batchnorm_1/sub"].copy()))
+        norm = layer.normalization
+        norm.bias.copy_(torch.from_numpy(tensors[f"{name}_bn/batchnorm_1/sub"].copy()))
+        norm.running_var.fill_(1 - norm.eps)  # with mean 0 and weight 1: it adds its bias, nothing else
     first = layers[0]
     levels = 127.5 - torch.tensor(MEANS)  # of a pixel at 0 here, in theirs
     first.normalization.bias.add_((first.convolution.weight.sum((2, 3)) * levels).sum(1))
@@ -100,12 +103,7 @@ def set_up_norms(model: Any, layers: list[Any], x: torch.Tensor) -> torch.Tensor
         norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.add_(mean)
 
-    for layer in layers:  # until now: mean 0, variance 1, weight 1, so all but the identity
-        layer.normalization.eps, kept = 0.0, layer.normalization.eps
-        layer.kept_eps = kept
     before: torch.Tensor = model.eval()(pixel_values=x).logits
-    for layer in layers:
-        layer.normalization.eps = layer.kept_eps
     hooks = [layer.normalization.register_forward_pre_hook(set_up) for layer in layers]
     model(pixel_values=x)
     for hook in hooks:

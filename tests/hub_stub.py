@@ -62,7 +62,7 @@ def serve(folder: Path, repo: str) -> ThreadingHTTPServer:
                 self.wfile.write(data)
 
         def log_message(self, format: str, *args: object) -> None:
-            pass
+            """Say nothing of each request on stderr, as the base class would."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

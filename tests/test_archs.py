@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from fervit.archs import ARCHS, CNNOptions, MobileNetV1Options, PFViTOptions, ViTOptions, ViTSEOptions, VTFFOptions
+from fervit.archs import (
+    ARCHS,
+    CONVOLUTIONAL,
+    CNNOptions,
+    MobileNetV1Options,
+    PFViTOptions,
+    ViTOptions,
+    ViTSEOptions,
+    VTFFOptions,
+)
 from fervit.augment import soft_cross_entropy, to_input
 from fervit.cli.train import check_init
 from fervit.config import TrainConfig, config_from_dict
@@ -16,8 +25,9 @@ from fervit.errors import ConfigError, ModelError
 from fervit.export import export
 from fervit.labels import FER7
 from fervit.models import BUILDERS, FROM_SCRATCH, build_model, load_checkpoint, save_checkpoint
+from fervit.models.backbone import backbone_of, fold_luma, layer_index, layers_of
 from fervit.models.checkpoint import TorchClassifier
-from fervit.models.vit import add_drop_path, backbone_of, fold_luma, layer_index, layers_of
+from fervit.models.dropping import add_drop_path
 from fervit.optim import freeze, parameter_groups
 from fervit.resident import fuse_attention
 from fervit.types import ModelSpec
@@ -139,7 +149,7 @@ def test_a_gpu_gets_attention_in_one_operation_with_the_same_answers(arch, timm_
     fuse_attention(model, torch.device("cpu"))
     assert "sdpa" not in attention_of(model)
     fuse_attention(model, torch.device("cuda"))
-    assert arch in ("cnn", "mobilenet_v1") or attention_of(model) == {"sdpa"}
+    assert arch in CONVOLUTIONAL or attention_of(model) == {"sdpa"}
     torch.testing.assert_close(logits_of(model, x), before, rtol=1e-4, atol=1e-5)
 
 

@@ -26,7 +26,7 @@ def randomised():
     """The same model with the weights of all its layers redrawn (Adebayo et al. 2018, arXiv 1810.03292)."""
     import torch
 
-    from fervit.models.vit import layers_of
+    from fervit.models.backbone import layers_of
 
     classifier = TorchClassifier(shipped_checkpoint(), device="cpu")
     generator = torch.Generator().manual_seed(0)

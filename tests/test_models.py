@@ -12,15 +12,9 @@ from fervit.archs import ViTOptions
 from fervit.errors import ModelError
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
-from fervit.models.vit import (
-    add_drop_path,
-    add_patch_drop,
-    backbone_of,
-    fold_luma,
-    layer_index,
-    layers_of,
-    resize_positions,
-)
+from fervit.models.backbone import backbone_of, fold_luma, layer_index, layers_of
+from fervit.models.dropping import add_drop_path, add_patch_drop
+from fervit.models.positions import resize_positions
 from fervit.types import ModelSpec
 
 WEIGHTS = Path(os.environ.get("FERVIT_DATA", "../shared/data")).parent / "weights"

@@ -183,7 +183,7 @@ def test_nothing_is_fetched_for_a_caller(client: TestClient) -> None:
 def denied(client: TestClient, **options: Any) -> int:
     """Return the status with which a stream is refused."""
     with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect(STREAM, **options):
-        pass
+        pytest.fail("the stream was opened")
     return refused.value.status_code
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -259,14 +260,12 @@ def test_ordinary_chunks_are_read(server: Served, photo: bytes) -> None:
 
 
 def ends(client: object, within_s: float) -> bytes:
-    """Return what a connection still says before it is closed."""
+    """Return what a connection still says before it is closed, in order or by a reset; TimeoutError if it is not."""
     client.settimeout(within_s)  # type: ignore[attr-defined]
     said = b""
-    try:
+    with suppress(ConnectionResetError):  # a server that stops reading half-way resets: that closes it, too
         while data := client.recv(4096):  # type: ignore[attr-defined]
             said += data
-    except ConnectionResetError:
-        pass
     return said
 
 
@@ -349,10 +348,8 @@ def test_an_idle_connection_is_closed(server: Served) -> None:
 )
 def test_broken_http_is_answered_4xx_or_closed(raw: bytes, server: Served, photo: bytes) -> None:
     with server.connect() as client:
-        try:
+        with suppress(OSError):  # refused before all of it was sent
             client.sendall(raw)
-        except OSError:
-            return
         said = ends(client, 10 * SLOW_S)
     assert said == b"" or said.startswith(b"HTTP/1.1 4"), said[:200]
     assert works(server, photo)

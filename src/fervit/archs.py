@@ -126,8 +126,7 @@ class CNNOptions:
 
     def __post_init__(self) -> None:
         _positive(self, "channels", "blocks")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"model.dropout must lie in [0, 1), got {self.dropout}")
+        _share(self, "dropout")
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,7 @@ class MobileNetV1Options:
 
     def __post_init__(self) -> None:
         _positive(self, "width")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"model.dropout must lie in [0, 1), got {self.dropout}")
+        _share(self, "dropout")
 
 
 ARCHS: dict[str, type[Any]] = {
@@ -168,3 +166,8 @@ def _positive(options: Any, *names: str) -> None:
     for name in names:
         if not getattr(options, name) > 0:
             raise ConfigError(f"model.{name} must be above 0, got {getattr(options, name)}")
+
+
+def _share(options: Any, name: str) -> None:
+    if not 0 <= getattr(options, name) < 1:
+        raise ConfigError(f"model.{name} must lie in [0, 1), got {getattr(options, name)}")

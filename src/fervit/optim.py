@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fervit.config import TrainConfig
-from fervit.models.vit import layer_index
+from fervit.models.backbone import layer_index
 
 Tensor = torch.Tensor
 

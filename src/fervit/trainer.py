@@ -17,7 +17,8 @@ from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError
 from fervit.metrics import confusion_matrix, macro_f1, nll, softmax
 from fervit.models import save_checkpoint
-from fervit.models.vit import add_drop_path, add_patch_drop, layers_of
+from fervit.models.backbone import layers_of
+from fervit.models.dropping import add_drop_path, add_patch_drop
 from fervit.optim import at_the_sharpest_near_point, averaged, freeze, parameter_groups
 from fervit.resident import ResidentTrainer, read_rows, resident, trainer_arguments
 from fervit.run_folder import write_json

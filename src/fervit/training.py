@@ -22,8 +22,9 @@ from fervit.config import TABLES, TrainConfig
 from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
 from fervit.metrics import fit_temperature
 from fervit.models import build_model, save_checkpoint
+from fervit.models.backbone import fold_luma
 from fervit.models.checkpoint import TorchClassifier, load_checkpoint
-from fervit.models.vit import fold_luma, quiet_transformers
+from fervit.models.pretrained import quiet_transformers
 from fervit.resident import seconds_of
 from fervit.run_folder import RUN_FILE, check_same, claim, describe, full_disk_explained, last_checkpoint, write_json
 from fervit.runtime import starting_weights

@@ -48,7 +48,7 @@ class Dataset:
     def __repr__(self) -> str:
         """Say what it is in one line: notebooks print it, and the pictures with their names would be megabytes."""
         counts = np.bincount(self.split_ids, minlength=len(SPLITS))
-        splits = ", ".join(f"{name} {counts[SPLITS.index(name)]}" for name in self.split_names)
+        splits = ", ".join(f"{name} {count}" for name, count in zip(SPLITS, counts, strict=True) if count)
         shape = "x".join(map(str, self.images.shape[1:]))
         size = f"{len(self)} pictures of {shape}, {len(self.labels)} labels"
         return f"Dataset({self.name!r}: {size}; {splits or 'empty'})"

@@ -4,9 +4,9 @@ An architecture is a module with a function `build(init, labels, image_size, opt
 options are a dataclass in `fervit.archs`. What it builds is a Hugging Face `PreTrainedModel` that
 
 - takes `pixel_values (B, 3, S, S)` and answers with `logits (B, K)`;
-- has its encoder at `base_model_prefix`, with the first projection under `.embeddings` and the blocks in `.layers`
-  (what layer decay, drop path and the freezing of layers go by), and its last linear layer at `.classifier` (into
-  which calibration is folded);
+- has its encoder at `base_model_prefix`, with the first projection under `.embeddings` (or another of
+  `backbone.STEMS`) and the blocks in `.layers` (what layer decay, drop path and the freezing of layers go by), and
+  its last linear layer at `.classifier` (into which calibration is folded);
 - names the convolutions that read the pixels in `input_convolutions()`, where that is not the patch embedding;
 - may have `training_loss(pixel_values, targets) -> (loss, logits)`, where cross-entropy is not all that it learns by.
 

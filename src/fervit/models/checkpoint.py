@@ -12,7 +12,7 @@ import torch
 from fervit.augment import to_input
 from fervit.errors import ModelError
 from fervit.metrics import softmax
-from fervit.models.vit import FILTERS, check_complete, check_loaded, quiet_transformers, read_preprocess
+from fervit.models.pretrained import FILTERS, check_complete, check_loaded, quiet_transformers, read_preprocess
 from fervit.types import ModelSpec, Preprocess
 
 ENSEMBLE_FILE = "ensemble.json"  # in the folder of an ensemble; the models stand below it

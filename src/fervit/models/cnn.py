@@ -9,7 +9,7 @@ of every block starts at 0 (arXiv 1706.02677, section 5.1), so that the network 
 learns; features are averaged over all places and thinned by dropout before the head.
 
 The first convolution has three channels like every other model's, and learns from grey pictures repeated to three;
-`models.vit.fold_luma` makes it see the luma of colour ones.
+`models.backbone.fold_luma` makes it see the luma of colour ones.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from fervit.archs import SCRATCH, CNNOptions
 from fervit.errors import ModelError
 from fervit.models.checkpoint import load_checkpoint
 from fervit.models.inherit import check_fit, inherit, model_type_of
-from fervit.models.vit import HALF, label_fields
+from fervit.models.pretrained import HALF, label_fields
 from fervit.types import Preprocess
 
 Tensor = torch.Tensor

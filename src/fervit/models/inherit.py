@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fervit.errors import ModelError
-from fervit.models.vit import backbone_of, resize_positions
+from fervit.models.backbone import backbone_of
+from fervit.models.positions import resize_positions
 
 
 def model_type_of(init: str | Path) -> str | None:

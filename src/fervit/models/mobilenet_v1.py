@@ -18,7 +18,7 @@ from transformers import MobileNetV1Config, MobileNetV1ForImageClassification
 
 from fervit.archs import SCRATCH, MobileNetV1Options
 from fervit.errors import ModelError
-from fervit.models.vit import HALF, from_hugging_face, label_fields
+from fervit.models.pretrained import HALF, from_hugging_face, label_fields
 from fervit.types import Preprocess
 
 SMALLEST_PX = 40  # halved five times it is 2 x 2: a batch norm's deviation needs more than one value
@@ -48,6 +48,7 @@ def build(
         preprocess = Preprocess(image_size=image_size, mean=HALF, std=HALF)
     else:
         model, preprocess = from_hugging_face(init, labels, image_size, kinds=("mobilenet_v1",), changes=dropout)
+        model.config.image_size = image_size  # averaged over all places, it fits any
     for layer in (model.mobilenet_v1.conv_stem, *model.mobilenet_v1.layer):
         layer.normalization.momentum = NORM_MOMENTUM
     # Channels together in memory: a step on a CPU takes 0.6 of the time. (A ResNet's takes as long, VTFF's crashes.)

@@ -44,7 +44,9 @@ from fervit.augment import soft_cross_entropy
 from fervit.models.checkpoint import load_checkpoint
 from fervit.models.encoder import encoder_values, new_encoder
 from fervit.models.inherit import check_fit, inherit, model_type_of
-from fervit.models.vit import build_backbone, label_fields, patch_grid, read_preprocess
+from fervit.models.positions import patch_grid
+from fervit.models.pretrained import label_fields, read_preprocess
+from fervit.models.vit import build_backbone
 from fervit.types import Preprocess
 
 logger = logging.getLogger(__name__)

@@ -32,14 +32,9 @@ from fervit.archs import SCRATCH, VTFFOptions
 from fervit.errors import ModelError
 from fervit.models.checkpoint import load_checkpoint
 from fervit.models.inherit import check_fit, inherit, model_type_of
-from fervit.models.vit import (
-    HALF,
-    TIMM_NORM_EPS,
-    build_backbone,
-    label_fields,
-    quiet_transformers,
-    read_safetensors,
-)
+from fervit.models.pretrained import HALF, label_fields, quiet_transformers, read_safetensors
+from fervit.models.timm import TIMM_NORM_EPS
+from fervit.models.vit import build_backbone
 from fervit.types import Preprocess
 
 Tensor = torch.Tensor

@@ -19,7 +19,7 @@ from fervit.augment import Augmenter, to_input
 from fervit.data.dataset import TRAIN, Dataset
 from fervit.errors import DataError
 from fervit.models import save_checkpoint
-from fervit.models.vit import quiet_transformers
+from fervit.models.pretrained import quiet_transformers
 from fervit.pretrain.card import backbone_card
 from fervit.pretrain.config import PretrainConfig
 from fervit.pretrain.mae import build_autoencoder, reconstruction_picture, to_backbone
