@@ -249,14 +249,19 @@ def risk_coverage_png(
     axes = figure.add_subplot()
     axes.axhline(right[-1], color=theme.muted, linewidth=1.2, linestyle=(0, (4, 3)))
     axes.plot(coverage, right, color=theme.accent, linewidth=2)
-    for point in points:
-        x, y = point["coverage"], point["precision"]
+    # One threshold may serve several wanted precisions, and is written once; at the right there is no room behind it.
+    for threshold, (x, y) in {p["threshold"]: (p["coverage"], p["precision"]) for p in points}.items():
         axes.plot([x], [y], color=theme.other, marker="D", markersize=7, markeredgecolor=theme.surface, clip_on=False)
-        place: dict[str, Any] = {"textcoords": "offset points", "xytext": (6, 6), "fontsize": 10}
-        axes.annotate(f"from {point['threshold']:.2f}", (x, y), color=theme.text, **place)
+        side: dict[str, Any] = {"xytext": (-8, -5), "ha": "right", "va": "top"} if x > 0.75 else {"xytext": (6, 6)}
+        axes.annotate(
+            f"from {threshold:.2f}", (x, y), color=theme.text, textcoords="offset points", fontsize=10, **side
+        )
     shown = right[coverage >= min(0.1, coverage[-1])]
-    axes.set(xlim=(0, 1.01), ylim=(max(0.0, float(np.floor(10 * shown.min() - 0.5) / 10)), 1.02))
+    lowest = max(0.0, float(np.floor(10 * shown.min() - 0.5) / 10))
+    axes.set(xlim=(0, 1.01), ylim=(lowest, 1.02))
+    axes.set_yticks([tick for tick in axes.get_yticks() if lowest <= tick <= 1])  # no share is above 100 %
     _style(axes, theme, x="faces answered, surest first", y="right", grid=True)
+    axes.tick_params(axis="x", pad=8)  # at the origin the two axes' first figures meet
     axes.xaxis.set_major_formatter(_matplotlib("ticker").PercentFormatter(1, decimals=0, symbol=" %"))
     axes.yaxis.set_major_formatter(_matplotlib("ticker").PercentFormatter(1, decimals=0, symbol=" %"))
     return _png(figure)
