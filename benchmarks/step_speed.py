@@ -1,23 +1,29 @@
-"""Training steps of a ViT by attention form, precision and use of the cores: why fervit trains as it does on a CPU.
+"""Training steps by attention form, precision and use of the cores: why fervit trains as it does on a CPU.
 
 Usage: python benchmarks/step_speed.py [--width 192] [--patch 16] [--image-size 96] [--batch 128] [--rounds 3]
            [--bf16]
+       python benchmarks/step_speed.py --arch mobilenet_v1 --batch 64
 """
 
 import argparse
 import itertools
 import statistics
 import time
+from typing import Any
 
 import torch
 from transformers import ViTConfig, ViTForImageClassification
 
-from fervit.parallel import Workers
+from fervit.labels import FER7
+from fervit.models import FROM_SCRATCH, build_model
+from fervit.parallel import Workers, share_out
 
 STEPS, WARM_UP = 4, 2
 
 
-def images_per_second(args, attention: str, bf16: bool, shared: bool) -> float:
+def new_model(args, attention: str) -> Any:
+    if args.arch != "vit":
+        return build_model("scratch", FER7, args.image_size, arch=args.arch)[0]
     config = ViTConfig(
         hidden_size=args.width,
         num_attention_heads=args.width // 64,
@@ -27,7 +33,13 @@ def images_per_second(args, attention: str, bf16: bool, shared: bool) -> float:
         num_labels=7,
     )
     config._attn_implementation = attention
-    model = ViTForImageClassification(config).train()
+    return ViTForImageClassification(config)
+
+
+def images_per_second(args, attention: str, bf16: bool, shared: bool) -> float:
+    model = new_model(args, attention).train()
+    if shared:
+        share_out(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     x, y = torch.randn(args.batch, 3, args.image_size, args.image_size), torch.randint(0, 7, (args.batch,))
 
@@ -53,9 +65,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name, default in (("width", 192), ("patch", 16), ("image-size", 96), ("batch", 128), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--arch", default="vit", choices=("vit", *FROM_SCRATCH))
     parser.add_argument("--bf16", action="store_true", help="Also in bfloat16; slow where the CPU has no unit for it.")
     args = parser.parse_args()
-    forms = list(itertools.product(("sdpa", "eager"), (False, True) if args.bf16 else (False,), (False, True)))
+    attentions = ("sdpa", "eager") if args.arch == "vit" else ("",)
+    forms = list(itertools.product(attentions, (False, True) if args.bf16 else (False,), (False, True)))
     speeds: dict[tuple[str, bool, bool], list[float]] = {form: [] for form in forms}
     for _ in range(args.rounds):
         for form in forms:

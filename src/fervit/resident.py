@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from fervit.data.dataset import Dataset
-from fervit.parallel import Workers, workers_for
+from fervit.parallel import Workers, share_out, workers_for
 from fervit.run_folder import CHECKPOINTS, write_whole
 
 Tensor = torch.Tensor
@@ -72,7 +72,10 @@ class ResidentTrainer(Trainer):
         self.remove_callback(PrinterCallback)  # a library does not print; the command line shows a bar
         fuse_attention(self.model, self.args.device)
         self.out = out
-        self.workers = Workers(1) if hasattr(model, "training_loss") else workers_for(model, self.args.device)
+        self.workers = Workers(1)
+        if not hasattr(model, "training_loss"):
+            share_out(model)
+            self.workers = workers_for(model, self.args.device, self.args.per_device_train_batch_size)
         self._epoch_start = time.monotonic()
         self.losses: list[Tensor] = []
 
