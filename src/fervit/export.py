@@ -11,6 +11,7 @@ import torch
 
 from fervit.errors import ConfigError, ModelError
 from fervit.models import load_checkpoint
+from fervit.onnx_weights import compact
 from fervit.ort import onnxruntime_quietly
 from fervit.types import METADATA_KEY, OUTPUT, ModelSpec
 
@@ -34,6 +35,8 @@ def export(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> f
     """Write `folder`'s model as ONNX: `pixel_values (batch, 3, S, S)` float32 -> `logits (batch, K)`.
 
     An ensemble becomes one file too, with an input for each way in which its members see a face.
+
+    Weights that float16 holds exactly, as those of a shipped folder, are stored in it (`fervit.onnx_weights`).
 
     The file appears under its name only after its answers agreed with PyTorch's on random pictures of two
     batch sizes. Returns the largest difference in probability.
@@ -93,6 +96,7 @@ def _save(proto: Any, spec: ModelSpec, path: Path, onnx: Any) -> None:
         del part.metadata_props[:]  # the exporter's stack traces, with this machine's paths
     for node in proto.graph.node:
         node.doc_string = ""
+    compact(proto)
     onnx.helper.set_model_props(proto, {METADATA_KEY: spec.to_json()})
     onnx.save(proto, path)
 

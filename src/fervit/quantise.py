@@ -18,6 +18,7 @@ from fervit.data import PUBLIC_TEST, TRAIN, Dataset
 from fervit.errors import ConfigError, MissingExtra, ModelError
 from fervit.evaluation import predict_dataset
 from fervit.images import preprocess_batch
+from fervit.onnx_weights import expand
 from fervit.openvino import save_ir
 from fervit.ort import onnxruntime_quietly
 from fervit.runtime import OnnxClassifier
@@ -174,9 +175,17 @@ def _write_onnx(model: Path, out: Path, spec: ModelSpec, faces: np.ndarray) -> N
             return next(self.batches, None)
 
     # it warns on the root logger that the model was not pre-processed, and prints how its histograms come on
-    with _quiet_root(), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        _quiet_root(),
+        contextlib.redirect_stdout(io.StringIO()),
+        tempfile.TemporaryDirectory(dir=out.parent) as scratch,
+    ):
+        proto = onnx.load(model)
+        expand(proto)
+        exact = Path(scratch) / "exact.onnx"
+        onnx.save(proto, exact)
         quantize_static(
-            str(model),
+            str(exact),
             str(out),
             Faces(),
             quant_format=QuantFormat.QDQ,
@@ -184,7 +193,7 @@ def _write_onnx(model: Path, out: Path, spec: ModelSpec, faces: np.ndarray) -> N
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,  # 7-bit weights: without VNNI, AVX2 adds pairs of products in 16 bits, which overflow
-            nodes_to_quantize=_products(onnx.load(model)),
+            nodes_to_quantize=_products(proto),
             calibrate_method=CalibrationMethod.Percentile,
             extra_options={"CalibPercentile": PERCENTILE},
         )
