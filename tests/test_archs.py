@@ -11,6 +11,7 @@ from fervit.archs import (
     ARCHS,
     CONVOLUTIONAL,
     CNNOptions,
+    InceptionResNetV1Options,
     MobileNetV1Options,
     PFViTOptions,
     ViTOptions,
@@ -33,7 +34,7 @@ from fervit.resident import fuse_attention
 from fervit.types import ModelSpec
 from test_models import save_timm
 
-SIZE = 40  # halved five times it is 2 x 2, of which a batch norm finds a deviation even in a single picture
+SIZE = 40  # px; halved five times it is 2 x 2, of which a batch norm finds a deviation even in a single picture
 FACES = 32
 STEPS = 240  # at most, to learn the faces by heart
 SMALL = {
@@ -43,7 +44,10 @@ SMALL = {
     "pf_vit": PFViTOptions(face_px=16, channels=16),
     "cnn": CNNOptions(channels=8, blocks=2, dropout=0.0),
     "mobilenet_v1": MobileNetV1Options(dropout=0.0, width=0.25),
+    "inception_resnet_v1": InceptionResNetV1Options(dropout=0.0, width=0.125),
 }
+CHANNELS_TOGETHER = ("mobilenet_v1", "inception_resnet_v1")
+SIDES = {"inception_resnet_v1": 80}  # px, where `SIZE` is too small
 EACH = pytest.mark.parametrize("arch", list(BUILDERS))
 pytestmark = pytest.mark.filterwarnings("ignore:.*is not fully supported:UserWarning")
 
@@ -68,7 +72,7 @@ def timm_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def faces():
-    """Synthetic faces as input `(FACES, 3, SIZE, SIZE)` and their labels."""
+    """Synthetic faces `(FACES, 1, 48, 48)` and their labels."""
     dataset = load(f"synthetic:{FACES}")
     assert len(dataset) == FACES
     return torch.from_numpy(np.array(dataset.images)).permute(0, 3, 1, 2), torch.from_numpy(dataset.targets).long()
@@ -87,10 +91,14 @@ def trained(timm_file, faces):
     return get
 
 
-def new(arch, timm_file, *, labels=FER7, image_size=SIZE):
+def side_of(arch):
+    return SIDES.get(arch, SIZE)
+
+
+def new(arch, timm_file, *, labels=FER7):
     torch.manual_seed(0)
     init = "scratch" if arch in FROM_SCRATCH else timm_file
-    return build_model(init, labels, image_size, arch=arch, options=SMALL[arch])
+    return build_model(init, labels, side_of(arch), arch=arch, options=SMALL[arch])
 
 
 def loss_of(model, x, targets):
@@ -136,9 +144,10 @@ def test_it_learns_a_few_faces_by_heart(arch, trained):
 def test_logits_have_a_row_for_each_picture_and_a_column_for_each_label(arch, batch, timm_file):
     model, preprocess = new(arch, timm_file, labels=("no", "yes"))
     assert model.config.model_type == arch
-    assert preprocess.image_size == SIZE
-    assert logits_of(model, torch.randn(batch, 3, SIZE, SIZE)).shape == (batch, 2)
-    assert loss_of(model.train(), torch.randn(batch, 3, SIZE, SIZE), torch.full((batch, 2), 0.5)).isfinite()
+    assert preprocess.image_size == side_of(arch)
+    x = torch.randn(batch, 3, side_of(arch), side_of(arch))
+    assert logits_of(model, x).shape == (batch, 2)
+    assert loss_of(model.train(), x, torch.full((batch, 2), 0.5)).isfinite()
 
 
 @EACH
@@ -179,7 +188,7 @@ def test_a_saved_folder_gives_the_same_logits(arch, trained, tmp_path):
     save_checkpoint(known.model, known.spec, tmp_path / "m")
     again, spec = load_checkpoint(tmp_path / "m")
     assert spec == known.spec
-    rounding = 1e-4 if arch == "mobilenet_v1" else 0.0  # whose order in memory is not saved
+    rounding = 1e-4 if arch in CHANNELS_TOGETHER else 0.0  # whose order in memory is not saved
     torch.testing.assert_close(logits_of(again, known.x), logits_of(known.model, known.x), rtol=0, atol=rounding)
 
 
@@ -195,11 +204,12 @@ def test_the_exported_model_answers_the_same(arch, trained, tmp_path):
 def test_a_folder_starts_another_run(arch, trained, tmp_path):
     known = trained(arch)
     save_checkpoint(known.model, known.spec, tmp_path / "m")
-    same, _ = build_model(tmp_path / "m", FER7, SIZE, arch=arch, options=SMALL[arch])
+    same, _ = build_model(tmp_path / "m", FER7, side_of(arch), arch=arch, options=SMALL[arch])
     torch.testing.assert_close(logits_of(same, known.x), logits_of(known.model, known.x))
-    other, preprocess = build_model(tmp_path / "m", ("no", "yes"), 48, arch=arch, options=SMALL[arch])
-    assert preprocess.image_size == 48
-    assert logits_of(other, torch.zeros(2, 3, 48, 48)).shape == (2, 2)
+    larger = side_of(arch) + 8
+    other, preprocess = build_model(tmp_path / "m", ("no", "yes"), larger, arch=arch, options=SMALL[arch])
+    assert preprocess.image_size == larger
+    assert logits_of(other, torch.zeros(2, 3, larger, larger)).shape == (2, 2)
     assert not hasattr(other.config, "fervit")  # what was measured on the parent does not hold for the child
     for ours, theirs in zip(layers_of(other).parameters(), layers_of(known.model).parameters(), strict=True):
         assert torch.equal(ours, theirs)
@@ -209,7 +219,7 @@ def test_a_folder_starts_another_run(arch, trained, tmp_path):
 def test_a_head_for_other_labels_is_made_anew_even_where_their_number_is_the_same(arch, trained, tmp_path):
     known = trained(arch)
     save_checkpoint(known.model, known.spec, tmp_path / "m")
-    other, _ = build_model(tmp_path / "m", FER7[::-1], SIZE, arch=arch, options=SMALL[arch])
+    other, _ = build_model(tmp_path / "m", FER7[::-1], side_of(arch), arch=arch, options=SMALL[arch])
     assert not torch.equal(other.classifier.weight, known.model.classifier.weight)
 
 
@@ -261,13 +271,13 @@ def test_drop_path_drops_while_training_only(arch, trained):
             hook.remove()
 
 
-def colour_and_its_luma():
-    """Pictures of patches whose luma is a whole number, so that the grey ones `(4, SIZE, SIZE, 1)` are not rounded."""
+def colour_and_its_luma(side):
+    """Pictures of patches whose luma is a whole number, so that the grey ones `(4, side, side, 1)` are not rounded."""
     rng = np.random.default_rng(0)
     candidates = rng.integers(0, 256, (400_000, 3))
     palette = candidates[candidates @ [299, 587, 114] % 1000 == 0]
     coarse = palette[rng.integers(0, len(palette), (4, 8, 8))]  # (4, 8, 8, 3)
-    colour = coarse.repeat(SIZE // 8, axis=1).repeat(SIZE // 8, axis=2)
+    colour = coarse.repeat(side // 8, axis=1).repeat(side // 8, axis=2)
     return colour.astype(np.uint8), (colour @ [[299], [587], [114]] // 1000).astype(np.uint8)
 
 
@@ -277,7 +287,7 @@ def test_folding_luma_keeps_grey_answers_and_greys_colour(arch, trained, tmp_pat
     save_checkpoint(known.model, known.spec, tmp_path / "m")
     model, spec = load_checkpoint(tmp_path / "m")
     classifier = TorchClassifier(model, spec, device="cpu")
-    colour, grey = colour_and_its_luma()
+    colour, grey = colour_and_its_luma(side_of(arch))
     before = classifier.probs(grey)
     assert np.abs(classifier.probs(colour) - before).max() > 0.01
     fold_luma(model, spec.preprocess)
@@ -343,6 +353,11 @@ def test_a_backbone_that_does_not_fit_is_refused_with_both_shapes(arch, options,
     ("arch", "options", "message"),
     [
         ("vit_se", ViTSEOptions(se_reduction=8), r"se_reduction 4 \(model\.se_reduction is 8\).*--set model\.se_red"),
+        (
+            "inception_resnet_v1",
+            InceptionResNetV1Options(width=0.5),
+            r"width 0\.125 \(model\.width is 0\.5\).*--set model\.width=0\.125",
+        ),
         ("cnn", CNNOptions(channels=16), r"channels 8 \(model\.channels is 16\).*--set model\.channels=8"),
     ],
 )
@@ -350,7 +365,7 @@ def test_a_folder_built_with_other_options_is_refused_with_both(arch, options, m
     known = trained(arch)
     save_checkpoint(known.model, known.spec, tmp_path / "m")
     with pytest.raises(ModelError, match=message):
-        build_model(tmp_path / "m", FER7, SIZE, arch=arch, options=options)
+        build_model(tmp_path / "m", FER7, side_of(arch), arch=arch, options=options)
 
 
 def test_starting_from_scratch_is_for_those_that_can():
@@ -361,9 +376,9 @@ def test_starting_from_scratch_is_for_those_that_can():
                 build_model("scratch", FER7, SIZE, arch=arch)
 
 
-@pytest.mark.parametrize("arch", ["vtff", "cnn"])
+@pytest.mark.parametrize("arch", ["vtff", "cnn", "inception_resnet_v1"])
 def test_convolutions_start_by_kaiming_and_not_as_a_transformers_layers(arch):
-    model, _ = build_model("scratch", FER7, 56, arch=arch)
+    model, _ = build_model("scratch", FER7, 80, arch=arch)
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Conv2d) and module.weight.numel() > 5000:
             expected = (2 / (module.out_channels * module.kernel_size[0] * module.kernel_size[1])) ** 0.5

@@ -146,6 +146,23 @@ class MobileNetV1Options:
         _share(self, "dropout")
 
 
+@dataclass(frozen=True)
+class InceptionResNetV1Options:
+    """Inception-ResNet v1, FaceNet's network, for weights that were pre-trained on faces.
+
+    Attributes:
+        dropout: share of features dropped before the head.
+        width: factor on the width of every layer; weights that are started from must have been made with it.
+    """
+
+    dropout: float = 0.4
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "width")
+        _share(self, "dropout")
+
+
 ARCHS: dict[str, type[Any]] = {
     "vit": ViTOptions,
     "vit_se": ViTSEOptions,
@@ -153,8 +170,9 @@ ARCHS: dict[str, type[Any]] = {
     "pf_vit": PFViTOptions,
     "cnn": CNNOptions,
     "mobilenet_v1": MobileNetV1Options,
+    "inception_resnet_v1": InceptionResNetV1Options,
 }
-CONVOLUTIONAL = ("cnn", "mobilenet_v1")  # the others are transformers
+CONVOLUTIONAL = ("cnn", "mobilenet_v1", "inception_resnet_v1")  # the others are transformers
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -31,7 +31,7 @@ __all__ = ["BUILDERS", "TorchClassifier", "build_model", "load_checkpoint", "sav
 BUILDERS: dict[str, Callable[..., tuple[Any, Preprocess]]] = {
     arch: import_module(f"fervit.models.{arch}").build for arch in ARCHS
 }
-FROM_SCRATCH = ("vtff", "cnn", "mobilenet_v1")
+FROM_SCRATCH = ("vtff", "cnn", "mobilenet_v1", "inception_resnet_v1")
 
 
 def build_model(
