@@ -2,9 +2,10 @@
 
 Usage: python scripts/ship.py RUN --data fer2013.parquet --base "what it started from" [--name tiny] [--models]
 
-Writes src/fervit/assets/NAME/ (fp16 safetensors, card), src/fervit/assets/NAME.onnx (fp32, exported from those same
-weights) and docs/runs/NAME/ (run.json, metrics.csv); with --models, models/NAME/ in place of the first two: what the
-repository carries beside the package. Reads private_test once, at the very end, for the card.
+Writes src/fervit/assets/NAME/ (fp16 safetensors, card), src/fervit/assets/NAME.onnx (exported from those same weights)
+and docs/runs/NAME/ (run.json, metrics.csv). With --models the folder is models/NAME/, which the repository carries
+beside the package; the package then has the ONNX file and the card, where `fervit.runtime` knows the name, or nothing.
+Reads private_test once, at the very end, for the card.
 """
 
 import argparse
@@ -14,15 +15,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import fervit
 from fervit.data import PRIVATE_TEST, PUBLIC_TEST, load
 from fervit.evaluation import evaluate
 from fervit.export import export
 from fervit.models import load_checkpoint, save_checkpoint
-from fervit.runtime import OnnxClassifier
+from fervit.runtime import ASSETS, SHIPPED_MODELS, OnnxClassifier
 from fervit.training import card_of
 
-ASSETS = Path(fervit.__file__).parent / "assets"
 LICENCE = "Apache-2.0"  # the weights', like the code's; NOTICE names what they were made from
 BASE = (
     "fervit's earlier `tiny` at 96 px, which had been trained for 24 epochs on the same data (docs/runs/tiny_96), and "
@@ -41,10 +40,12 @@ def main() -> None:
     parser.add_argument("--models", action="store_true", help="Write models/NAME, not the package's assets.")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        if args.models:
-            ship(args, Path("models") / args.name, Path(scratch) / "model.onnx")
-        else:
-            ship(args, ASSETS / args.name, ASSETS / f"{args.name}.onnx")
+        onnx = (ASSETS if args.name in SHIPPED_MODELS else Path(scratch)) / f"{args.name}.onnx"
+        folder = (Path("models") if args.models else ASSETS) / args.name
+        ship(args, folder, onnx)
+        if folder.parent != onnx.parent == ASSETS:
+            (ASSETS / args.name).mkdir(exist_ok=True)
+            shutil.copy(folder / "README.md", ASSETS / args.name)
 
 
 def ship(args: argparse.Namespace, folder: Path, onnx: Path) -> None:

@@ -14,7 +14,7 @@ from fervit import runtime
 from fervit.errors import ModelError
 from fervit.images import preprocess_batch
 from fervit.metrics import softmax
-from fervit.runtime import OnnxClassifier, OnnxSession, default_model, shipped_checkpoint
+from fervit.runtime import OnnxClassifier, OnnxSession, default_model, find_model, shipped_checkpoint
 from fervit.types import ModelSpec
 
 
@@ -119,6 +119,30 @@ def test_an_installation_without_a_model_says_so(tmp_path: Path, monkeypatch: py
             find()
     (tmp_path / "tiny.onnx").touch()
     assert default_model() == tmp_path / "tiny.onnx"
+
+
+def test_a_name_stands_for_a_shipped_model_unless_a_file_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runtime, "ASSETS", tmp_path / "assets")
+    with pytest.raises(ModelError, match="carries no model"):
+        find_model("mobilenet")
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "mobilenet.onnx").touch()
+    assert find_model("mobilenet") == find_model(Path("mobilenet")) == tmp_path / "assets" / "mobilenet.onnx"
+    assert find_model("./mobilenet") == Path("mobilenet")  # a Path forgets the dot
+    (tmp_path / "mobilenet").mkdir()
+    assert find_model("mobilenet") == Path("mobilenet")
+    with pytest.raises(ModelError, match="cannot read"):
+        find_model("x" * 5000)
+
+
+def test_a_wrong_name_names_the_right_ones() -> None:
+    with pytest.raises(ModelError, match="no model at mobilnet; by name there are tiny, mobilenet"):
+        OnnxClassifier(find_model("mobilnet"))
+    with pytest.raises(ModelError, match=r"no model at mobilenet\.onnx$"):
+        OnnxClassifier(find_model("mobilenet.onnx"))
 
 
 def test_a_temperature_in_the_spec_is_not_applied_twice(tmp_path: Path, tiny_spec: ModelSpec, tiny_onnx: Path) -> None:

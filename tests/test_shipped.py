@@ -10,9 +10,8 @@ import fervit
 from conftest import DATA
 from fervit.data import load, synth
 from fervit.evaluation import evaluate
-from fervit.export import export
 from fervit.models import TorchClassifier
-from fervit.runtime import OnnxClassifier, default_model, shipped_checkpoint
+from fervit.runtime import SHIPPED_MODELS, OnnxClassifier, default_model, find_model, shipped_checkpoint
 
 ROOT = Path(__file__).parent.parent
 LOG = ROOT / "docs" / "runs" / "tiny"
@@ -30,6 +29,16 @@ def test_assets_fit_into_the_wheel_and_hold_no_pickle():
     files = [path for path in default_model().parent.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 40e6
     assert {path.suffix for path in files} <= {".onnx", ".safetensors", ".json", ".md"}
+
+
+def test_every_shipped_model_has_a_name_a_card_and_half_the_room():
+    assert {path.stem for path in default_model().parent.glob("*.onnx")} == {*SHIPPED_MODELS, "yunet_graph"}
+    assert find_model(None) == default_model() == find_model(SHIPPED_MODELS[0])
+    for name in SHIPPED_MODELS:
+        assert OnnxClassifier(find_model(name)).spec.name == name
+        assert (find_model(name).with_suffix("") / "README.md").is_file()
+    weights = (shipped_checkpoint() / "model.safetensors").stat().st_size
+    assert default_model().stat().st_size < 1.05 * weights  # in 16 bits, as the folder's
 
 
 def test_the_card_and_the_log_name_the_run():
@@ -59,7 +68,7 @@ def test_photos_of_the_media_folder_are_recognised(media):
 
 
 @pytest.mark.skipif(not MOBILENET.is_dir(), reason="models/ is in the repository only")
-def test_the_mobilenet_beside_the_package_is_what_its_card_says(media, tmp_path):
+def test_the_mobilenet_beside_the_package_and_in_it_is_what_its_card_says(media):
     classifier = TorchClassifier(MOBILENET)
     card = (MOBILENET / "README.md").read_text(encoding="utf-8")
     assert "A convolutional network (`mobilenet_v1`" in card and "VGGFace2" in card
@@ -68,11 +77,16 @@ def test_the_mobilenet_beside_the_package_is_what_its_card_says(media, tmp_path)
     assert run["data"]["hash"] == classifier.spec.data_hash and run["config"]["arch"] == classifier.spec.arch
     (prediction,) = fervit.load(MOBILENET)(media / "expression_happy.jpg")
     assert prediction.label == "happy" and prediction.score > 0.9
+    by_name = find_model("mobilenet")
+    assert (by_name.with_suffix("") / "README.md").read_text(encoding="utf-8") == card
+    carried = OnnxClassifier(by_name)
+    assert carried.spec == classifier.spec
+    faces = synth.synthesize(21).images
+    np.testing.assert_allclose(carried.probs(list(faces)), classifier.probs(faces), atol=1e-5)
     path = DATA / "fer2013.parquet"
     if not path.is_file():
         pytest.skip(f"FER2013 is not at {path}: its accuracy was not measured again")
-    export(MOBILENET, tmp_path / "m.onnx")  # a third of PyTorch's time
-    accuracy = evaluate(OnnxClassifier(tmp_path / "m.onnx"), load(path), split="public_test").accuracy.value
+    accuracy = evaluate(carried, load(path), split="public_test").accuracy.value
     assert accuracy == pytest.approx(classifier.spec.metrics["public_test"]["accuracy"], abs=2 / 3589)
 
 

@@ -17,7 +17,7 @@ from fervit.detect import AUTO, FaceDetector, WholePicture, make_detector, whole
 from fervit.errors import ConfigError, ImageError, ModelError
 from fervit.images import as_image, crop_face, shrink_crop, source_name
 from fervit.ort import cores
-from fervit.runtime import BATCH_SIZE, OnnxClassifier, default_model
+from fervit.runtime import BATCH_SIZE, OnnxClassifier, find_model
 from fervit.track import Smoother, Tracker, between
 from fervit.types import Face, Frame, Image, ModelSpec, Prediction
 from fervit.video import VideoSource, ahead, read_camera, read_frames
@@ -337,7 +337,8 @@ def load(
     """Return a recognizer: `fervit.load()("photo.jpg")` gives one `Prediction` for each face.
 
     Args:
-        model: an ONNX file, or a model folder (needs `fervit[train]`); None takes the shipped model.
+        model: an ONNX file, a model folder (needs `fervit[train]`), or a shipped model's name (`tiny`, `mobilenet`);
+            None takes `tiny`.
         detector: `auto`, a key of `fervit.detect.DETECTORS`, or a detector of your own.
         threads: CPU threads; None takes all cores.
         runtime: `onnxruntime`, which starts at once, `openvino` (needs `fervit[openvino]`), or `auto`: OpenVINO
@@ -361,17 +362,13 @@ def load(
 def open_classifier(
     model: str | Path | None = None, *, threads: int | None = None, runtime: str = "onnxruntime"
 ) -> Classifier:
-    """Open an ONNX file, a model folder (by PyTorch, where it is installed), or the shipped model.
+    """Open an ONNX file, a model folder (by PyTorch, where it is installed), or a shipped model: see `load`.
 
     Raises:
         ModelError: it is missing, cannot be read, or is a folder and PyTorch is not installed.
     """
-    path = default_model() if model is None else Path(model)
-    try:
-        is_folder = path.is_dir()
-    except OSError as error:  # such as a name that is too long
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-    if not is_folder:
+    path = find_model(model)
+    if not path.is_dir():
         return OnnxClassifier(path, threads=threads, runtime=runtime)
     if runtime == "openvino":
         raise ModelError(f"{path} is a model folder, which PyTorch runs; `fervit export {path} --out FILE.onnx` first")

@@ -20,6 +20,7 @@ from fervit.types import METADATA_KEY, OUTPUT, ModelSpec
 AUTO = "auto"
 RUNTIMES = ("onnxruntime", "openvino")
 ASSETS = Path(__file__).parent / "assets"
+SHIPPED_MODELS = ("tiny", "mobilenet")  # by name, in place of a path; the first is the default
 SHIPPED = "shipped"  # as starting weights: the model that this installation carries
 BATCH_SIZE = 32  # larger ones are no faster per face on a CPU and only take memory
 
@@ -145,7 +146,25 @@ def default_model() -> Path:
     Raises:
         ModelError: this installation carries none.
     """
-    return _asset("tiny.onnx", "name one with --model FILE.onnx (`fervit export FOLDER --out FILE.onnx` makes one)")
+    return _shipped(SHIPPED_MODELS[0])
+
+
+def find_model(model: str | Path | None) -> Path:
+    """Return the file or folder of a model: the default for None, a shipped one by its name, else the path itself.
+
+    A file or folder of that name goes before.
+
+    Raises:
+        ModelError: this installation carries none of that name, or the path cannot be looked at.
+    """
+    if model is None:
+        return default_model()
+    path = Path(model)
+    try:
+        there = path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    return _shipped(str(model)) if str(model) in SHIPPED_MODELS and not there else path
 
 
 def shipped_checkpoint() -> Path:
@@ -181,7 +200,8 @@ def check_file(path: Path) -> None:
         with path.open("rb") as file:
             magic = file.read(4)
     except FileNotFoundError:
-        raise ModelError(f"no model at {path}") from None
+        named = f"; by name there are {', '.join(SHIPPED_MODELS)}" if path.name == str(path) and not path.suffix else ""
+        raise ModelError(f"no model at {path}{named}") from None
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     if path.suffix.lower() in PICKLE_SUFFIXES or magic == ZIP_MAGIC or magic.startswith(PICKLE_MAGIC):
@@ -192,6 +212,10 @@ def check_file(path: Path) -> None:
         raise ModelError(f"{path} holds weights only: name its folder, or export that with `fervit export`")
     if not magic:
         raise ModelError(f"{path} is empty (0 bytes)")
+
+
+def _shipped(name: str) -> Path:
+    return _asset(f"{name}.onnx", "name one with --model FILE.onnx (`fervit export FOLDER --out FILE.onnx` makes one)")
 
 
 def _asset(name: str, remedy: str) -> Path:

@@ -30,7 +30,8 @@ def register(app: typer.Typer) -> None:
 
 def benchmark(
     model: Annotated[
-        Path | None, typer.Argument(metavar="[MODEL]", help="ONNX file or model folder; default: the shipped model.")
+        Path | None,
+        typer.Argument(metavar="[MODEL]", help="ONNX file, model folder, `tiny` or `mobilenet`; default: tiny."),
     ] = None,
     input: Annotated[
         Path | None, typer.Option(metavar="X", help="A photo, a folder of photos or a video, for all stages.")

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     model: Annotated[
-        Path | None, typer.Argument(help="Model folder or exported .onnx file; default: the shipped model.")
+        Path | None, typer.Argument(help="Model folder, .onnx file, `tiny` or `mobilenet`; default: tiny.")
     ] = None,
     data: Annotated[
         str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)

@@ -27,7 +27,9 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Photos, folders of photos, and videos.")],
-    model: Annotated[Path | None, typer.Option(help="ONNX file or model folder; default: the shipped model.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="ONNX file, model folder, `tiny` or `mobilenet`; default: tiny.")
+    ] = None,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write JSON lines, one a face, to FILE; - is stdout.")
     ] = None,

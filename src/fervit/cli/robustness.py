@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def robustness(
     model: Annotated[
-        Path | None, typer.Argument(help="Model folder or exported .onnx file; default: the shipped model.")
+        Path | None, typer.Argument(help="Model folder, .onnx file, `tiny` or `mobilenet`; default: tiny.")
     ] = None,
     data: Annotated[
         str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)

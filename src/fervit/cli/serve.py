@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    model: Annotated[Path | None, typer.Option(help="ONNX file or model folder; default: the shipped model.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="ONNX file, model folder, `tiny` or `mobilenet`; default: tiny.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
     token_file: Annotated[

@@ -31,7 +31,9 @@ def webcam(
     headless: Annotated[
         bool, typer.Option("--headless", help="Open no window: print a JSON line for each frame.")
     ] = False,
-    model: Annotated[Path | None, typer.Option(help="ONNX file or model folder; default: the shipped model.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="ONNX file, model folder, `tiny` or `mobilenet`; default: tiny.")
+    ] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CSV too, one row a face.")] = None,
     parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Parquet too, one row a face.")] = None,
     smooth: Annotated[

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from fervit.recognizer import Classifier, open_classifier
-from fervit.runtime import default_model
+from fervit.runtime import find_model
 from fervit.serve.batcher import Batcher
 from fervit.serve.finder import Finder, Found, find_in_process, start_process
 from fervit.serve.metrics import Metrics
@@ -50,7 +50,7 @@ class Engine:
 
     def __init__(self, settings: Settings, metrics: Metrics):
         self.settings, self.metrics = settings, metrics
-        path = default_model() if settings.model is None else settings.model
+        path = find_model(settings.model)
         self.classifier: Classifier = open_classifier(path, threads=settings.threads, runtime=settings.runtime)
         self.model_id = model_id(path, self.spec)
         self.card = read_card(path)
