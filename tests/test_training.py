@@ -18,6 +18,7 @@ from fervit.errors import ConfigError, DataError, ModelError
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
 from fervit.optim import at_the_sharpest_near_point, averaged, parameter_groups
+from fervit.parallel import Workers
 from fervit.run_folder import last_checkpoint, write_json
 from fervit.targets import class_shares, class_weights, conflicting, make_targets
 from fervit.training import Teacher, train
@@ -143,6 +144,31 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path, weights, cores)
     whole, cut = (TorchClassifier(tmp_path / name).logits(faces(7).images) for name in ("whole", "cut"))
     np.testing.assert_allclose(cut, whole, atol=1e-5)
     assert len((tmp_path / "cut" / "metrics.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_batch_norms_and_dropout_in_shares_give_one_result_for_a_seed_and_resume(tmp_path, monkeypatch):
+    shares = []
+    gradients = Workers.gradients
+    monkeypatch.setattr(Workers, "gradients", lambda self, *args: shares.append(self.count) or gradients(self, *args))
+    model = {"channels": 8, "dropout": 0.2}
+    options = config(arch="cnn", init="scratch", image_size=24, batch_size=64, epochs=2, ema_decay=0.9, model=model)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for name in ("a", "b"):
+            train(options, faces(140), tmp_path / name)
+        with pytest.raises(KeyboardInterrupt):
+            train(options, faces(140), tmp_path / "cut", callbacks=[StopAfterEpoch()])
+        train(options, faces(140), tmp_path / "cut", resume=True)
+    finally:
+        torch.set_num_threads(before)
+    assert set(shares) == {2}
+    first, again, resumed = (load_checkpoint(tmp_path / name)[0].state_dict() for name in ("a", "b", "cut"))
+    for name, tensor in first.items():
+        assert torch.equal(again[name], tensor), name
+        torch.testing.assert_close(resumed[name], tensor, msg=name)
+    means = [tensor for name, tensor in first.items() if name.endswith("running_mean")]
+    assert means and all(mean.any() for mean in means)
 
 
 def test_resuming_with_other_settings_names_them(tmp_path, weights):
