@@ -16,6 +16,7 @@ from fervit.runtime import SHIPPED_MODELS, OnnxClassifier, default_model, find_m
 ROOT = Path(__file__).parent.parent
 LOG = ROOT / "docs" / "runs" / "tiny"
 MOBILENET = ROOT / "models" / "mobilenet"
+INCEPTION = ROOT / "models" / "inception"
 
 
 def test_both_forms_give_the_same_answers_and_the_same_spec():
@@ -88,6 +89,18 @@ def test_the_mobilenet_beside_the_package_and_in_it_is_what_its_card_says(media)
         pytest.skip(f"FER2013 is not at {path}: its accuracy was not measured again")
     accuracy = evaluate(carried, load(path), split="public_test").accuracy.value
     assert accuracy == pytest.approx(classifier.spec.metrics["public_test"]["accuracy"], abs=2 / 3589)
+
+
+@pytest.mark.skipif(not INCEPTION.is_dir(), reason="models/ is in the repository only")
+def test_the_inception_beside_the_package_is_what_its_card_says(media):
+    classifier = TorchClassifier(INCEPTION)
+    card = (INCEPTION / "README.md").read_text(encoding="utf-8")
+    assert "A convolutional network (`inception_resnet_v1`" in card and "FaceNet" in card
+    assert f"{classifier.spec.metrics['private_test']['accuracy']:.4f}" in card
+    run = json.loads((ROOT / "docs" / "runs" / "inception" / "run.json").read_text(encoding="utf-8"))
+    assert run["data"]["hash"] == classifier.spec.data_hash and run["config"]["arch"] == classifier.spec.arch
+    (prediction,) = fervit.load(INCEPTION)(media / "expression_happy.jpg")
+    assert prediction.label == "happy" and prediction.score > 0.9
 
 
 @pytest.mark.slow
