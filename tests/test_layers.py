@@ -26,7 +26,7 @@ LAYERS = {
         "vote",
         "libfacedetection",
     ],
-    5: ["detect", "openvino", "video", "data", "models"],
+    5: ["detect", "onnx_weights", "openvino", "video", "data", "models"],
     6: ["runtime", "run_folder", "targets", "optim"],
     7: ["recognizer", "resident"],
     8: [
