@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from make_faceres import FACES, MOST_CHANGE, set_up_norms
+from make_faceres import finish
 
 from fervit.archs import InceptionResNetV1Options
-from fervit.augment import to_input
 from fervit.config import load_config
-from fervit.data import TRAIN, load
-from fervit.models import build_model, save_checkpoint
+from fervit.data import load
+from fervit.models import build_model
 from fervit.types import ModelSpec
 
 ROOT = "InceptionResnetV1"
@@ -43,7 +42,7 @@ BLOCKS = [
     *((f"Repeat_2/block8_{k}", BLOCK8) for k in range(1, 6)),
     ("Block8", BLOCK8),
 ]
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protocol buffers' wire types
+VARINT, BYTES, FIXED = 0, 2, {1: 8, 5: 4}  # protocol buffers' wire types; bytes of the fixed ones
 FLOAT = 1  # TensorFlow's number of the type
 
 
@@ -57,21 +56,14 @@ def main() -> None:
     torch.manual_seed(0)
     dataset = load(args.data)
     tensors = dict(constants(args.graph.read_bytes()))
-    width = InceptionResNetV1Options(width=tensors[f"{ROOT}/{STEM[0]}/weights"].shape[-1] / 32)
+    if (first := f"{ROOT}/{STEM[0]}/weights") not in tensors:
+        raise SystemExit(f"{args.graph} holds no {first}: it is another network's graph")
+    options = InceptionResNetV1Options(width=tensors[first].shape[-1] / 32)
     model, preprocess = build_model(
-        "scratch", dataset.labels, args.image_size, arch="inception_resnet_v1", options=width
+        "scratch", dataset.labels, args.image_size, arch="inception_resnet_v1", options=options
     )
-    norms = fill(model, tensors)
-    train = dataset.split(TRAIN)
-    rows = np.sort(np.random.default_rng(0).permutation(len(train))[:FACES])
-    faces = to_input(torch.from_numpy(np.array(train.images[rows])).permute(0, 3, 1, 2), preprocess)
-    before = set_up_norms(model, norms, faces)
-    with torch.no_grad():
-        change = float((model.eval()(pixel_values=faces).logits - before).abs().max())
-    if change > MOST_CHANGE:
-        raise SystemExit(f"the norms change the answers by up to {change:.2g}: these are other weights than expected")
-    spec = ModelSpec("inception_resnet_v1", preprocess, dataset.labels, name="facenet", licence="MIT")
-    save_checkpoint(model, spec, args.out)
+    spec = ModelSpec("inception_resnet_v1", preprocess, dataset.labels, name="facenet")
+    finish(model, fill(model, tensors), dataset, spec, args.out)
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, Any]]:
@@ -79,9 +71,11 @@ def fields(message: memoryview) -> Iterator[tuple[int, Any]]:
 
     def varint(at: int) -> tuple[int, int]:
         value = shift = 0
-        while message[at] & 0x80:
+        while at < len(message) and message[at] & 0x80:
             value |= (message[at] & 0x7F) << shift
             at, shift = at + 1, shift + 7
+        if at >= len(message):
+            raise SystemExit("the graph is truncated")
         return value | message[at] << shift, at + 1
 
     at = 0
@@ -90,16 +84,17 @@ def fields(message: memoryview) -> Iterator[tuple[int, Any]]:
         if key & 7 == VARINT:
             value, at = varint(at)
             yield key >> 3, value
-        elif key & 7 == BYTES:
+            continue
+        if key & 7 == BYTES:
             size, at = varint(at)
-            yield key >> 3, message[at : at + size]
-            at += size
-        elif key & 7 in (FIXED64, FIXED32):
-            size = 8 if key & 7 == FIXED64 else 4
-            yield key >> 3, message[at : at + size]
-            at += size
+        elif key & 7 in FIXED:
+            size = FIXED[key & 7]
         else:
-            raise SystemExit("the graph is no protocol buffer: truncated, or another file")
+            raise SystemExit("the graph is no protocol buffer")
+        if at + size > len(message):
+            raise SystemExit("the graph is truncated")
+        yield key >> 3, message[at : at + size]
+        at += size
 
 
 def constants(graph: bytes) -> Iterator[tuple[str, np.ndarray]]:

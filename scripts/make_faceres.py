@@ -11,6 +11,7 @@ of every convolution's answers are measured, and a norm is set up which undoes e
 """
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from transformers import MobileNetV1Config, MobileNetV1ForImageClassification
 
 from fervit.augment import to_input
 from fervit.config import load_config
-from fervit.data import TRAIN, load
+from fervit.data import TRAIN, Dataset, load
 from fervit.models import save_checkpoint
 from fervit.models.pretrained import HALF
 from fervit.types import ModelSpec, Preprocess
@@ -47,16 +48,20 @@ def main() -> None:
     preprocess = Preprocess(image_size=args.image_size, mean=HALF, std=HALF)
     layers = [model.mobilenet_v1.conv_stem, *model.mobilenet_v1.layer]
     fill(layers, tensors_of(args.model))
+    finish(model, layers, dataset, ModelSpec("mobilenet_v1", preprocess, dataset.labels, name="faceres"), args.out)
+
+
+def finish(model: Any, layers: list[Any], dataset: Dataset, spec: ModelSpec, out: Path) -> None:
+    """Set up the norms of `layers` on some training faces, make sure that they undo what they do, and save."""
     train = dataset.split(TRAIN)
     rows = np.sort(np.random.default_rng(0).permutation(len(train))[:FACES])
-    faces = torch.from_numpy(np.array(train.images[rows])).permute(0, 3, 1, 2)
-    before = set_up_norms(model, layers, to_input(faces, preprocess))
+    faces = to_input(torch.from_numpy(np.array(train.images[rows])).permute(0, 3, 1, 2), spec.preprocess)
+    before = set_up_norms(model, layers, faces)
     with torch.no_grad():
-        change = float((model.eval()(pixel_values=to_input(faces, preprocess)).logits - before).abs().max())
+        change = float((model.eval()(pixel_values=faces).logits - before).abs().max())
     if change > MOST_CHANGE:
         raise SystemExit(f"the norms change the answers by up to {change:.2g}: these are other weights than expected")
-    spec = ModelSpec("mobilenet_v1", preprocess, dataset.labels, name="faceres", licence="MIT")
-    save_checkpoint(model, spec, args.out)
+    save_checkpoint(model, dataclasses.replace(spec, licence="MIT"), out)
 
 
 def tensors_of(path: Path) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """Inception-ResNet v1: what is its own beside the contract in test_archs.py."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -164,8 +165,21 @@ def test_a_published_graph_becomes_a_folder_that_answers_as_it_does(tmp_path):
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_a_file_that_is_no_graph_is_said_to_be_none(tmp_path):
-    (tmp_path / "graph.pb").write_bytes(b"\x0b not a graph")
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "graph.pb"), "--data", "synthetic:40", "--out"]
-    done = subprocess.run([*command, str(tmp_path / "out")], check=False, capture_output=True, text=True)
-    assert done.returncode == 1 and "the graph is no protocol buffer" in done.stderr
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x0b not a graph", "the graph is no protocol buffer"),
+        (constant("a/weights", np.ones((2, 300), np.float32))[:-9], "the graph is truncated"),
+        (b"\x0a\xff", "the graph is truncated"),
+        (constant("a/weights", np.ones((2, 3), np.float32)), "holds no InceptionResnetV1/Conv2d_1a_3x3/weights"),
+    ],
+    ids=["other bytes", "cut in a field", "cut in a number", "another network"],
+)
+def test_a_file_that_is_no_such_graph_is_said_to_be_none(content, message, tmp_path, monkeypatch):
+    (tmp_path / "graph.pb").write_bytes(content)
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    arguments = [str(tmp_path / "graph.pb"), "--data", "synthetic:40", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["make_facenet.py", *arguments])
+    with pytest.raises(SystemExit, match=message):
+        importlib.import_module("make_facenet").main()
+    assert not (tmp_path / "out").exists()

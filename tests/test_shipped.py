@@ -8,6 +8,7 @@ import pytest
 
 import fervit
 from conftest import DATA
+from fervit.cli._shared import MODEL
 from fervit.data import load, synth
 from fervit.evaluation import evaluate
 from fervit.models import TorchClassifier
@@ -15,8 +16,7 @@ from fervit.runtime import SHIPPED_MODELS, OnnxClassifier, default_model, find_m
 
 ROOT = Path(__file__).parent.parent
 LOG = ROOT / "docs" / "runs" / "tiny"
-MOBILENET = ROOT / "models" / "mobilenet"
-INCEPTION = ROOT / "models" / "inception"
+MODELS = ROOT / "models"
 
 
 def test_both_forms_give_the_same_answers_and_the_same_spec():
@@ -36,6 +36,7 @@ def test_every_shipped_model_has_a_name_a_card_and_half_the_room():
     assert {path.stem for path in default_model().parent.glob("*.onnx")} == {*SHIPPED_MODELS, "yunet_graph"}
     assert find_model(None) == default_model() == find_model(SHIPPED_MODELS[0])
     for name in SHIPPED_MODELS:
+        assert name in MODEL
         assert OnnxClassifier(find_model(name)).spec.name == name
         assert (find_model(name).with_suffix("") / "README.md").is_file()
     weights = (shipped_checkpoint() / "model.safetensors").stat().st_size
@@ -68,17 +69,23 @@ def test_photos_of_the_media_folder_are_recognised(media):
     assert labels.count("happy") >= 4  # one smile with closed lips reads as neutral to this model
 
 
-@pytest.mark.skipif(not MOBILENET.is_dir(), reason="models/ is in the repository only")
-def test_the_mobilenet_beside_the_package_and_in_it_is_what_its_card_says(media):
-    classifier = TorchClassifier(MOBILENET)
-    card = (MOBILENET / "README.md").read_text(encoding="utf-8")
-    assert "A convolutional network (`mobilenet_v1`" in card and "VGGFace2" in card
+@pytest.mark.parametrize(("name", "base"), [("mobilenet", "VGGFace2"), ("inception", "FaceNet")])
+@pytest.mark.skipif(not MODELS.is_dir(), reason="models/ is in the repository only")
+def test_a_model_beside_the_package_is_what_its_card_says(name, base, media):
+    classifier = TorchClassifier(MODELS / name)
+    card = (MODELS / name / "README.md").read_text(encoding="utf-8")
+    assert f"A convolutional network (`{classifier.spec.arch}`" in card and base in card
     assert f"{classifier.spec.metrics['private_test']['accuracy']:.4f}" in card
-    run = json.loads((ROOT / "docs" / "runs" / "mobilenet" / "run.json").read_text(encoding="utf-8"))
+    run = json.loads((ROOT / "docs" / "runs" / name / "run.json").read_text(encoding="utf-8"))
     assert run["data"]["hash"] == classifier.spec.data_hash and run["config"]["arch"] == classifier.spec.arch
-    (prediction,) = fervit.load(MOBILENET)(media / "expression_happy.jpg")
+    (prediction,) = fervit.load(MODELS / name)(media / "expression_happy.jpg")
     assert prediction.label == "happy" and prediction.score > 0.9
-    by_name = find_model("mobilenet")
+
+
+@pytest.mark.skipif(not MODELS.is_dir(), reason="models/ is in the repository only")
+def test_the_packages_mobilenet_is_the_one_beside_it_and_reproduces_its_figure():
+    by_name, classifier = find_model("mobilenet"), TorchClassifier(MODELS / "mobilenet")
+    card = (MODELS / "mobilenet" / "README.md").read_text(encoding="utf-8")
     assert (by_name.with_suffix("") / "README.md").read_text(encoding="utf-8") == card
     carried = OnnxClassifier(by_name)
     assert carried.spec == classifier.spec
@@ -89,18 +96,6 @@ def test_the_mobilenet_beside_the_package_and_in_it_is_what_its_card_says(media)
         pytest.skip(f"FER2013 is not at {path}: its accuracy was not measured again")
     accuracy = evaluate(carried, load(path), split="public_test").accuracy.value
     assert accuracy == pytest.approx(classifier.spec.metrics["public_test"]["accuracy"], abs=2 / 3589)
-
-
-@pytest.mark.skipif(not INCEPTION.is_dir(), reason="models/ is in the repository only")
-def test_the_inception_beside_the_package_is_what_its_card_says(media):
-    classifier = TorchClassifier(INCEPTION)
-    card = (INCEPTION / "README.md").read_text(encoding="utf-8")
-    assert "A convolutional network (`inception_resnet_v1`" in card and "FaceNet" in card
-    assert f"{classifier.spec.metrics['private_test']['accuracy']:.4f}" in card
-    run = json.loads((ROOT / "docs" / "runs" / "inception" / "run.json").read_text(encoding="utf-8"))
-    assert run["data"]["hash"] == classifier.spec.data_hash and run["config"]["arch"] == classifier.spec.arch
-    (prediction,) = fervit.load(INCEPTION)(media / "expression_happy.jpg")
-    assert prediction.label == "happy" and prediction.score > 0.9
 
 
 @pytest.mark.slow

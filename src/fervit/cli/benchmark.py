@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fervit.cli._shared import DETECTORS
+from fervit.cli._shared import DETECTORS, MODEL
 from fervit.errors import ImageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 def benchmark(
     model: Annotated[
         Path | None,
-        typer.Argument(metavar="[MODEL]", help="ONNX file, model folder, `tiny` or `mobilenet`; default: tiny."),
+        typer.Argument(metavar="[MODEL]", help=MODEL),
     ] = None,
     input: Annotated[
         Path | None, typer.Option(metavar="X", help="A photo, a folder of photos or a video, for all stages.")

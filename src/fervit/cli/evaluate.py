@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fervit.cli._shared import STDOUT, check_split, check_target, command_line, limit_torch, progress, table, write_json
+from fervit.cli._shared import (
+    MODEL,
+    STDOUT,
+    check_split,
+    check_target,
+    command_line,
+    limit_torch,
+    progress,
+    table,
+    write_json,
+)
 from fervit.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
@@ -21,9 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    model: Annotated[
-        Path | None, typer.Argument(help="Model folder, .onnx file, `tiny` or `mobilenet`; default: tiny.")
-    ] = None,
+    model: Annotated[Path | None, typer.Argument(help=MODEL)] = None,
     data: Annotated[
         str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)
     ] = ...,  # type: ignore[assignment]

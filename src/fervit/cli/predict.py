@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import DETECTORS
+from fervit.cli._shared import DETECTORS, MODEL
 from fervit.cli.outputs import Targets, new_name, open_tables, progress, rows_on_screen, writing
 from fervit.cli.video import VideoOptions, check_options, predict_videos
 from fervit.errors import ConfigError, ImageError, VideoError
@@ -27,9 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Photos, folders of photos, and videos.")],
-    model: Annotated[
-        Path | None, typer.Option(help="ONNX file, model folder, `tiny` or `mobilenet`; default: tiny.")
-    ] = None,
+    model: Annotated[Path | None, typer.Option(help=MODEL)] = None,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write JSON lines, one a face, to FILE; - is stdout.")
     ] = None,

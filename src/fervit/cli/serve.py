@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import DETECTORS
+from fervit.cli._shared import DETECTORS, MODEL
 from fervit.errors import MissingExtra
 
 PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "websockets")
@@ -18,9 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    model: Annotated[
-        Path | None, typer.Option(help="ONNX file, model folder, `tiny` or `mobilenet`; default: tiny.")
-    ] = None,
+    model: Annotated[Path | None, typer.Option(help=MODEL)] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
     token_file: Annotated[

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fervit.cli._shared import MODEL
 from fervit.cli.outputs import Targets, open_tables, writing
 from fervit.errors import ConfigError
 
@@ -31,9 +32,7 @@ def webcam(
     headless: Annotated[
         bool, typer.Option("--headless", help="Open no window: print a JSON line for each frame.")
     ] = False,
-    model: Annotated[
-        Path | None, typer.Option(help="ONNX file, model folder, `tiny` or `mobilenet`; default: tiny.")
-    ] = None,
+    model: Annotated[Path | None, typer.Option(help=MODEL)] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CSV too, one row a face.")] = None,
     parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Parquet too, one row a face.")] = None,
     smooth: Annotated[

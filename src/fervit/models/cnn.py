@@ -19,21 +19,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
-from transformers import (
-    AutoConfig,
-    AutoModelForImageClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-    initialization,
-)
-from transformers.modeling_outputs import ImageClassifierOutput
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, initialization
 from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetConvLayer
 
-from fervit.archs import SCRATCH, CNNOptions
+from fervit.archs import CNNOptions
 from fervit.errors import ModelError
-from fervit.models.checkpoint import load_checkpoint
-from fervit.models.inherit import check_fit, inherit, model_type_of
+from fervit.models.convolutional import ConvolutionalClassifier, start
 from fervit.models.pretrained import HALF, label_fields
 from fervit.types import Preprocess
 
@@ -78,40 +69,21 @@ class ResidualNetwork(nn.Module):
         return x
 
 
-class CNNForImageClassification(PreTrainedModel):
+class CNNForImageClassification(ConvolutionalClassifier):
     """A residual network, the mean over its last map, dropout and a linear head."""
 
     config_class = CNNConfig
-    base_model_prefix = "backbone"
-    main_input_name = "pixel_values"
 
     def __init__(self, config: CNNConfig):
-        super().__init__(config)
         options = CNNOptions(**config.options)
-        self.backbone = ResidualNetwork(options.channels, options.blocks)
-        self.dropout = nn.Dropout(options.dropout)
-        self.classifier = nn.Linear(options.channels * 2 ** (STAGES - 1), int(config.num_labels or 0))
-        self.post_init()
+        network = ResidualNetwork(options.channels, options.blocks)
+        super().__init__(config, network, options.channels * 2 ** (STAGES - 1), options.dropout)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):  # transformers' deviation of 0.02 is meant for Transformers
-            initialization.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, nn.BatchNorm2d) and getattr(module, "starts_at_zero", False):
+        if isinstance(module, nn.BatchNorm2d) and getattr(module, "starts_at_zero", False):
             initialization.zeros_(module.weight)
-
-    def forward(self, pixel_values: Tensor, labels: Tensor | None = None, **_: Any) -> ImageClassifierOutput:
-        """Return `logits (B, K)` of `pixel_values (B, 3, S, S)`; `labels (B,)` add the loss."""
-        features = self.backbone(pixel_values).mean(dim=(2, 3))  # (B, C, h, w) -> (B, C)
-        logits = self.classifier(self.dropout(features))
-        loss = None if labels is None else F.cross_entropy(logits, labels)
-        return ImageClassifierOutput(loss=loss, logits=logits)
-
-    def input_convolutions(self) -> list[nn.Conv2d]:
-        """Return the convolution that reads the pixels."""
-        first: Any = self.backbone.embeddings[0]
-        return [first.convolution]
 
 
 def build(init: str | Path, labels: Sequence[str], image_size: int, options: CNNOptions) -> tuple[Any, Preprocess]:
@@ -127,17 +99,9 @@ def build(init: str | Path, labels: Sequence[str], image_size: int, options: CNN
             f"image_size {image_size} is too small for a cnn: it halves its input four times; give {SMALLEST_PX}"
         )
     config = CNNConfig(image_size, asdict(options), **label_fields(labels))
-    preprocess = Preprocess(image_size=image_size, mean=HALF, std=HALF)
-    if str(init) == SCRATCH:
-        return CNNForImageClassification(config), preprocess
-    if (kind := model_type_of(init)) != MODEL_TYPE:
-        found = f"a {kind}" if kind else "no model folder"
-        raise ModelError(f"{init} is {found}, and a cnn starts from {SCRATCH} or from a folder of its own kind")
-    parent, spec = load_checkpoint(init)
-    check_fit(init, {name: parent.config.options[name] for name in ("channels", "blocks")}, options)
     model = CNNForImageClassification(config)
-    inherit(model, parent, head=spec.labels == tuple(labels))
-    return model, preprocess
+    start(model, init, labels, options, shape=("channels", "blocks"))
+    return model, Preprocess(image_size=image_size, mean=HALF, std=HALF)
 
 
 AutoConfig.register(MODEL_TYPE, CNNConfig, exist_ok=True)

@@ -17,19 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import (
-    AutoConfig,
-    AutoModelForImageClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-    initialization,
-)
-from transformers.modeling_outputs import ImageClassifierOutput
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig
 
-from fervit.archs import SCRATCH, InceptionResNetV1Options
+from fervit.archs import InceptionResNetV1Options
 from fervit.errors import ModelError
-from fervit.models.checkpoint import load_checkpoint
-from fervit.models.inherit import check_fit, inherit, model_type_of
+from fervit.models.convolutional import ConvolutionalClassifier, start
 from fervit.models.pretrained import HALF, label_fields
 from fervit.types import Preprocess
 
@@ -156,38 +148,15 @@ class InceptionResNetV1(nn.Module):
         return x
 
 
-class InceptionResNetV1ForImageClassification(PreTrainedModel):
+class InceptionResNetV1ForImageClassification(ConvolutionalClassifier):
     """An Inception-ResNet v1, the mean over its last map, dropout and a linear head."""
 
     config_class = InceptionResNetV1Config
-    base_model_prefix = "backbone"
-    main_input_name = "pixel_values"
 
     def __init__(self, config: InceptionResNetV1Config):
-        super().__init__(config)
         options = InceptionResNetV1Options(**config.options)
-        self.backbone = InceptionResNetV1(options.width)
-        self.dropout = nn.Dropout(options.dropout)
-        self.classifier = nn.Linear(self.backbone.channels, int(config.num_labels or 0))
-        self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):  # transformers' deviation of 0.02 is meant for Transformers
-            initialization.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, pixel_values: Tensor, labels: Tensor | None = None, **_: Any) -> ImageClassifierOutput:
-        """Return `logits (B, K)` of `pixel_values (B, 3, S, S)`; `labels (B,)` add the loss."""
-        features = self.backbone(pixel_values).mean(dim=(2, 3))  # (B, C, h, w) -> (B, C)
-        logits = self.classifier(self.dropout(features))
-        loss = None if labels is None else F.cross_entropy(logits, labels)
-        return ImageClassifierOutput(loss=loss, logits=logits)
-
-    def input_convolutions(self) -> list[nn.Conv2d]:
-        """Return the convolution that reads the pixels."""
-        first: Any = self.backbone.embeddings[0]
-        return [first.convolution]
+        network = InceptionResNetV1(options.width)
+        super().__init__(config, network, network.channels, options.dropout)
 
 
 def build(
@@ -206,20 +175,10 @@ def build(
             f"image_size {image_size} is too small for an inception_resnet_v1, which adds no border; give {SMALLEST_PX}"
         )
     config = InceptionResNetV1Config(image_size, asdict(options), **label_fields(labels))
-    preprocess = Preprocess(image_size=image_size, mean=HALF, std=HALF)
     model: Any = InceptionResNetV1ForImageClassification(config)
-    model.to(memory_format=torch.channels_last)  # together in memory: a step on a CPU takes 0.85 of the time
-    if str(init) == SCRATCH:
-        return model, preprocess
-    if (kind := model_type_of(init)) != MODEL_TYPE:
-        found = f"a {kind}" if kind else "no model folder"
-        raise ModelError(
-            f"{init} is {found}, and an inception_resnet_v1 starts from {SCRATCH} or from a folder of its own kind"
-        )
-    parent, spec = load_checkpoint(init)
-    check_fit(init, {"width": parent.config.options["width"]}, options)
-    inherit(model, parent, head=spec.labels == tuple(labels))
-    return model, preprocess
+    start(model, init, labels, options, shape=("width",))
+    # Channels together in memory: a step on a CPU takes 0.85 of the time.
+    return model.to(memory_format=torch.channels_last), Preprocess(image_size=image_size, mean=HALF, std=HALF)
 
 
 AutoConfig.register(MODEL_TYPE, InceptionResNetV1Config, exist_ok=True)
