@@ -44,7 +44,7 @@ SMALL = {
     "pf_vit": PFViTOptions(face_px=16, channels=16),
     "cnn": CNNOptions(channels=8, blocks=2, dropout=0.0),
     "mobilenet_v1": MobileNetV1Options(dropout=0.0, width=0.25),
-    "inception_resnet_v1": InceptionResNetV1Options(dropout=0.0, width=0.125),
+    "inception_resnet_v1": InceptionResNetV1Options(dropout=0.0, width=0.125, depth=0.2),
 }
 CHANNELS_TOGETHER = ("mobilenet_v1", "inception_resnet_v1")
 SIDES = {"inception_resnet_v1": 80}  # px, where `SIZE` is too small
@@ -356,7 +356,7 @@ def test_a_backbone_that_does_not_fit_is_refused_with_both_shapes(arch, options,
         (
             "inception_resnet_v1",
             InceptionResNetV1Options(width=0.5),
-            r"width 0\.125 \(model\.width is 0\.5\).*--set model\.width=0\.125",
+            r"width 0\.125 \(model\.width is 0\.5\), depth 0\.2 .*--set model\.width=0\.125 --set model\.depth=0\.2",
         ),
         ("cnn", CNNOptions(channels=16), r"channels 8 \(model\.channels is 16\).*--set model\.channels=8"),
     ],

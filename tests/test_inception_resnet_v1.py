@@ -41,6 +41,11 @@ def test_at_full_width_it_has_facenets_parameters():
     assert sum(p.numel() for p in model.backbone.parameters()) == 22_564_096
 
 
+def test_depth_is_a_factor_on_the_blocks_of_each_kind():
+    kinds = [type(layer).__name__ for layer in layers_of(new(depth=0.2))]
+    assert kinds == ["Residual", "Reduction", *["Residual"] * 2, "Reduction", *["Residual"] * 2]
+
+
 def test_a_single_picture_trains_the_norms_of_a_single_place_with_what_they_have():
     model = new(image_size=75).train()
     norm = model.backbone.layers[-1].branches[0].normalization

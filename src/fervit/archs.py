@@ -152,14 +152,17 @@ class InceptionResNetV1Options:
 
     Attributes:
         dropout: share of features dropped before the head.
-        width: factor on the width of every layer; weights that are started from must have been made with it.
+        width: factor on the width of every layer.
+        depth: factor on the numbers of blocks of a kind (5, 10 and 5). Weights that are started from must have been
+            made with the same width and depth.
     """
 
     dropout: float = 0.4
     width: float = 1.0
+    depth: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive(self, "width")
+        _positive(self, "width", "depth")
         _share(self, "dropout")
 
 

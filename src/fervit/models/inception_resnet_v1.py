@@ -90,13 +90,14 @@ class Reduction(nn.Module):
 
 
 class InceptionResNetV1(nn.Module):
-    """Stem, 20 residual blocks with two reductions between them, and a last one without ReLU.
+    """Stem, 20 * depth residual blocks with two reductions between them, and a last one without ReLU.
 
     `(B, 3, S, S)` -> `(B, 1792 * width, s, s)`; s is 1 for 96 px.
     """
 
-    def __init__(self, width: float):
+    def __init__(self, width: float, depth: float):
         super().__init__()
+        few, many = max(1, round(5 * depth)), max(1, round(10 * depth))
 
         def w(channels: int) -> int:
             return max(1, round(channels * width))
@@ -134,9 +135,9 @@ class InceptionResNetV1(nn.Module):
             chain(c(896, 256), c(256, 256, 3, 2, pad=False)),
             chain(c(896, 256), c(256, 256, 3), c(256, 256, 3, 2, pad=False)),
         ]
-        blocks: list[nn.Module] = [block35() for _ in range(5)]
-        blocks += [Reduction(to_896), *(block17() for _ in range(10))]
-        blocks += [Reduction(to_1792), *(block8(0.2, relu=True) for _ in range(5)), block8(1.0, relu=False)]
+        blocks: list[nn.Module] = [block35() for _ in range(few)]
+        blocks += [Reduction(to_896), *(block17() for _ in range(many))]
+        blocks += [Reduction(to_1792), *(block8(0.2, relu=True) for _ in range(few)), block8(1.0, relu=False)]
         self.layers = nn.ModuleList(blocks)
         self.channels = w(1792)
 
@@ -155,7 +156,7 @@ class InceptionResNetV1ForImageClassification(ConvolutionalClassifier):
 
     def __init__(self, config: InceptionResNetV1Config):
         options = InceptionResNetV1Options(**config.options)
-        network = InceptionResNetV1(options.width)
+        network = InceptionResNetV1(options.width, options.depth)
         super().__init__(config, network, network.channels, options.dropout)
 
 
@@ -176,7 +177,7 @@ def build(
         )
     config = InceptionResNetV1Config(image_size, asdict(options), **label_fields(labels))
     model: Any = InceptionResNetV1ForImageClassification(config)
-    start(model, init, labels, options, shape=("width",))
+    start(model, init, labels, options, shape=("width", "depth"))
     # Channels together in memory: a step on a CPU takes 0.85 of the time.
     return model.to(memory_format=torch.channels_last), Preprocess(image_size=image_size, mean=HALF, std=HALF)
 
