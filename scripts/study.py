@@ -8,7 +8,8 @@ every row) and rows with `name`, `recipe`, and optionally `set`, `init` (a file 
 takes), `votes = true`, `plain = true` (without the study's `set`) and `pretrain` (overrides of a `fervit pretrain` that
 makes the row's starting weights first).
 A row whose run is complete is not run again; one that was interrupted goes on. Accuracy is that of public_test, with
-McNemar's test against the reference for the same seed; `--private` adds private_test, to be read once at the end.
+McNemar's test against the reference for the same seed, and the difference in negative log-likelihood with its 95 %
+interval over the pictures: it shows smaller changes. `--private` adds private_test, to be read once at the end.
 """
 
 import argparse
@@ -111,15 +112,15 @@ def _table(args: argparse.Namespace, study: dict, rows: list[dict]) -> str:
                 probs[row["name"], split, seed] = predict_dataset(TorchClassifier(model, spec), dataset.split(split))
             done.append((row["name"], seed))
     head = ["row", "parameters", "epochs", "minutes"]
-    head += [f"{split} {figure}" for split in splits for figure in ("accuracy (95 %)", "macro-F1")]
-    lines = [[*head, "against the reference, public_test"]]
+    head += [f"{split} {figure}" for split in splits for figure in ("accuracy (95 %)", "macro-F1", "NLL")]
+    lines = [[*head, "accuracy against the reference, public_test", "NLL against the reference (95 %)"]]
     for name in dict.fromkeys(name for name, _ in done):
         seeds = [seed for other, seed in done if other == name]
         run = _read(_folder(args, {"name": name}, seeds[0]) / "run.json")
         cells = [name, f"{sizes[name]:.1f} M", str(run["config"]["epochs"]), f"{run['seconds'] / 60:.0f}"]
         for split in splits:
             cells += _figures([probs[name, split, seed] for seed in seeds], dataset.split(split).targets)
-        cells.append(_against(name, study["reference"], seeds, probs, dataset.split(PUBLIC_TEST).targets))
+        cells += _against(name, study["reference"], seeds, probs, dataset.split(PUBLIC_TEST).targets)
         lines.append(cells)
     lines.insert(1, ["---"] * len(lines[0]))
     note = f"seeds: {', '.join(map(str, study.get('seeds', [0])))}; `python scripts/study.py {args.study}`"
@@ -137,19 +138,26 @@ def _figures(answers: list[np.ndarray], targets: np.ndarray) -> list[str]:
         spread = f"{100 * low:.1f} to {100 * high:.1f}"
     else:
         spread = f"seeds {100 * min(h.mean() for h in hits):.1f} to {100 * max(h.mean() for h in hits):.1f}"
-    return [f"{100 * np.mean([h.mean() for h in hits]):.2f} % ({spread})", f"{np.mean(f1):.3f}"]
+    loss = np.mean([metrics.nll(answer, targets) for answer in answers])
+    return [f"{100 * np.mean([h.mean() for h in hits]):.2f} % ({spread})", f"{np.mean(f1):.3f}", f"{loss:.3f}"]
 
 
-def _against(name: str, reference: str, seeds: list[int], probs: dict, targets: np.ndarray) -> str:
+def _against(name: str, reference: str, seeds: list[int], probs: dict, targets: np.ndarray) -> list[str]:
+    """Return the two cells that compare a row with the reference: McNemar for each seed, NLL over them together."""
     shared = [seed for seed in seeds if (reference, PUBLIC_TEST, seed) in probs]
     if name == reference or not shared:
-        return ""
-    words = []
+        return ["", ""]
+    words, gaps = [], []
+    truth = np.arange(len(targets)), targets
     for seed in shared:
-        mine, theirs = (probs[n, PUBLIC_TEST, seed].argmax(axis=1) == targets for n in (name, reference))
+        answers = [probs[n, PUBLIC_TEST, seed] for n in (name, reference)]
+        mine, theirs = (answer.argmax(axis=1) == targets for answer in answers)
         test = mcnemar(int((theirs & ~mine).sum()), int((mine & ~theirs).sum()))
         words.append(f"{100 * (mine.mean() - theirs.mean()):+.2f} points, p = {test.p:.2g}")
-    return "; ".join(words)
+        gaps.append(-np.diff([np.log(answer[truth]) for answer in reversed(answers)], axis=0)[0])
+    gap = np.mean(gaps, axis=0)  # of each picture
+    mean, half = gap.mean(), 1.96 * gap.std(ddof=1) / np.sqrt(len(gap))
+    return ["; ".join(words), f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})"]
 
 
 def _folder(args: argparse.Namespace, row: dict, seed: int) -> Path:

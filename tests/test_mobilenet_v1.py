@@ -44,7 +44,7 @@ def test_a_folder_keeps_its_features_at_another_size_and_with_other_labels(tmp_p
     [
         ("scratch", 32, "too small for a mobilenet_v1"),
         ("no such folder", 48, r"no weights at no such folder \(expected a model folder or a Hub id"),
-        ("vit", 48, "is a 'vit'; fervit fine-tunes: mobilenet_v1"),
+        ("vit", 48, "is a 'vit'; this architecture fine-tunes: mobilenet_v1; for these weights set arch=vit"),
     ],
 )
 def test_other_weights_and_small_pictures_are_refused(init, image_size, message, tmp_path):

@@ -3,6 +3,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fervit.config import config_from_dict, load_config
@@ -46,4 +47,20 @@ def test_the_table_of_finished_runs_has_their_figures_and_leaves_out_the_others(
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
     assert [cells[0] for cells in lines] == ["row", "---", "ViT", "ViT, other"]
     assert all(len(cells) == len(lines[0]) for cells in lines)
-    assert lines[3][-1] == "+0.00 points, p = 1"  # the same run under another name
+    assert lines[3][-2:] == ["+0.00 points, p = 1", "+0.000 (+0.000 to +0.000)"]  # the same run under another name
+
+
+def test_a_row_is_set_against_the_reference_picture_by_picture(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
+    from study import PUBLIC_TEST, _against
+
+    targets = np.array([0, 0, 1, 1])
+    reference, better = np.array([0.4, 0.4, 0.6, 0.6]), np.array([0.8, 0.4, 0.2, 0.2])  # of label 0
+    probs = {(name, PUBLIC_TEST, 0): np.stack([p, 1 - p], axis=1) for name, p in (("a", reference), ("b", better))}
+    accuracy, loss = _against("b", "a", [0], probs, targets)
+    assert accuracy == "+75.00 points, p = 0.25"  # three that only b has right
+    gaps = -np.log([2, 1, 2, 2])
+    half = 1.96 * gaps.std(ddof=1) / 2
+    assert loss == f"{gaps.mean():+.3f} ({gaps.mean() - half:+.3f} to {gaps.mean() + half:+.3f})"
+    assert gaps.mean() < 0  # less is better
+    assert _against("a", "a", [0], probs, targets) == ["", ""]

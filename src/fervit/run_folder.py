@@ -24,8 +24,23 @@ def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
     """Make `out` ready, never clobbering an earlier run by accident.
 
     Raises:
-        ConfigError: it is a file, cannot be made, or already holds something and neither flag was given, or something
-            that is no run of fervit.
+        ConfigError: as `check_out` says, or it cannot be made.
+    """
+    check_out(out, resume=resume, overwrite=overwrite)
+    if overwrite and (out / RUN_FILE).is_file():
+        shutil.rmtree(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot create {out}: {error.strerror}") from error
+
+
+def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that a run cannot go into; nothing is changed.
+
+    Raises:
+        ConfigError: it is a file, or already holds something and neither flag was given, or something that is no run
+            of fervit.
     """
     if resume and overwrite:
         raise ConfigError("--resume goes on with a run and --overwrite deletes it: give one of them")
@@ -37,12 +52,6 @@ def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
             raise ConfigError(f"{out} is not empty: --resume goes on with it, --overwrite deletes it first")
         if not (out / RUN_FILE).is_file():
             raise ConfigError(f"{out} holds no run of fervit (no run.json), so it stays as it is: take another folder")
-        if overwrite:
-            shutil.rmtree(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot create {out}: {error.strerror}") from error
 
 
 def describe(config: Mapping[str, Any], dataset: Dataset, *, init: str, command: str, **counts: int) -> dict[str, Any]:

@@ -75,7 +75,10 @@ def run_training(
     check_init(init)  # before torch, whose import takes seconds
     import torch
 
+    from fervit.run_folder import check_out
     from fervit.training import train as run
+
+    check_out(out, resume=resume, overwrite=overwrite)  # before a teacher is asked, which takes minutes
 
     if threads:
         torch.set_num_threads(threads)

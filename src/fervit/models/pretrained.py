@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fervit.archs import ARCHS
 from fervit.errors import ModelError
 from fervit.types import Preprocess
 
@@ -78,7 +79,7 @@ def from_hugging_face(
         with quiet_transformers():
             config: Any = AutoConfig.from_pretrained(name, **load)
         if config.model_type not in kinds:
-            raise ModelError(f"{name} is a {config.model_type!r}; fervit fine-tunes: {', '.join(kinds)}")
+            raise ModelError(_another(name, config.model_type, kinds))
         same_labels = tuple(map(config.id2label.get, range(config.num_labels))) == tuple(labels)
         if "fervit" in config.to_dict():
             del config.fervit  # what was measured on the parent does not hold for the child
@@ -107,6 +108,13 @@ def from_hugging_face(
         nn.init.trunc_normal_(model.classifier.weight, std=config.initializer_range)
         nn.init.zeros_(model.classifier.bias)
     return model, preprocess
+
+
+def _another(name: str, model_type: str, kinds: Sequence[str]) -> str:
+    """Say that these weights are of another architecture than is asked for, and which setting takes them."""
+    arch = {"dinov2": "vit"}.get(model_type, model_type)
+    way = f"; for these weights set arch={arch}" if arch in ARCHS else ""
+    return f"{name} is a {model_type!r}; this architecture fine-tunes: {', '.join(kinds)}{way}"
 
 
 def _looks_like_hub_id(text: str) -> bool:
