@@ -117,8 +117,8 @@ def test_an_installation_without_a_model_says_so(tmp_path: Path, monkeypatch: py
     for find in (default_model, shipped_checkpoint):
         with pytest.raises(ModelError, match="carries no model"):
             find()
-    (tmp_path / "tiny.onnx").touch()
-    assert default_model() == tmp_path / "tiny.onnx"
+    (tmp_path / "mobilenet.onnx").touch()
+    assert default_model() == tmp_path / "mobilenet.onnx"
 
 
 def test_a_name_stands_for_a_shipped_model_unless_a_file_has_it(
@@ -139,7 +139,7 @@ def test_a_name_stands_for_a_shipped_model_unless_a_file_has_it(
 
 
 def test_a_wrong_name_names_the_right_ones() -> None:
-    with pytest.raises(ModelError, match="no model at mobilnet; by name there are tiny, mobilenet"):
+    with pytest.raises(ModelError, match="no model at mobilnet; by name there are mobilenet, tiny"):
         OnnxClassifier(find_model("mobilnet"))
     with pytest.raises(ModelError, match=r"no model at mobilenet\.onnx$"):
         OnnxClassifier(find_model("mobilenet.onnx"))

@@ -1,4 +1,5 @@
 import argparse
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -39,9 +40,8 @@ def test_the_table_of_finished_runs_has_their_figures_and_leaves_out_the_others(
     monkeypatch.setattr(script, "load", lambda _: dataset)
     save_timm(tmp_path / "w.safetensors")
     rows = [{"name": name} for name in ("ViT", "ViT, other", "not run")]
-    for row in rows[:2]:
-        folder = tmp_path / (row["name"].replace(" ", "-").replace(",", "") + "-0")
-        train(config_from_dict(QUICK | {"epochs": 1}), dataset, folder, init=tmp_path / "w.safetensors")
+    train(config_from_dict(QUICK | {"epochs": 1}), dataset, tmp_path / "ViT-0", init=tmp_path / "w.safetensors")
+    shutil.copytree(tmp_path / "ViT-0", tmp_path / "ViT-other-0")
     args = argparse.Namespace(data="made", out=tmp_path, private=True, study="s.toml")
     table = script._table(args, {"title": "T", "reference": "ViT"}, rows)
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]

@@ -337,8 +337,8 @@ def load(
     """Return a recognizer: `fervit.load()("photo.jpg")` gives one `Prediction` for each face.
 
     Args:
-        model: an ONNX file, a model folder (needs `fervit[train]`), or a shipped model's name (`tiny`, `mobilenet`);
-            None takes `tiny`.
+        model: an ONNX file, a model folder (needs `fervit[train]`), or a shipped model's name (`mobilenet`, `tiny`);
+            None takes `mobilenet`.
         detector: `auto`, a key of `fervit.detect.DETECTORS`, or a detector of your own.
         threads: CPU threads; None takes all cores.
         runtime: `onnxruntime`, which starts at once, `openvino` (needs `fervit[openvino]`), or `auto`: OpenVINO

@@ -20,8 +20,8 @@ from fervit.types import METADATA_KEY, OUTPUT, ModelSpec
 AUTO = "auto"
 RUNTIMES = ("onnxruntime", "openvino")
 ASSETS = Path(__file__).parent / "assets"
-SHIPPED_MODELS = ("tiny", "mobilenet")  # by name, in place of a path; the first is the default
-SHIPPED = "shipped"  # as starting weights: the model that this installation carries
+SHIPPED_MODELS = ("mobilenet", "tiny")  # by name, in place of a path; the first is the default
+SHIPPED = "shipped"  # as starting weights: the Transformer that this installation carries
 BATCH_SIZE = 32  # larger ones are no faster per face on a CPU and only take memory
 
 PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"})
@@ -168,7 +168,7 @@ def find_model(model: str | Path | None) -> Path:
 
 
 def shipped_checkpoint() -> Path:
-    """Return the path of the shipped model folder, to start training from.
+    """Return the path of the shipped model folder, the Transformer `tiny`, to start training from.
 
     Raises:
         ModelError: this installation carries none.
@@ -177,7 +177,7 @@ def shipped_checkpoint() -> Path:
 
 
 def starting_weights(init: str | Path) -> str | Path:
-    """Return what training starts from: the shipped model's folder for `shipped`, else `init` itself.
+    """Return what training starts from: the shipped Transformer's folder for `shipped`, else `init` itself.
 
     Raises:
         ModelError: `shipped`, and this installation carries none.

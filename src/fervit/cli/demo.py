@@ -30,7 +30,7 @@ def demo(
 
     require_torch("the demo")
     annotated = _recognise(photo, out)
-    typer.echo(f"\n[2/3] Fine-tuning the shipped model's ViT on {FACES} synthetic faces by the paper's recipe")
+    typer.echo(f"\n[2/3] Fine-tuning the shipped ViT on {FACES} synthetic faces by the paper's recipe")
     sheet = _fine_tune(out)
     typer.echo("\n[3/3] Evaluating on synthetic faces that it has not seen")
     report = _evaluate(out)

@@ -23,7 +23,11 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     model_or_photo: Annotated[
-        list[Path], typer.Argument(metavar="[MODEL] PHOTO", help="A photo; before it, a model folder or .onnx file.")
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL] PHOTO",
+            help="A photo; before it, a model folder, .onnx file, mobilenet or tiny; default: tiny.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Write a picture for each face into DIR.")] = Path(
         "explained"
@@ -37,7 +41,8 @@ def explain(
 ) -> None:
     """Show where in a face a model looked for its answer.
 
-    Maps from gradients and attention need a model folder; an exported model is asked with places covered.
+    Maps from gradients and attention need the folder of a Transformer, so without MODEL it is tiny that is explained;
+    other models are asked with places covered.
     """
     model, photo = _arguments(model_or_photo)
     from fervit.explain import METHODS, methods_of
@@ -74,14 +79,15 @@ def _arguments(paths: Sequence[Path]) -> tuple[Path | None, Path]:
 
 
 def _open(model: Path | None) -> "Classifier":
-    """Open a model; without one, the shipped folder where PyTorch can run it, else the shipped ONNX file."""
+    """Open a model; without one, the shipped Transformer: its folder where PyTorch can run it, else its ONNX file."""
     from importlib.util import find_spec
 
     from fervit.recognizer import open_classifier
     from fervit.runtime import shipped_checkpoint
 
-    if model is None and find_spec("torch") and find_spec("transformers"):
-        model = shipped_checkpoint()
+    if model is None:
+        folder = shipped_checkpoint()
+        model = folder if find_spec("torch") and find_spec("transformers") else folder.with_suffix(".onnx")
     return open_classifier(model)
 
 
