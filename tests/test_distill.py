@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,10 +7,12 @@ from typer.testing import CliRunner
 
 from fervit import distill
 from fervit.cli import app
+from fervit.cli.train import _ask
 from fervit.config import TrainConfig
 from fervit.distill import cached_soft_targets, model_hash, soft_targets, soften
 from fervit.errors import ModelError
 from fervit.labels import FER7
+from fervit.runtime import find_model
 from fervit.types import ModelSpec, Preprocess
 from test_models import save_timm
 from test_training import faces
@@ -125,6 +128,13 @@ def test_distill_trains_a_student_and_names_its_teacher(tmp_path, tiny_onnx, mon
     assert "the teacher would teach nothing" in str(result.exception)
     result = CliRunner().invoke(app, [*command, "--set", "teacher_weight=0"])
     assert "the teacher would teach nothing" in str(result.exception)
+
+
+def test_a_shipped_model_teaches_by_its_name(monkeypatch):
+    monkeypatch.setattr(distill, "cached_soft_targets", lambda classifier, *_, progress: classifier.spec.name)
+    teacher = _ask(Path("mobilenet"), None, None, 1)
+    assert teacher.probs == "mobilenet"
+    assert teacher.description == {"name": "mobilenet.onnx", "hash": model_hash(find_model("mobilenet"))}
 
 
 def test_a_teacher_is_known_by_its_model_and_not_by_the_log_of_its_run(tmp_path):

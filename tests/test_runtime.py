@@ -14,7 +14,15 @@ from fervit import runtime
 from fervit.errors import ModelError
 from fervit.images import preprocess_batch
 from fervit.metrics import softmax
-from fervit.runtime import OnnxClassifier, OnnxSession, default_model, find_model, shipped_checkpoint
+from fervit.runtime import (
+    OnnxClassifier,
+    OnnxSession,
+    default_model,
+    find_folder,
+    find_model,
+    shipped_checkpoint,
+    starting_weights,
+)
 from fervit.types import ModelSpec
 
 
@@ -136,6 +144,20 @@ def test_a_name_stands_for_a_shipped_model_unless_a_file_has_it(
     assert find_model("mobilenet") == Path("mobilenet")
     with pytest.raises(ModelError, match="cannot read"):
         find_model("x" * 5000)
+
+
+def test_where_a_folder_is_needed_a_name_stands_for_the_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_folder("tiny") == find_folder(Path("tiny")) == shipped_checkpoint() == starting_weights("tiny")
+    for find in (find_folder, starting_weights):
+        with pytest.raises(ModelError, match="mobilenet comes with the package as an ONNX file only"):
+            find("mobilenet")
+    assert find_folder("runs/tiny") == Path("runs/tiny")
+    assert starting_weights("owner/name") == "owner/name"  # on the Hub
+    (tmp_path / "tiny").mkdir()
+    assert find_folder("tiny") == Path("tiny")
 
 
 def test_a_wrong_name_names_the_right_ones() -> None:

@@ -167,6 +167,24 @@ def find_model(model: str | Path | None) -> Path:
     return _shipped(str(model)) if str(model) in SHIPPED_MODELS and not there else path
 
 
+def find_folder(model: str | Path) -> Path:
+    """Return the folder of a model: a shipped one's by its name, else the path itself.
+
+    Raises:
+        ModelError: the package carries that model as an ONNX file only.
+    """
+    path = Path(model)
+    if str(model) not in SHIPPED_MODELS or path.exists():
+        return path
+    folder = ASSETS / str(model)
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{model} comes with the package as an ONNX file only; a model folder is needed here: "
+            f"models/{model} of fervit's repository"
+        )
+    return folder
+
+
 def shipped_checkpoint() -> Path:
     """Return the path of the shipped model folder, the Transformer `tiny`, to start training from.
 
@@ -177,12 +195,14 @@ def shipped_checkpoint() -> Path:
 
 
 def starting_weights(init: str | Path) -> str | Path:
-    """Return what training starts from: the shipped Transformer's folder for `shipped`, else `init` itself.
+    """Return what training starts from: the shipped Transformer's folder for `shipped` or its name, else `init` itself.
 
     Raises:
-        ModelError: `shipped`, and this installation carries none.
+        ModelError: `shipped`, and this installation carries none, or a shipped model that is no folder.
     """
-    return shipped_checkpoint() if str(init) == SHIPPED else init
+    if str(init) == SHIPPED:
+        return shipped_checkpoint()
+    return find_folder(init) if str(init) in SHIPPED_MODELS else init
 
 
 def check_file(path: Path) -> None:

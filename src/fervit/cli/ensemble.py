@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ensemble(
-    members: Annotated[list[Path], typer.Argument(help="Model folders; two or more.", show_default=False)],
+    members: Annotated[list[Path], typer.Argument(help="Model folders, or tiny; two or more.", show_default=False)],
     data: Annotated[
         str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)
     ],
@@ -52,6 +52,7 @@ def ensemble(
     from fervit.data import load
     from fervit.ensemble import check_members
     from fervit.ensemble import ensemble as vote
+    from fervit.runtime import find_folder
     from fervit.soup import SOUPS
     from fervit.soup import soup as average
     from fervit.vote import chooser
@@ -59,6 +60,7 @@ def ensemble(
     if soup is not None and soup not in SOUPS:
         raise ConfigError(unknown("soup", soup, SOUPS))
     chooser(weights, select)  # mistakes first, before the data is read
+    members = [find_folder(member) for member in members]
     check_members(members, out, overwrite=overwrite)
     dataset = load(data)
     with progress("asking the members") as tick:

@@ -105,8 +105,10 @@ def _ask(path: Path, dataset: Any, config: Any, threads: int | None) -> Any:
     from fervit.cli._shared import progress
     from fervit.distill import cached_soft_targets, model_hash
     from fervit.recognizer import open_classifier
+    from fervit.runtime import find_model
     from fervit.training import Teacher
 
+    path = find_model(path)
     classifier = open_classifier(path, threads=threads)
     digest = model_hash(path)
     with progress("asking the teacher") as tick:
@@ -205,8 +207,9 @@ def export(
         raise ConfigError("--data and --threads belong to --int8")
     require_torch("export")
     from fervit.export import export as run
+    from fervit.runtime import find_folder
 
-    largest = run(model, out, overwrite=overwrite)
+    largest = run(find_folder(model), out, overwrite=overwrite)
     size = out.stat().st_size / 1e6
     typer.echo(f"{out}: {size:.1f} MB; largest difference in probability from {model}: {largest:.1e}")
 
@@ -217,6 +220,9 @@ def _export_int8(model: Path, out: Path, data: str | None, threads: int | None, 
 
     if data is None:
         raise ConfigError("--int8 needs --data: it is calibrated on training faces and judged on public_test")
+    from fervit.runtime import find_model
+
+    model = find_model(model)
     if not model.exists():
         raise ModelError(f"no model at {model}")
     if out.resolve() == model.resolve():
