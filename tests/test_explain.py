@@ -193,6 +193,7 @@ def test_the_command_writes_a_picture_for_each_face(media, tmp_path):
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in out.iterdir()) == ["two_people-face1.png", "two_people-face2.png"]
     assert done.output.count("rollout") == 2
+    assert done.output.count(" %, says tiny  (") == 2  # not the default model, which has no attention
 
 
 def test_the_command_takes_a_model_before_the_photo(faces, tmp_path):

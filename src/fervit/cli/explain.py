@@ -67,7 +67,8 @@ def explain(
         cut = picture if whole else crop_face(picture, face.box, classifier.spec.preprocess, face.landmarks)
         maps = [run(classifier, cut, method=name, label=label) for name in names]
         path = _write(draw_sheet(cut, maps), out, f"{photo.stem}-face{number}.png")
-        typer.echo(f"{path}  {maps[0].label} {100 * maps[0].score:.0f} %  ({', '.join(e.method for e in maps)})")
+        by = f", says {classifier.spec.name}" if classifier.spec.name else ""
+        typer.echo(f"{path}  {maps[0].label} {100 * maps[0].score:.0f} %{by}  ({', '.join(e.method for e in maps)})")
 
 
 def _arguments(paths: Sequence[Path]) -> tuple[Path | None, Path]:
