@@ -148,13 +148,13 @@ def _against(name: str, reference: str, seeds: list[int], probs: dict, targets: 
     if name == reference or not shared:
         return ["", ""]
     words, gaps = [], []
-    truth = np.arange(len(targets)), targets
     for seed in shared:
         answers = [probs[n, PUBLIC_TEST, seed] for n in (name, reference)]
         mine, theirs = (answer.argmax(axis=1) == targets for answer in answers)
         test = mcnemar(int((theirs & ~mine).sum()), int((mine & ~theirs).sum()))
         words.append(f"{100 * (mine.mean() - theirs.mean()):+.2f} points, p = {test.p:.2g}")
-        gaps.append(-np.diff([np.log(answer[truth]) for answer in reversed(answers)], axis=0)[0])
+        of_truth = [answer[np.arange(len(targets)), targets].clip(metrics.SMALLEST_PROB) for answer in answers]
+        gaps.append(np.log(of_truth[1] / of_truth[0]))
     gap = np.mean(gaps, axis=0)  # of each picture
     mean, half = gap.mean(), 1.96 * gap.std(ddof=1) / np.sqrt(len(gap))
     return ["; ".join(words), f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})"]

@@ -117,10 +117,8 @@ def test_distill_trains_a_student_and_names_its_teacher(tmp_path, tiny_onnx, mon
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["teacher"] == {"name": "tiny.onnx", "hash": model_hash(tiny_onnx)}
     assert run["config"]["teacher_weight"] == 0.5
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            distill, "cached_soft_targets", None
-        )  # a folder that is taken is told before the teacher is asked
+    with monkeypatch.context() as patch:  # a folder that is taken is told before the teacher is asked
+        patch.setattr(distill, "cached_soft_targets", None)
         result = CliRunner().invoke(app, command)
     assert "is not empty: --resume goes on with it" in str(result.exception)
     (tmp_path / "own.toml").write_text("teacher_weight = 0.0\n")  # what a recipe says stands

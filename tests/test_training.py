@@ -453,8 +453,8 @@ def test_the_first_epochs_see_smaller_pictures_where_asked(tmp_path, monkeypatch
 
     monkeypatch.setattr(fervit.trainer.FervitTrainer, "compute_loss", spy)
     train(config(epochs=2, low_size=16, low_epochs=1), faces(), tmp_path / "run", init=tmp_path / "w.safetensors")
-    half = len(sizes) // 2  # three steps, of one share for each thread
-    assert half >= 3 and sizes == [16] * half + [32] * half
+    shares = torch.get_num_threads()  # of each batch, one for every thread
+    assert sizes == [16] * 3 * shares + [32] * 3 * shares
     with pytest.raises(ConfigError, match="no multiple of the patch size 8"):
         train(config(low_size=12, low_epochs=1), faces(), tmp_path / "b", init=tmp_path / "w.safetensors")
 
