@@ -130,8 +130,8 @@ def test_distill_trains_a_student_and_names_its_teacher(tmp_path, tiny_onnx, mon
 
 def test_a_shipped_model_teaches_by_its_name(monkeypatch):
     monkeypatch.setattr(distill, "cached_soft_targets", lambda classifier, *_, progress: classifier.spec.name)
-    teacher = _ask(Path("mobilenet"), None, None, 1)
-    assert teacher.probs == "mobilenet"
+    teacher = _ask(Path("mobilenet"), None, TrainConfig(), 1)
+    assert teacher.answers == "mobilenet"
     assert teacher.description == {"name": "mobilenet.onnx", "hash": model_hash(find_model("mobilenet"))}
 
 

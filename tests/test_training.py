@@ -429,7 +429,7 @@ def test_a_run_with_every_technique_learns_and_resumes_to_the_same_weights(tmp_p
     with pytest.raises(KeyboardInterrupt):
         train(options, dataset, tmp_path / "cut", init=weights, teacher=teacher, callbacks=[StopAfterEpoch()])
     with pytest.raises(ConfigError, match="another teacher"):
-        other = Teacher(teacher.probs, {"name": "odd"})
+        other = Teacher(teacher.answers, {"name": "odd"})
         train(options, dataset, tmp_path / "cut", init=weights, teacher=other, resume=True)
     train(options, dataset, tmp_path / "cut", init=weights, teacher=teacher, resume=True)
     whole, cut = (TorchClassifier(tmp_path / name).logits(dataset.images[:7]) for name in ("whole", "cut"))

@@ -79,7 +79,8 @@ class TrainConfig:
         label_smoothing: share of each target spread evenly over all classes.
         votes_weight: share of each target that comes from FER+ votes, where a picture has any.
         teacher_weight: share of each target that comes from a teacher's probabilities (`fervit distill`).
-        teacher_views: augmented views of each picture over which the teacher's answer is averaged.
+        teacher_views: views of each picture over which the teacher's answer, asked for once, is averaged; 0 asks it
+            anew about every augmented picture, just as the student sees it (arXiv 2106.05237).
         teacher_temperature: softens the teacher's answer; above 1 is softer (Hinton et al., arXiv 1503.02531).
         drop_path: stochastic depth of the last layer, growing linearly (arXiv 1603.09382).
         patch_drop: share of each picture's patches left out while training (arXiv 2208.07220); 0 = none.
@@ -146,10 +147,10 @@ CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "calibration": ("temperature", "bcts", "none"),
 }
-POSITIVE = ("image_size", "epochs", "batch_size", "lr", "teacher_views", "teacher_temperature")
+POSITIVE = ("image_size", "epochs", "batch_size", "lr", "teacher_temperature")
 NOT_NEGATIVE = (
     *("weight_decay", "grad_clip", "logit_adjust", "sam_rho"),
-    *("frozen_layers", "low_size", "low_epochs", "patience"),
+    *("teacher_views", "frozen_layers", "low_size", "low_epochs", "patience"),
 )
 BELOW_ONE = ("class_balance", "warmup", "drop_path", "patch_drop")
 SHARES = ("label_smoothing", "votes_weight", "teacher_weight", "layer_decay", "ema_decay")

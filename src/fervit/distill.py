@@ -4,19 +4,20 @@ import contextlib
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from fervit.augment import random_affine
+from fervit.augment import normalise, random_affine, resize
 from fervit.config import AugmentConfig, TrainConfig
 from fervit.data.cache import cache_folder, cannot_write, file_digest
 from fervit.data.dataset import TRAIN, Dataset
 from fervit.errors import ModelError
-from fervit.types import ModelSpec
+from fervit.resident import fuse_attention
+from fervit.types import ModelSpec, Preprocess
 
 # Mild views: the teacher is asked about the same face, not about what is left of one after strong augmentation.
 VIEW = AugmentConfig(rotate_deg=8.0, scale_min=0.9, scale_max=1.0, shift=0.04)
@@ -46,10 +47,7 @@ def soft_targets(
     Raises:
         ModelError: the teacher answers with other labels than the data set's.
     """
-    if set(teacher.spec.labels) != set(dataset.labels):
-        theirs, ours = ", ".join(teacher.spec.labels), ", ".join(dataset.labels)
-        raise ModelError(f"the teacher answers with {theirs}; the data set has {ours}")
-    order = [teacher.spec.labels.index(name) for name in dataset.labels]
+    order = _order(teacher.spec, dataset.labels)
     images = dataset.split(TRAIN).images
     generator = torch.Generator().manual_seed(config.seed)
     total = config.teacher_views * len(images)
@@ -88,6 +86,54 @@ def cached_soft_targets(
     except OSError as error:
         raise cannot_write(path, error) from error
     return probs
+
+
+class LiveTeacher:
+    """A teacher that answers about every augmented picture while the student learns from it.
+
+    The student then matches the teacher's function where it looks, also between faces that were mixed, in place of a
+    fixed answer to a face that the teacher itself was trained on (Beyer et al. 2022, arXiv 2106.05237).
+
+    Args:
+        model: what `models.load_checkpoint` returns: a classifier, or an ensemble's mixture.
+        spec: its description.
+        labels: the data set's, in whose order it answers.
+        temperature: softens its answers, see `soften`.
+
+    Raises:
+        ModelError: it answers with other labels.
+    """
+
+    def __init__(self, model: Any, spec: ModelSpec, labels: Sequence[str], *, temperature: float = 1.0):
+        self.model = model.eval().requires_grad_(False)
+        self.spec = spec
+        self.temperature = temperature
+        self._order = torch.tensor(_order(spec, labels))
+
+    def to(self, device: torch.device) -> "LiveTeacher":
+        """Move it to where the student learns."""
+        self.model.to(device)
+        self._order = self._order.to(device)
+        for member in getattr(self.model, "members", [self.model]):
+            fuse_attention(member, device)
+        return self
+
+    @torch.no_grad()
+    def __call__(self, x: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
+        """Return `(B, K)` probabilities of a student's input `(B, 3, S, S)`, which `preprocess` normalised."""
+        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
+        mean, std = (v.to(x.device, non_blocking=True) for v in (mean, std))
+        shown = x * std + mean  # 0..1 again
+        seen = {name: normalise(resize(shown, way), way) for name, way in self.spec.inputs.items()}
+        logits: torch.Tensor = self.model(**seen).logits.float()
+        return (logits / self.temperature).softmax(dim=1).index_select(1, self._order)
+
+
+def _order(spec: ModelSpec, labels: Sequence[str]) -> list[int]:
+    """Return where each of the data set's labels stands among the teacher's."""
+    if set(spec.labels) != set(labels):
+        raise ModelError(f"the teacher answers with {', '.join(spec.labels)}; the data set has {', '.join(labels)}")
+    return [spec.labels.index(name) for name in labels]
 
 
 def model_hash(path: Path) -> str:

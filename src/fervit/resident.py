@@ -183,6 +183,7 @@ def trainer_arguments(config: Any, out: Path, **others: Any) -> TrainingArgument
         save_total_limit=1,
         logging_strategy="steps",
         logging_steps=25,
+        logging_nan_inf_filter=False,  # it looks at every loss, and a GPU waits for that
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,

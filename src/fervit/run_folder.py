@@ -12,12 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fervit import __version__
 from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError
 
 CHECKPOINTS = "checkpoints"
 RUN_FILE = "run.json"
-PACKAGES = ("fervit", "torch", "transformers", "numpy")
+PACKAGES = ("torch", "transformers", "numpy")
 
 
 def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -66,7 +67,9 @@ def describe(config: Mapping[str, Any], dataset: Dataset, *, init: str, command:
         "config": dict(config),
         "init": Path(init).name if Path(init).is_file() else init,
         "data": data,
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": {"fervit": __version__}
+        | {name: version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
         "git": _git_revision(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),

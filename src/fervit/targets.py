@@ -1,5 +1,7 @@
 """What a training run learns from: which pictures, and the soft target and the weight of each."""
 
+from typing import Any
+
 import numpy as np
 
 from fervit.config import TrainConfig
@@ -36,10 +38,11 @@ def conflicting(dataset: Dataset) -> np.ndarray:
     return result
 
 
-def make_targets(dataset: Dataset, config: TrainConfig, teacher: np.ndarray | None = None) -> np.ndarray:
+def make_targets(dataset: Dataset, config: TrainConfig, teacher: Any = None) -> np.ndarray:
     """Return `(N, K)` float32 rows that sum to 1: labels, FER+ votes, a teacher and smoothing mixed as configured.
 
-    `teacher` is `(N, K)`, a teacher's probabilities for the same pictures; `distill.soft_targets` makes them.
+    `teacher` is `(N, K)`, a teacher's probabilities for the same pictures, as `distill.soft_targets` makes them; or
+    anything else that will answer later, when the share of the targets that is its own is left open.
 
     Raises:
         DataError: `votes_weight` without votes, or `teacher_weight` without a teacher.
@@ -55,7 +58,8 @@ def make_targets(dataset: Dataset, config: TrainConfig, teacher: np.ndarray | No
     if config.teacher_weight:
         if teacher is None:
             raise DataError("teacher_weight needs a teacher: use `fervit distill TEACHER`, or --set teacher_weight=0")
-        targets = (1 - config.teacher_weight) * targets + config.teacher_weight * teacher
+        if isinstance(teacher, np.ndarray):
+            targets = (1 - config.teacher_weight) * targets + config.teacher_weight * teacher
     smooth = config.label_smoothing
     result: np.ndarray = ((1 - smooth) * targets + smooth / classes).astype(np.float32)
     return result

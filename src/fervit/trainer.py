@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from fervit.augment import Augmenter, soft_cross_entropy, to_input
 from fervit.config import TrainConfig
 from fervit.data.dataset import Dataset
+from fervit.distill import LiveTeacher
 from fervit.errors import ConfigError
 from fervit.metrics import confusion_matrix, macro_f1, nll, softmax
 from fervit.models import save_checkpoint
@@ -42,6 +43,7 @@ class FervitTrainer(ResidentTrainer):
         val_set: Dataset,
         out: Path,
         callbacks: list[TrainerCallback],
+        teacher: LiveTeacher | None = None,
     ):
         schedule = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
         args = trainer_arguments(config, out, lr_scheduler_type=schedule, eval_strategy="epoch")
@@ -52,6 +54,7 @@ class FervitTrainer(ResidentTrainer):
         device = self.args.device
         self.images = resident(train_set, device)
         self.targets = torch.from_numpy(targets).to(device)
+        self.teacher = None if teacher is None else teacher.to(device)
         self.class_weights, self.log_shares = _against_imbalance(train_set, config, device)
         self.val_images = resident(val_set, device)
         self.val_targets = np.asarray(val_set.targets)
@@ -73,6 +76,9 @@ class FervitTrainer(ResidentTrainer):
         low = self.low_augmenter if (self.state.epoch or 0) < self.config.low_epochs else None
         augmenter = low or self.augmenter
         x, targets = augmenter(self.images[rows], self.targets[rows])
+        if self.teacher is not None:
+            with self.autocast():
+                targets = targets.lerp(self.teacher(x, self.spec.preprocess), self.config.teacher_weight)
         batch = {"x": x, "targets": targets}
         loss = super().training_step(model, dict(batch), num_items_in_batch)
         if self.config.sam_rho:

@@ -20,6 +20,7 @@ from fervit.calibration import fit_bcts
 from fervit.card import model_card
 from fervit.config import TABLES, TrainConfig
 from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
+from fervit.distill import LiveTeacher
 from fervit.metrics import fit_temperature
 from fervit.models import build_model, save_checkpoint
 from fervit.models.backbone import fold_luma
@@ -35,14 +36,14 @@ from fervit.types import ModelSpec
 
 @dataclass(frozen=True, eq=False)
 class Teacher:
-    """Soft targets of another model.
+    """Another model to learn from.
 
     Attributes:
-        probs: `(N, K)` probabilities, a row per picture of the train split.
-        description: what `run.json` says of the teacher: its name, its hash, how it was asked.
+        answers: `(N, K)` probabilities, a row per picture of the train split, or who is asked about each augmented one.
+        description: what `run.json` says of the teacher: its name and its hash.
     """
 
-    probs: np.ndarray
+    answers: np.ndarray | LiveTeacher
     description: Mapping[str, Any]
 
 
@@ -70,7 +71,9 @@ def train(
     out, init = Path(out), starting_weights(init or config.init)
     train_set, val_set = dataset.split(TRAIN), dataset.split(PUBLIC_TEST)
     rows = training_rows(train_set, config)
-    targets = make_targets(train_set, config, None if teacher is None else teacher.probs)[rows]
+    answers = None if teacher is None else teacher.answers
+    live = answers if isinstance(answers, LiveTeacher) else None
+    targets = make_targets(train_set, config, answers)[rows]
     if len(rows) < len(train_set):
         train_set = train_set.take(rows)
     set_seed(config.seed)
@@ -93,7 +96,7 @@ def train(
         check_same(out, run, dataclasses.asdict(TrainConfig(model=type(config.model)())))
     with full_disk_explained(out):
         write_json(out / RUN_FILE, run)
-        trainer = FervitTrainer(model, config, spec, train_set, targets, val_set, out, callbacks or [])
+        trainer = FervitTrainer(model, config, spec, train_set, targets, val_set, out, callbacks or [], live)
         if not (resume and trainer.out_of_patience()):
             with quiet_transformers():
                 trainer.train(resume_from_checkpoint=last_checkpoint(out) if resume else None)

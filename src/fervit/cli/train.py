@@ -101,13 +101,21 @@ def run_training(
 
 
 def _ask(path: Path, dataset: Any, config: Any, threads: int | None) -> Any:
-    """Return the teacher's soft targets for `fervit.training.train`."""
+    """Return the teacher for `fervit.training.train`: its answers, or itself where it is to be asked all along."""
     from fervit.cli._shared import progress
-    from fervit.distill import cached_soft_targets, model_hash
+    from fervit.distill import LiveTeacher, cached_soft_targets, model_hash
     from fervit.recognizer import open_classifier
-    from fervit.runtime import find_model
+    from fervit.runtime import find_folder, find_model
     from fervit.training import Teacher
 
+    if not config.teacher_views:
+        from fervit.models import load_checkpoint
+
+        path = find_folder(path)
+        if path.is_file():
+            raise ConfigError(f"teacher_views=0 asks the teacher all along, for which {path} must be a model folder")
+        live = LiveTeacher(*load_checkpoint(path), dataset.labels, temperature=config.teacher_temperature)
+        return Teacher(live, {"name": path.name, "hash": model_hash(path)})
     path = find_model(path)
     classifier = open_classifier(path, threads=threads)
     digest = model_hash(path)
