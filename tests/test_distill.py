@@ -3,15 +3,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from fervit import distill
+from fervit.augment import to_input
 from fervit.cli import app
 from fervit.cli.train import _ask
 from fervit.config import TrainConfig
-from fervit.distill import cached_soft_targets, model_hash, soft_targets, soften
+from fervit.distill import LiveTeacher, cached_soft_targets, model_hash, soft_targets, soften
 from fervit.errors import ModelError
 from fervit.labels import FER7
+from fervit.models import TorchClassifier, build_model, save_checkpoint
 from fervit.runtime import find_model
 from fervit.types import ModelSpec, Preprocess
 from test_models import save_timm
@@ -49,8 +52,6 @@ def test_the_teacher_sees_the_train_split_in_so_many_views_and_its_answers_are_a
 
 
 def test_views_repeat_with_the_seed_and_leave_the_global_generator_alone():
-    import torch
-
     dataset = faces(56)
     first, again, other = Stub(), Stub(), Stub()
     torch.manual_seed(0)
@@ -126,6 +127,42 @@ def test_distill_trains_a_student_and_names_its_teacher(tmp_path, tiny_onnx, mon
     assert "the teacher would teach nothing" in str(result.exception)
     result = CliRunner().invoke(app, [*command, "--set", "teacher_weight=0"])
     assert "the teacher would teach nothing" in str(result.exception)
+
+
+def test_a_live_teacher_answers_as_it_does_elsewhere(tmp_path):
+    save_timm(tmp_path / "w.safetensors")
+    torch.manual_seed(0)
+    turned = FER7[::-1]
+    model, own = build_model(tmp_path / "w.safetensors", turned, 32)
+    spec = ModelSpec("vit", own, labels=turned)
+    crops = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1), dtype=np.uint8)
+    expected = TorchClassifier(model, spec).probs(crops)[:, ::-1]
+    students = Preprocess(32, (0.2, 0.3, 0.4), (0.3, 0.2, 0.1))
+    x = to_input(torch.from_numpy(crops).permute(0, 3, 1, 2), students)
+    answer = LiveTeacher(model, spec, FER7)(x, students)
+    np.testing.assert_allclose(answer.numpy(), expected, atol=1e-5)
+    softer = LiveTeacher(model, spec, FER7, temperature=2.0)(x, students)
+    np.testing.assert_allclose(softer.numpy(), soften(expected, 2.0), atol=1e-5)
+    with pytest.raises(ModelError, match="the teacher answers with neutral"):
+        LiveTeacher(model, spec, ("yes", "no"))
+
+
+def test_a_folder_teaches_live_and_an_exported_file_cannot(tmp_path, tiny_onnx):
+    save_timm(tmp_path / "w.safetensors")
+    model, preprocess = build_model(tmp_path / "w.safetensors", FER7, 32)
+    save_checkpoint(model, ModelSpec("vit", preprocess, labels=FER7), tmp_path / "teacher")
+    settings = ["image_size=16", "epochs=1", "batch_size=16", "teacher_views=0"]
+    rest = ["--data", "synthetic:140", "--recipe", "paper", "--out", str(tmp_path / "run")]
+    rest += ["--init", str(tmp_path / "w.safetensors"), *(word for s in settings for word in ("--set", s))]
+    result = CliRunner().invoke(app, ["distill", str(tiny_onnx), *rest])
+    assert "tiny.onnx must be a model folder" in str(result.exception)
+    result = CliRunner().invoke(app, ["distill", "mobilenet", *rest])
+    assert "a model folder is needed" in str(result.exception)
+    result = CliRunner().invoke(app, ["distill", str(tmp_path / "teacher"), *rest], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["teacher"] == {"name": "teacher", "hash": model_hash(tmp_path / "teacher")}
+    assert run["config"]["teacher_views"] == 0
 
 
 def test_a_shipped_model_teaches_by_its_name(monkeypatch):

@@ -3,6 +3,7 @@ import dataclasses
 import errno
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import fervit.trainer
 import fervit.training
 from fervit.config import TrainConfig, config_from_dict
 from fervit.data.dataset import Dataset
+from fervit.distill import LiveTeacher
 from fervit.errors import ConfigError, DataError, ModelError
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
@@ -22,7 +24,7 @@ from fervit.parallel import Workers
 from fervit.run_folder import last_checkpoint, write_json
 from fervit.targets import class_shares, class_weights, conflicting, make_targets
 from fervit.training import Teacher, train
-from fervit.types import ModelSpec
+from fervit.types import ModelSpec, Preprocess
 from test_models import save_timm
 
 QUICK = {
@@ -439,6 +441,33 @@ def test_a_run_with_every_technique_learns_and_resumes_to_the_same_weights(tmp_p
     fixed, free = (f"vit.layers.{k}.mlp.fc1.weight" for k in (0, 1))
     torch.testing.assert_close(end.state_dict()[fixed], start.state_dict()[fixed])
     assert not torch.allclose(end.state_dict()[free], start.state_dict()[free])
+
+
+class ByBrightness(torch.nn.Module):
+    """A teacher that tells the levels of `faces` apart, and keeps what it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, pixel_values):
+        self.seen.append(pixel_values)
+        level = ((pixel_values.mean(dim=(1, 2, 3)) * 0.25 + 0.5) * 255 // 33).long().clamp(0, 6)  # mean .5, std .25
+        return SimpleNamespace(logits=20.0 * torch.nn.functional.one_hot(level, 7))
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.2])
+def test_a_live_teacher_is_asked_about_every_augmented_picture_and_weighs_as_told(tmp_path, weights, cores, weight):
+    dataset, stub = faces(112), ByBrightness()
+    wrong = np.where(dataset.split_ids == 0, (dataset.targets + 1) % 7, dataset.targets)  # in the train split
+    teacher = Teacher(LiveTeacher(stub, ModelSpec("s", Preprocess(16, (0.5,) * 3, (0.25,) * 3)), FER7), {"name": "s"})
+    options = config(epochs=12, teacher_weight=weight, teacher_views=0, augment={"flip_prob": 0.5})
+    train(options, dataclasses.replace(dataset, targets=wrong), tmp_path / "run", init=weights, teacher=teacher)
+    assert {tuple(x.shape) for x in stub.seen} == {(8, 3, 16, 16)}  # its own size, the whole batch
+    assert len(stub.seen) == 12 * 7
+    assert not torch.equal(stub.seen[0], stub.seen[7])
+    said = TorchClassifier(tmp_path / "run").logits(dataset.images).argmax(axis=1)
+    assert ((said == dataset.targets).mean() > 0.8) == (weight == 1.0)
 
 
 @pytest.mark.parametrize("dinov2", [False, True])

@@ -17,6 +17,9 @@ from fervit.types import Preprocess
 HALF = (0.5, 0.5, 0.5)  # mean and deviation where the weights bring no preprocessing
 # Pillow's filter numbers, as `preprocessor_config.json` writes them.
 FILTERS = {2: "bilinear", 3: "bicubic"}
+# A DINOv2's attention as transformers names it in memory, and what earlier versions (seen with 5.17) call it.
+EARLIER = {f"attention.{p[0]}_proj.": f"attention.attention.{p}." for p in ("query", "key", "value")}
+EARLIER |= {"attention.o_proj.": "attention.output.dense."}
 
 
 @contextmanager
@@ -119,6 +122,15 @@ def _another(name: str, model_type: str, kinds: Sequence[str]) -> str:
 
 def _looks_like_hub_id(text: str) -> bool:
     return text.count("/") == 1 and not text.startswith((".", "/", "~")) and Path(text).suffix != ".safetensors"
+
+
+def as_named_in(model: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors under the names that this version of transformers has for them in memory."""
+    known, named = model.state_dict().keys(), {}
+    for name, tensor in state.items():
+        old = next((name.replace(new, was) for new, was in EARLIER.items() if new in name), name)
+        named[old if name not in known and old in known else name] = tensor
+    return named
 
 
 def read_preprocess(name: str, *, image_size: int | None = None, extra: dict[str, Any] | None = None) -> Preprocess:

@@ -9,7 +9,7 @@ from torch import nn
 
 from fervit.errors import ModelError
 from fervit.models.positions import patch_grid, resize_positions
-from fervit.models.pretrained import HALF, check_shapes, label_fields, read_safetensors
+from fervit.models.pretrained import HALF, as_named_in, check_shapes, label_fields, read_safetensors
 from fervit.types import Preprocess
 
 # A file does not say how many attention heads it has. Up to ViT-L they are 64 wide; the larger ones are
@@ -53,7 +53,7 @@ def from_timm(path: Path, labels: Sequence[str], image_size: int) -> tuple[nn.Mo
     if positions.shape[1] == round((positions.shape[1]) ** 0.5) ** 2:
         raise ModelError(f"{path} has no position for a CLS token; only ViTs with one are supported")
     weights["pos_embed"] = resize_positions(positions, grid)
-    state = timm_to_hugging_face(weights, dinov2=dinov2)
+    state = as_named_in(model, timm_to_hugging_face(weights, dinov2=dinov2))
     wanted = model.state_dict()
     check_shapes(path, ((k, v.shape, wanted[k].shape) for k, v in state.items() if k in wanted))
     missing, unexpected = model.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)

@@ -12,7 +12,7 @@ from fervit.archs import ViTOptions
 from fervit.errors import ModelError
 from fervit.models.backbone import backbone_of
 from fervit.models.positions import patch_grid, resize_positions
-from fervit.models.pretrained import from_hugging_face
+from fervit.models.pretrained import as_named_in, from_hugging_face
 from fervit.models.timm import from_timm
 from fervit.types import Preprocess
 
@@ -96,7 +96,7 @@ def _with_mean_pool(model: Any) -> Any:
             name = name.replace(part, new)
         if not name.startswith("classifier."):
             state[name] = tensor
-    missing, unexpected = pooled.load_state_dict(state, strict=False)
+    missing, unexpected = pooled.load_state_dict(as_named_in(pooled, state), strict=False)
     ours = ("classifier.", "mask_token", "lambda1")  # the new head, and what starts neutral
     missing = [name for name in missing if not any(part in name for part in ours)]
     if missing or unexpected:
