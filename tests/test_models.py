@@ -9,7 +9,9 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from fervit.archs import ViTOptions
+from fervit.augment import to_input
 from fervit.errors import ModelError
+from fervit.images import preprocess_batch
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
 from fervit.models.backbone import backbone_of, fold_luma, layer_index, layers_of
@@ -369,3 +371,18 @@ def test_a_foreign_tensor_name_is_an_error_that_names_it(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "no.safetensors")
     with pytest.raises(ModelError, match="timm's naming"):
         build_model(tmp_path / "no.safetensors", FER7, 32)
+
+
+def test_a_folder_is_shown_what_every_runtime_is_shown(tmp_path):
+    save_timm(tmp_path / "w.safetensors")
+    model, preprocess = build_model(tmp_path / "w.safetensors", FER7, 56)
+    crops = np.random.default_rng(0).integers(0, 256, (5, 48, 48, 1), dtype=np.uint8)
+    shown = torch.from_numpy(preprocess_batch(crops, preprocess))
+    # at 56 px torch's own resizing is not Pillow's
+    assert not torch.allclose(to_input(torch.from_numpy(crops).permute(0, 3, 1, 2), preprocess), shown, atol=1e-3)
+    with torch.no_grad():
+        expected = model.eval()(pixel_values=shown).logits.numpy()
+    classifier = TorchClassifier(model, ModelSpec("vit", preprocess, labels=FER7))
+    np.testing.assert_allclose(classifier.logits(crops, batch_size=2), expected, atol=1e-5)
+    mixed = [*crops[:2], np.repeat(crops[2], 3, axis=2), crops[3][:40]]
+    np.testing.assert_allclose(classifier.logits(mixed)[:3], expected[:3], atol=1e-5)

@@ -47,8 +47,11 @@ class Augmenter:
 
 
 def to_input(images: Tensor, preprocess: Preprocess) -> Tensor:
-    """Turn `(B, C, H, W)` uint8 crops into `(B, 3, S, S)` float32 input, as `images.preprocess_batch` does."""
-    if images.device.type == "cpu":  # torch resizes uint8 as Pillow does, to the bit
+    """Turn `(B, C, H, W)` uint8 crops into `(B, 3, S, S)` float32 input on their device.
+
+    Nearly as `images.preprocess_batch` does, by Pillow: single pixels are off by one level, at some sizes by two.
+    """
+    if images.device.type == "cpu":  # torch resizes uint8 in steps that are nearly Pillow's
         return normalise(resize(images, preprocess).float() / 255, preprocess)
     x = resize(images.float() / 255, preprocess)
     return normalise((x * 255 + 0.5).floor() / 255, preprocess)  # Pillow rounds to whole levels, halves up

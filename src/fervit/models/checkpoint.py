@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from fervit.augment import to_input
 from fervit.errors import ModelError
+from fervit.images import preprocess_batch
 from fervit.metrics import softmax
 from fervit.models.pretrained import FILTERS, check_complete, check_loaded, quiet_transformers, read_preprocess
-from fervit.types import ModelSpec, Preprocess
+from fervit.types import ModelSpec
 
 ENSEMBLE_FILE = "ensemble.json"  # in the folder of an ensemble; the models stand below it
 
@@ -121,20 +121,15 @@ class TorchClassifier:
 
     @torch.inference_mode()
     def logits(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = 64) -> np.ndarray:
-        """Return `(N, K)` float32 logits of `(H, W, C)` uint8 crops; crops of one size run fastest."""
+        """Return `(N, K)` float32 logits of `(H, W, C)` uint8 crops, resized as in every runtime, by Pillow."""
         parts = [np.empty((0, len(self.spec.labels)), np.float32)]
         for start in range(0, len(crops), batch_size):
             part = crops[start : start + batch_size]
-            x = {name: _to_tensor(part, ways).to(self.device) for name, ways in self.spec.inputs.items()}
+            seen = {name: preprocess_batch(part, ways) for name, ways in self.spec.inputs.items()}
+            x = {name: torch.from_numpy(pixels).to(self.device) for name, pixels in seen.items()}
             parts.append(self.model(**x).logits.float().cpu().numpy())
         return np.concatenate(parts)
 
     def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = 64) -> np.ndarray:
         """Return `(N, K)` calibrated probabilities of `(H, W, C)` uint8 crops."""
         return softmax(self.logits(crops, batch_size=batch_size))
-
-
-def _to_tensor(crops: Sequence[np.ndarray] | np.ndarray, preprocess: Preprocess) -> torch.Tensor:
-    if len({crop.shape for crop in crops}) == 1:
-        return to_input(torch.from_numpy(np.stack(list(crops))).permute(0, 3, 1, 2), preprocess)
-    return torch.cat([to_input(torch.from_numpy(c[None]).permute(0, 3, 1, 2), preprocess) for c in crops])
