@@ -1,12 +1,11 @@
 """What a training run learns from: which pictures, and the soft target and the weight of each."""
 
-from typing import Any
-
 import numpy as np
 
 from fervit.config import TrainConfig
 from fervit.data.audit import duplicate_groups
 from fervit.data.dataset import Dataset
+from fervit.distill import LiveTeacher
 from fervit.errors import DataError
 
 
@@ -38,11 +37,11 @@ def conflicting(dataset: Dataset) -> np.ndarray:
     return result
 
 
-def make_targets(dataset: Dataset, config: TrainConfig, teacher: Any = None) -> np.ndarray:
+def make_targets(dataset: Dataset, config: TrainConfig, teacher: np.ndarray | LiveTeacher | None = None) -> np.ndarray:
     """Return `(N, K)` float32 rows that sum to 1: labels, FER+ votes, a teacher and smoothing mixed as configured.
 
-    `teacher` is `(N, K)`, a teacher's probabilities for the same pictures, as `distill.soft_targets` makes them; or
-    anything else that will answer later, when the share of the targets that is its own is left open.
+    `teacher` is `(N, K)`, a teacher's probabilities for the same pictures, as `distill.soft_targets` makes them. What a
+    live one says is not known yet: the rows are the others' part, into which the trainer mixes it.
 
     Raises:
         DataError: `votes_weight` without votes, or `teacher_weight` without a teacher.
