@@ -128,3 +128,14 @@ def test_mixed_targets_follow_the_share_of_pixels(mixup, cutmix):
         torch.manual_seed(seed)
         mixed, rows = mix(x, targets, mixup, cutmix)
         torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), rows[:, 0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_what_is_drawn_on_the_cpu_follows_the_pictures_to_their_device(name):
+    """On `meta`, a device that this machine has, as on a GPU: an operation over two devices is an error."""
+    torch.manual_seed(0)
+    augmenter = Augmenter(load_config(name).augment, Preprocess(64, HALF, HALF))
+    for _ in range(4):  # with mixup, with CutMix, and without
+        x, targets = augmenter(pictures(16).to("meta"), one_hot(16).to("meta"))
+        assert x.shape == (16, 3, 64, 64) and x.device.type == targets.device.type == "meta"
+    assert to_input(pictures(2).to("meta"), Preprocess(64, HALF, HALF)).device.type == "meta"

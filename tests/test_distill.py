@@ -143,6 +143,8 @@ def test_a_live_teacher_answers_as_it_does_elsewhere(tmp_path):
     np.testing.assert_allclose(answer.numpy(), expected, atol=1e-5)
     softer = LiveTeacher(model, spec, FER7, temperature=2.0)(x, students)
     np.testing.assert_allclose(softer.numpy(), soften(expected, 2.0), atol=1e-5)
+    elsewhere = LiveTeacher(model, spec, FER7).to(torch.device("meta"))(x.to("meta"), students)
+    assert elsewhere.shape == (5, 7) and elsewhere.device.type == "meta"
     with pytest.raises(ModelError, match="the teacher answers with neutral"):
         LiveTeacher(model, spec, ("yes", "no"))
 

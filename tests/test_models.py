@@ -386,3 +386,12 @@ def test_a_folder_is_shown_what_every_runtime_is_shown(tmp_path):
     np.testing.assert_allclose(classifier.logits(crops, batch_size=2), expected, atol=1e-5)
     mixed = [*crops[:2], np.repeat(crops[2], 3, axis=2), crops[3][:40]]
     np.testing.assert_allclose(classifier.logits(mixed)[:3], expected[:3], atol=1e-5)
+
+
+@pytest.mark.parametrize("dinov2", [False, True])
+def test_what_is_left_out_at_random_is_drawn_for_the_models_device(tmp_path, dinov2):
+    save_timm(tmp_path / "w.safetensors", dinov2=dinov2)
+    model = build_model(tmp_path / "w.safetensors", FER7, 32)[0].to("meta").train()
+    add_drop_path(model, 0.5)
+    add_patch_drop(model, 0.5)
+    assert model(pixel_values=torch.empty(4, 3, 32, 32, device="meta")).logits.device.type == "meta"
