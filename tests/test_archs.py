@@ -26,11 +26,10 @@ from fervit.errors import ConfigError, ModelError
 from fervit.export import export
 from fervit.labels import FER7
 from fervit.models import BUILDERS, FROM_SCRATCH, build_model, load_checkpoint, save_checkpoint
-from fervit.models.backbone import backbone_of, fold_luma, layer_index, layers_of
+from fervit.models.backbone import backbone_of, fold_luma, fuse_attention, layer_index, layers_of
 from fervit.models.checkpoint import TorchClassifier
 from fervit.models.dropping import add_drop_path
 from fervit.optim import freeze, parameter_groups
-from fervit.resident import fuse_attention
 from fervit.types import ModelSpec
 from test_models import save_timm
 

@@ -27,11 +27,10 @@ LAYERS = {
         "libfacedetection",
     ],
     5: ["detect", "onnx_weights", "openvino", "video", "data", "models"],
-    6: ["runtime", "run_folder", "targets", "optim"],
-    7: ["recognizer", "resident"],
+    6: ["runtime", "run_folder", "distill", "optim"],
+    7: ["recognizer", "resident", "targets"],
     8: [
         "trainer",
-        "distill",
         "rows",
         "card",
         "evaluation",

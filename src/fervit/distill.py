@@ -16,7 +16,7 @@ from fervit.config import AugmentConfig, TrainConfig
 from fervit.data.cache import cache_folder, cannot_write, file_digest
 from fervit.data.dataset import TRAIN, Dataset
 from fervit.errors import ModelError
-from fervit.resident import fuse_attention
+from fervit.models.backbone import fuse_attention
 from fervit.types import ModelSpec, Preprocess
 
 # Mild views: the teacher is asked about the same face, not about what is left of one after strong augmentation.

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from fervit.data.dataset import Dataset
+from fervit.models.backbone import fuse_attention
 from fervit.parallel import Workers, share_out, workers_for
 from fervit.run_folder import CHECKPOINTS, write_whole
 
@@ -141,15 +142,6 @@ class ResidentTrainer(Trainer):
         self.model.load_state_dict(weights)
         if self.ema is not None:
             self.ema = [saved[f"{EMA}{k}"].to(average.device) for k, average in enumerate(self.ema)]
-
-
-def fuse_attention(model: Any, device: torch.device) -> None:
-    """Have a GPU compute attention as one operation, which keeps no matrix of tokens by tokens in its memory.
-
-    Models are loaded with attention in single steps, the better form for a CPU with bf16, for export and to explain.
-    """
-    if device.type == "cuda" and getattr(model, "_supports_sdpa", False):
-        model.set_attn_implementation("sdpa")
 
 
 def read_rows(out: Path) -> list[dict[str, str]]:

@@ -66,6 +66,15 @@ def fold_luma(model: Any, preprocess: Preprocess) -> None:
             projection.bias.copy_(projection.bias.double() + offset)
 
 
+def fuse_attention(model: Any, device: torch.device) -> None:
+    """Have a GPU compute attention as one operation, which keeps no matrix of tokens by tokens in its memory.
+
+    Models are loaded with attention in single steps, the better form for a CPU with bf16, for export and to explain.
+    """
+    if device.type == "cuda" and getattr(model, "_supports_sdpa", False):
+        model.set_attn_implementation("sdpa")
+
+
 def input_convolutions(model: Any) -> list[Any]:
     """Return the convolutions that read the pixels: the patch embedding, or what the architecture names."""
     if hasattr(model, "input_convolutions"):
