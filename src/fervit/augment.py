@@ -68,9 +68,22 @@ def resize(x: Tensor, preprocess: Preprocess) -> Tensor:
 
 def normalise(x: Tensor, preprocess: Preprocess) -> Tensor:
     """Subtract the mean and divide by the deviation: `(B, 1 or 3, S, S)` in 0..1 -> `(B, 3, S, S)`."""
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
-    mean, std = (v.to(x.device, non_blocking=True) for v in (mean, std))
+    mean, std = (send(torch.tensor(v), x.device).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
     return (x - mean) / std  # a single grey channel broadcasts to three
+
+
+def denormalise(x: Tensor, preprocess: Preprocess) -> Tensor:
+    """Undo `normalise`: `(B, 3, S, S)` -> the same in 0..1."""
+    mean, std = (send(torch.tensor(v), x.device).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
+    return x * std + mean
+
+
+def send(x: Tensor, device: torch.device | str) -> Tensor:
+    """Copy a tensor of the CPU to a device; CUDA, which has taken its content when it returns, is not waited for.
+
+    So a GPU is told what to do ahead of doing it.
+    """
+    return x.to(device, non_blocking=torch.device(device).type == "cuda")
 
 
 def random_affine(x: Tensor, size: int, config: AugmentConfig) -> Tensor:
@@ -83,7 +96,7 @@ def random_affine(x: Tensor, size: int, config: AugmentConfig) -> Tensor:
     cos, sin = scale * angle.cos(), scale * angle.sin()
     shift = _uniform(2 * count, "cpu", -2, 2).view(2, count) * config.shift  # the grid spans -1..1
     theta = torch.stack([torch.stack([cos, -sin, shift[0]], 1), torch.stack([sin, cos, shift[1]], 1)], 1)
-    grid = F.affine_grid(theta.to(x.device, non_blocking=True), [count, x.shape[1], size, size], align_corners=False)
+    grid = F.affine_grid(send(theta, x.device), [count, x.shape[1], size, size], align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
@@ -98,7 +111,7 @@ def random_light(x: Tensor, brightness: float, contrast: float) -> Tensor:
 
 def random_blur(x: Tensor, prob: float, sigma_max: float) -> Tensor:
     """Blur a random share of the pictures with a Gaussian of its own deviation each, in source px."""
-    chosen = (_uniform(len(x), "cpu") < prob).nonzero().flatten().to(x.device, non_blocking=True)
+    chosen = send((_uniform(len(x), "cpu") < prob).nonzero().flatten(), x.device)
     if not len(chosen):
         return x
     sigma = _uniform(len(chosen), x.device, 0.1, max(0.1, sigma_max))
@@ -158,8 +171,5 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _uniform(count: int, device: torch.device | str, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """Draw `(count,)` from [low, high) on the CPU, so that every device sees the same numbers.
-
-    They are sent without waiting: a GPU is told what to do ahead of doing it.
-    """
-    return (torch.rand(count) * (high - low) + low).to(device, non_blocking=True)
+    """Draw `(count,)` from [low, high) on the CPU, so that every device sees the same numbers."""
+    return send(torch.rand(count) * (high - low) + low, device)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from fervit.augment import normalise, random_affine, resize
+from fervit.augment import denormalise, normalise, random_affine, resize
 from fervit.config import AugmentConfig, TrainConfig
 from fervit.data.cache import cache_folder, cannot_write, file_digest
 from fervit.data.dataset import TRAIN, Dataset
@@ -121,9 +121,7 @@ class LiveTeacher:
     @torch.no_grad()
     def __call__(self, x: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
         """Return `(B, K)` probabilities of a student's input `(B, 3, S, S)`, which `preprocess` normalised."""
-        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
-        mean, std = (v.to(x.device, non_blocking=True) for v in (mean, std))
-        shown = x * std + mean  # 0..1 again
+        shown = denormalise(x, preprocess)
         seen = {name: normalise(resize(shown, way), way) for name, way in self.spec.inputs.items()}
         logits: torch.Tensor = self.model(**seen).logits.float()
         return (logits / self.temperature).softmax(dim=1).index_select(1, self._order)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fervit.augment import send
 from fervit.models.backbone import backbone_of, layers_of
 from fervit.parallel import generator
 
@@ -26,7 +27,7 @@ def add_drop_path(model: Any, rate: float) -> list[Any]:
             before, after = args[0], output[0] if isinstance(output, tuple) else output
             if before.shape != after.shape:
                 return output
-            draws = torch.rand(len(before), generator=generator()).to(after.device, non_blocking=True)
+            draws = send(torch.rand(len(before), generator=generator()), after.device)
             keep = (draws >= drop).to(after.dtype) / (1 - drop)
             mixed = before + (after - before) * keep.view(-1, *[1] * (before.ndim - 1))
             return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
@@ -50,7 +51,7 @@ def add_patch_drop(model: Any, share: float) -> Any:
         count = tokens.shape[1] - 1
         kept = max(1, round(count * (1 - share)))
         draws = torch.rand(len(tokens), count, generator=generator())
-        rows = 1 + draws.argsort(dim=1)[:, :kept].to(tokens.device, non_blocking=True)
+        rows = 1 + send(draws.argsort(dim=1)[:, :kept], tokens.device)
         patches = tokens.gather(1, rows.unsqueeze(-1).expand(-1, -1, tokens.shape[2]))
         return torch.cat([tokens[:, :1], patches], dim=1)  # (B, 1 + N, D) -> (B, 1 + kept, D)
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from fervit.augment import denormalise
 from fervit.data.sheet import GAP_PX, INK, PAPER, contact_sheet
 from fervit.errors import ConfigError, ModelError
 from fervit.models.vit import build_backbone
@@ -159,10 +160,7 @@ def reconstruction_picture(model: Any, x: Tensor, preprocess: Preprocess, *, see
 
 def to_pixels(x: Tensor, preprocess: Preprocess) -> Tensor:
     """Undo the normalisation: `(B, 3, S, S)` model input to 0..1, clipped."""
-    mean, std = (
-        torch.tensor(values, device=x.device).view(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std)
-    )
-    return (x * std + mean).clamp(0, 1)
+    return denormalise(x, preprocess).clamp(0, 1)
 
 
 def _to_bytes(pixels: Tensor) -> np.ndarray:
