@@ -12,7 +12,7 @@ from fervit.cli import app
 from fervit.cli.train import _ask
 from fervit.config import TrainConfig
 from fervit.distill import LiveTeacher, cached_soft_targets, model_hash, soft_targets, soften
-from fervit.errors import ModelError
+from fervit.errors import ConfigError, ModelError
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, save_checkpoint
 from fervit.runtime import find_model
@@ -72,6 +72,8 @@ def test_the_teachers_label_order_is_that_of_the_data_afterwards():
     a = soft_targets(straight, dataset, TrainConfig(teacher_views=1))
     b = soft_targets(reversed_, dataset, TrainConfig(teacher_views=1))
     np.testing.assert_allclose(a, b[:, ::-1])
+    with pytest.raises(ConfigError, match="teacher_views is 0"):
+        soft_targets(straight, dataset, TrainConfig(teacher_views=0))
     with pytest.raises(ModelError, match="the teacher answers with yes, no"):
         soft_targets(Stub(labels=("yes", "no")), dataset, TrainConfig())
 

@@ -68,13 +68,13 @@ def resize(x: Tensor, preprocess: Preprocess) -> Tensor:
 
 def normalise(x: Tensor, preprocess: Preprocess) -> Tensor:
     """Subtract the mean and divide by the deviation: `(B, 1 or 3, S, S)` in 0..1 -> `(B, 3, S, S)`."""
-    mean, std = (send(torch.tensor(v), x.device).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
+    mean, std = _mean_and_std(preprocess, x.device)
     return (x - mean) / std  # a single grey channel broadcasts to three
 
 
 def denormalise(x: Tensor, preprocess: Preprocess) -> Tensor:
     """Undo `normalise`: `(B, 3, S, S)` -> the same in 0..1."""
-    mean, std = (send(torch.tensor(v), x.device).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
+    mean, std = _mean_and_std(preprocess, x.device)
     return x * std + mean
 
 
@@ -168,6 +168,12 @@ def mix(x: Tensor, targets: Tensor, mixup_alpha: float, cutmix_alpha: float) -> 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the mean cross-entropy of `(B, K)` logits with `(B, K)` target rows that sum to 1, in float32."""
     return -(targets * logits.float().log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def _mean_and_std(preprocess: Preprocess, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return both as `(1, 3, 1, 1)` on the device."""
+    mean, std = (send(torch.tensor(v), device).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
+    return mean, std
 
 
 def _uniform(count: int, device: torch.device | str, low: float = 0.0, high: float = 1.0) -> Tensor:

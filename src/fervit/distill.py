@@ -15,7 +15,7 @@ from fervit.augment import denormalise, normalise, random_affine, resize
 from fervit.config import AugmentConfig, TrainConfig
 from fervit.data.cache import cache_folder, cannot_write, file_digest
 from fervit.data.dataset import TRAIN, Dataset
-from fervit.errors import ModelError
+from fervit.errors import ConfigError, ModelError
 from fervit.models.backbone import fuse_attention
 from fervit.types import ModelSpec, Preprocess
 
@@ -45,8 +45,11 @@ def soft_targets(
     average. Other splits are not read.
 
     Raises:
+        ConfigError: `teacher_views` is 0, which is for a `LiveTeacher`: nothing would be asked.
         ModelError: the teacher answers with other labels than the data set's.
     """
+    if not config.teacher_views:
+        raise ConfigError("teacher_views is 0, so no answers are made ahead: train with a LiveTeacher")
     order = _order(teacher.spec, dataset.labels)
     images = dataset.split(TRAIN).images
     generator = torch.Generator().manual_seed(config.seed)
