@@ -23,11 +23,12 @@ LAYERS = {
         "selective",
         "calibration",
         "corruptions",
+        "rounding",
         "vote",
         "libfacedetection",
     ],
     5: ["detect", "onnx_weights", "openvino", "video", "data", "models"],
-    6: ["runtime", "run_folder", "distill", "optim"],
+    6: ["runtime", "run_folder", "distill", "optim", "int8"],
     7: ["recognizer", "resident", "targets"],
     8: [
         "trainer",

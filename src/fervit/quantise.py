@@ -1,16 +1,12 @@
 """8-bit models: calibrated on training faces, refused when they lose accuracy or gain no speed."""
 
-import contextlib
-import io
-import logging
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,17 +14,13 @@ from fervit.data import PUBLIC_TEST, TRAIN, Dataset
 from fervit.errors import ConfigError, MissingExtra, ModelError
 from fervit.evaluation import predict_dataset
 from fervit.images import preprocess_batch
-from fervit.onnx_weights import expand
+from fervit.int8 import Batch, write_int8
 from fervit.openvino import save_ir
-from fervit.ort import onnxruntime_quietly
 from fervit.runtime import OnnxClassifier
-from fervit.types import METADATA_KEY, ModelSpec
+from fervit.types import ModelSpec
 
-CALIBRATION = 304  # faces: nncf's default of 300, in whole batches
+CALIBRATION = 304  # faces
 CALIBRATION_BATCH = 16
-# Of ONNX Runtime's ranges: few values far out would cost all others their precision. The divergence from the 32-bit
-# answers on 600 training faces was 0.0107 with the whole range, 0.0027 with this share of it, 0.0037 with 99.99 %.
-PERCENTILE = 99.998
 MAX_LOSS = 0.003  # of validation accuracy
 MIN_SPEEDUP = 1.2
 TIMED_BATCH, ROUNDS = 32, 7
@@ -81,20 +73,19 @@ def check_int8(out: Path) -> str:
     runtime = RUNTIME_OF.get(out.suffix.lower())
     if runtime is None:
         raise ConfigError(f"an int8 file ends in .onnx (ONNX Runtime) or .xml (OpenVINO), got {out.name}")
-    if runtime == "openvino" and (find_spec("openvino") is None or find_spec("nncf") is None):
-        raise MissingExtra("int8 export to OpenVINO's .xml", "openvino")
-    if runtime == "onnxruntime" and find_spec("onnx") is None:
+    if find_spec("onnx") is None:
         raise MissingExtra("int8 export", "train")
+    if runtime == "openvino" and find_spec("openvino") is None:
+        raise MissingExtra("int8 export to OpenVINO's .xml", "openvino")
     return runtime
 
 
 def quantise(model: Path, out: Path, data: Dataset, *, threads: int | None = None) -> Int8Report:
     """Write an 8-bit model with fervit's metadata, if it passes the gate.
 
-    Static quantisation, its ranges taken from `CALIBRATION` faces of the training part. `.onnx`: the matrix products
-    and dense convolutions with weights, by ONNX Runtime; attention's own products, what reads the pixels, the head,
-    softmax, layer norm and GELU stay 32 bit. `.xml` (and `.bin`): by nncf's transformer preset for OpenVINO; softmax,
-    layer norm and the like stay 32 bit. The gate reads `public_test`, all of it.
+    Static quantisation (`fervit.int8`), its ranges and rounding taken from `CALIBRATION` faces of the training part. An
+    `.onnx` file runs on ONNX Runtime and OpenVINO; `.xml` (and `.bin`) is the same graph in OpenVINO's own form. The
+    gate reads `public_test`, all of it.
 
     Args:
         model: an ONNX file that `fervit export` wrote.
@@ -115,8 +106,11 @@ def quantise(model: Path, out: Path, data: Dataset, *, threads: int | None = Non
     faces = training.images[np.sort(rows)]
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".int8-") as scratch:
         written = Path(scratch) / out.name
-        write = _write_onnx if runtime == "onnxruntime" else _write_ir
-        write(model, written, exact.spec, faces)
+        batches = list(_batches(exact.spec, faces))
+        if runtime == "onnxruntime":
+            write_int8(model, written, batches)
+        else:
+            _write_ir(model, written, exact.spec, batches)
         small = OnnxClassifier(written, threads=threads, runtime=runtime)
         report = Int8Report(
             _accuracy(exact, validation), _accuracy(small, validation), _speedup(exact, small), runtime, len(validation)
@@ -128,115 +122,21 @@ def quantise(model: Path, out: Path, data: Dataset, *, threads: int | None = Non
     return report
 
 
-def _batches(spec: ModelSpec, faces: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the model's inputs for `faces`, in batches of one size, as ONNX Runtime's histograms need them."""
+def _batches(spec: ModelSpec, faces: np.ndarray) -> Iterator[Batch]:
+    """Yield the model's inputs for `faces`, in batches of one size."""
     size = min(CALIBRATION_BATCH, len(faces))
     for start in range(0, len(faces) - size + 1, size):
         part = list(faces[start : start + size])
         yield {name: preprocess_batch(part, preprocess) for name, preprocess in spec.inputs.items()}
 
 
-def _write_ir(model: Path, out: Path, spec: ModelSpec, faces: np.ndarray) -> None:
-    import nncf
+def _write_ir(model: Path, out: Path, spec: ModelSpec, batches: Sequence[Batch]) -> None:
     import openvino
 
-    nncf.set_log_level(logging.ERROR)
-    batches = list(_batches(spec, faces))
-    with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
-        quantised = nncf.quantize(
-            openvino.Core().read_model(str(model)),
-            nncf.Dataset(batches),
-            model_type=nncf.ModelType.TRANSFORMER,
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(batches),
-        )
-    save_ir(quantised, spec, out)
-
-
-def _write_onnx(model: Path, out: Path, spec: ModelSpec, faces: np.ndarray) -> None:
-    import onnx
-
-    onnxruntime_quietly()
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
-
-    class Faces(CalibrationDataReader):  # type: ignore[misc]
-        """Batches of calibration faces, one after another."""
-
-        def __init__(self) -> None:
-            self.batches = _batches(spec, faces)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(self.batches, None)
-
-    # it warns on the root logger that the model was not pre-processed, and prints how its histograms come on
-    with (
-        _quiet_root(),
-        contextlib.redirect_stdout(io.StringIO()),
-        tempfile.TemporaryDirectory(dir=out.parent) as scratch,
-    ):
-        proto = onnx.load(model)
-        expand(proto)
-        exact = Path(scratch) / "exact.onnx"
-        onnx.save(proto, exact)
-        quantize_static(
-            str(exact),
-            str(out),
-            Faces(),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            reduce_range=True,  # 7-bit weights: without VNNI, AVX2 adds pairs of products in 16 bits, which overflow
-            nodes_to_quantize=_products(proto),
-            calibrate_method=CalibrationMethod.Percentile,
-            extra_options={"CalibPercentile": PERCENTILE},
-        )
-    proto = onnx.load(out)
-    onnx.helper.set_model_props(proto, {METADATA_KEY: spec.to_json()})
-    onnx.save(proto, out)
-
-
-def _products(proto: Any) -> list[str]:
-    """Return the names of the nodes that multiply by weights, without what reads the pixels and the last, the head.
-
-    Nor depthwise convolutions: their channels differ so much in range that a MobileNet lost 2.6 points of accuracy by
-    them, and without them 0.3, at nearly the same speed.
-
-    Raises:
-        ModelError: there is none.
-    """
-    weights = {entry.name for entry in proto.graph.initializer}
-    pixels = {entry.name for entry in proto.graph.input}
-    names = [
-        node.name
-        for node in proto.graph.node
-        if node.op_type in ("MatMul", "Gemm", "Conv")
-        and not pixels.intersection(node.input)
-        and all(attribute.i == 1 for attribute in node.attribute if attribute.name == "group")
-        and any(name in weights for name in node.input)
-    ]
-    if len(names) < 2:
-        raise ModelError(
-            "int8 refused: the model has no products with weights but its first and its head; export without"
-        )
-    return names[:-1]
-
-
-@contextlib.contextmanager
-def _quiet_root() -> Iterator[None]:
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        graph = Path(scratch) / "int8.onnx"
+        write_int8(model, graph, batches)
+        save_ir(openvino.Core().read_model(str(graph)), spec, out)
 
 
 def _accuracy(classifier: OnnxClassifier, data: Dataset) -> float:
