@@ -10,15 +10,17 @@ import pytest
 from fervit import int8
 from fervit.int8 import write_int8
 from fervit.ort import onnxruntime_quietly
+from fervit.types import ModelSpec
 
 onnx = pytest.importorskip("onnx")
 
 CHANNELS = 16
 Weights = dict[str, np.ndarray]
+Pictures = list[dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[dict[str, np.ndarray]]:
+def pictures() -> Pictures:
     """Four batches of smooth pictures: noise has no neighbours that go together."""
     rng = np.random.default_rng(0)
     coarse = rng.normal(size=(32, 3, 8, 8)).repeat(5, axis=2).repeat(5, axis=3)
@@ -71,12 +73,11 @@ def save(path: Path, nodes: Sequence[Any], weights: Weights, constants: Weights)
         + [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
-    onnx.helper.set_model_props(made, {"fervit": "{}"})
     onnx.save(made, path)
     return path
 
 
-def logits(path: Path, pictures: Sequence[dict[str, np.ndarray]], *, optimised: bool = True) -> np.ndarray:
+def logits(path: Path, pictures: Pictures, *, optimised: bool = True) -> np.ndarray:
     onnxruntime = onnxruntime_quietly()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -87,9 +88,9 @@ def logits(path: Path, pictures: Sequence[dict[str, np.ndarray]], *, optimised: 
 
 
 def test_the_first_layer_and_the_head_stay_exact_and_the_rest_gets_8_bits(
-    convolutions: Path, pictures: list[dict[str, np.ndarray]], tmp_path: Path
+    convolutions: Path, pictures: Pictures, tiny_spec: ModelSpec, tmp_path: Path
 ) -> None:
-    write_int8(convolutions, tmp_path / "int8.onnx", pictures)
+    write_int8(convolutions, tmp_path / "int8.onnx", tiny_spec, pictures)
     made = onnx.load(tmp_path / "int8.onnx")
     kept = {entry.name: onnx.numpy_helper.to_array(entry) for entry in made.graph.initializer}
     for name in ("stem", "early", "last"):  # `early`: the depthwise one right behind the stem
@@ -99,26 +100,30 @@ def test_the_first_layer_and_the_head_stay_exact_and_the_rest_gets_8_bits(
         assert 32 < np.abs(kept[name + "_quantized"]).max() <= 64  # 7 of 8 bits: AVX2 overflows with more
     assert [node.op_type for node in made.graph.node].count("Clip") == 2  # those of 8-bit layers saturate
     assert "Relu" not in [node.op_type for node in made.graph.node]
-    assert {entry.key: entry.value for entry in made.metadata_props} == {"fervit": "{}"}
+    assert {entry.key: entry.value for entry in made.metadata_props} == {"fervit": tiny_spec.to_json()}
 
 
 def test_rounding_for_the_outputs_keeps_the_answers_nearer(
-    convolutions: Path, pictures: list[dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    convolutions: Path,
+    pictures: Pictures,
+    tiny_spec: ModelSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     exact = logits(convolutions, pictures)
-    write_int8(convolutions, tmp_path / "int8.onnx", pictures)
+    write_int8(convolutions, tmp_path / "int8.onnx", tiny_spec, pictures)
     monkeypatch.setattr(int8, "_round", lambda *arguments: None)
-    write_int8(convolutions, tmp_path / "nearest.onnx", pictures)
+    write_int8(convolutions, tmp_path / "nearest.onnx", tiny_spec, pictures)
     lost, before = (((logits(tmp_path / name, pictures) - exact) ** 2).mean() for name in ("int8.onnx", "nearest.onnx"))
     assert 0 < lost < 0.3 * before and lost < 0.001 * exact.var()
 
 
 def test_the_runtimes_make_of_it_what_it_says(
-    convolutions: Path, pictures: list[dict[str, np.ndarray]], tmp_path: Path
+    convolutions: Path, pictures: Pictures, tiny_spec: ModelSpec, tmp_path: Path
 ) -> None:
     """ONNX Runtime quantises a 32-bit depthwise convolution between 8-bit activations by itself: there is none."""
     out = tmp_path / "int8.onnx"
-    write_int8(convolutions, out, pictures)
+    write_int8(convolutions, out, tiny_spec, pictures)
     plain = logits(out, pictures, optimised=False)
     assert np.abs(logits(out, pictures) - plain).mean() < 0.002 * plain.std()  # 0.011 where it does
     openvino = pytest.importorskip("openvino")
@@ -128,7 +133,7 @@ def test_the_runtimes_make_of_it_what_it_says(
 
 
 def test_every_head_of_an_ensemble_stays_exact_and_products_of_activations_too(
-    pictures: list[dict[str, np.ndarray]], tmp_path: Path
+    pictures: Pictures, tiny_spec: ModelSpec, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
     weights = {"patches": rng.normal(0, 0.1, (32, 3, 8, 8))}
@@ -148,7 +153,7 @@ def test_every_head_of_an_ensemble_stays_exact_and_products_of_activations_too(
         ]
     nodes.append(node("Add", ["logits_a", "logits_b"], "logits"))
     exact = save(tmp_path / "exact.onnx", nodes, weights, {"rows": np.array([0, 32, 16]), "axis": np.array([1])})
-    write_int8(exact, tmp_path / "int8.onnx", pictures)
+    write_int8(exact, tmp_path / "int8.onnx", tiny_spec, pictures)
     kinds = {i.name: i.data_type for i in onnx.load(tmp_path / "int8.onnx").graph.initializer}
     assert {kinds["head_a"], kinds["head_b"], kinds["patches"]} == {onnx.TensorProto.FLOAT}
     assert {kinds["mix_a_quantized"], kinds["mix_b_quantized"]} == {onnx.TensorProto.INT8}

@@ -1,5 +1,6 @@
 """8-bit models pass a gate, or are not written."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_the_8_bit_model_is_close_and_carries_the_spec(
     report = quantise.quantise(model, out, faces, threads=1)
     assert (report.accuracy, report.n) == (1, 40)
     exact, small = OnnxClassifier(model, threads=1), OnnxClassifier(out, threads=1)
-    assert small.spec == exact.spec
+    assert small.spec == dataclasses.replace(exact.spec, metrics={})
     difference = np.abs(small.probs(faces.images) - exact.probs(faces.images))
     assert 0 < difference.mean() < 0.1
     assert {path.name for path in tmp_path.iterdir()} == ({"int8.onnx"} if kind == "onnx" else {"int8.xml", "int8.bin"})

@@ -15,6 +15,7 @@ from fervit.errors import ModelError
 from fervit.onnx_weights import expand
 from fervit.ort import onnxruntime_quietly
 from fervit.rounding import round_weights
+from fervit.types import METADATA_KEY, ModelSpec
 
 PRODUCTS = ("MatMul", "Gemm", "Conv")
 # Without VNNI, AVX2 adds pairs of products in 16 bits, which 8-bit weights overflow.
@@ -26,15 +27,16 @@ POSITIONS = 64  # of each picture whose inputs a layer's rounding looks at: 19,4
 Batch = Mapping[str, np.ndarray]
 
 
-def write_int8(model: Path, out: Path, batches: Sequence[Batch]) -> None:
+def write_int8(model: Path, out: Path, spec: ModelSpec, batches: Sequence[Batch]) -> None:
     """Write `model`'s graph with 8-bit products, for ONNX Runtime and OpenVINO alike.
 
     In 8 bits: products and convolutions with weights, and the ReLU or clip behind a convolution. In 32 bits: the first
     layer, the heads, products of activations with each other, softmax, layer norm, GELU.
 
     Args:
-        model: an ONNX file; its metadata goes along.
+        model: an ONNX file.
         out: the file to write.
+        spec: what its metadata say.
         batches: inputs by name, all batches of one size, as ONNX Runtime's histograms need them.
 
     Raises:
@@ -56,7 +58,7 @@ def write_int8(model: Path, out: Path, batches: Sequence[Batch]) -> None:
     for node in written.graph.node:
         if node.name in products:
             _round(written, node, proto, grams)
-    onnx.helper.set_model_props(written, {entry.key: entry.value for entry in proto.metadata_props})
+    onnx.helper.set_model_props(written, {METADATA_KEY: spec.to_json()})
     onnx.save(written, out)
 
 

@@ -20,7 +20,7 @@ from fervit.types import METADATA_KEY, OUTPUT, ModelSpec
 AUTO = "auto"
 RUNTIMES = ("onnxruntime", "openvino")
 ASSETS = Path(__file__).parent / "assets"
-SHIPPED_MODELS = ("mobilenet", "tiny")  # by name, in place of a path; the first is the default
+SHIPPED_MODELS = ("mobilenet", "tiny", "mobilenet_int8")  # by name, in place of a path; the first is the default
 SHIPPED = "shipped"  # as starting weights: the Transformer that this installation carries
 BATCH_SIZE = 32  # larger ones are no faster per face on a CPU and only take memory
 
@@ -180,7 +180,7 @@ def find_folder(model: str | Path) -> Path:
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"{model} comes with the package as an ONNX file only; a model folder is needed here: "
-            f"models/{model} of fervit's repository"
+            f"models/{str(model).removesuffix('_int8')} of fervit's repository"
         )
     return folder
 
