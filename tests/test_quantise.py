@@ -134,21 +134,18 @@ def test_an_8_bit_onnx_file_stays_with_onnx_runtime_by_default(
 
 
 def test_calibration_faces_come_from_all_over_the_training_part(
-    model: Path, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, faces: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[np.ndarray] = []
-
-    def stop(spec: ModelSpec, chosen: np.ndarray) -> None:
-        seen.append(chosen)
-        raise ModelError("far enough")
-
-    monkeypatch.setattr(quantise, "_batches", stop)
-    monkeypatch.setattr(quantise, "CALIBRATION", 5)
-    with pytest.raises(ModelError, match="far enough"):
-        quantise.quantise(model, tmp_path / "int8.onnx", faces)
-    rows = [int((faces.images == face).all(axis=(1, 2, 3)).argmax()) for face in seen[0]]
-    assert len(set(rows)) == 5 and max(rows) < 20  # of the training part only
-    assert rows != [0, 1, 2, 3, 4]  # a folder's pictures come class by class
+    monkeypatch.setattr(quantise, "preprocess_batch", lambda pictures, preprocess: np.stack(pictures))
+    monkeypatch.setattr(quantise, "CALIBRATION", 7)
+    monkeypatch.setattr(quantise, "CALIBRATION_BATCH", 3)
+    training = faces.split("train")
+    batches = quantise.calibration_batches(OnnxClassifier(model, threads=1).spec, training)
+    assert [len(batch["pixel_values"]) for batch in batches] == [3, 3]  # of one size, so the seventh is left out
+    seen = np.concatenate([batch["pixel_values"] for batch in batches])
+    rows = [int((training.images == face).all(axis=(1, 2, 3)).argmax()) for face in seen]
+    assert len(set(rows)) == 6
+    assert rows != [0, 1, 2, 3, 4, 5]  # a folder's pictures come class by class
 
 
 def test_mistakes_are_told(

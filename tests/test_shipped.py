@@ -1,5 +1,6 @@
 """The shipped models: what the cards say is what the files do."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import fervit
 from conftest import DATA
 from fervit.cli._shared import MODEL
 from fervit.data import load, synth
+from fervit.errors import ModelError
 from fervit.evaluation import evaluate
 from fervit.models import TorchClassifier
-from fervit.runtime import SHIPPED_MODELS, OnnxClassifier, default_model, find_model, shipped_checkpoint
+from fervit.runtime import SHIPPED_MODELS, OnnxClassifier, default_model, find_folder, find_model, shipped_checkpoint
 
 ROOT = Path(__file__).parent.parent
 LOG = ROOT / "docs" / "runs" / "tiny"
@@ -101,6 +103,22 @@ def test_the_packages_mobilenet_is_the_one_beside_it():
     np.testing.assert_allclose(carried.probs(list(faces)), classifier.probs(faces), atol=1e-5)
 
 
+def test_the_8_bit_model_answers_as_the_exact_one_does_and_its_card_says_what_it_is():
+    exact, small = OnnxClassifier(find_model("mobilenet")), OnnxClassifier(find_model("mobilenet_int8"))
+    assert small.spec == dataclasses.replace(exact.spec, name="mobilenet_int8", metrics=small.spec.metrics)
+    faces = list(synth.synthesize(70).images)
+    difference = np.abs(small.probs(faces) - exact.probs(faces))
+    assert 0 < difference.mean() < 0.005 and difference.max() < 0.1
+    assert find_model("mobilenet_int8").stat().st_size < 0.3 * find_model("mobilenet").stat().st_size
+    card = (find_model("mobilenet_int8").with_suffix("") / "README.md").read_text(encoding="utf-8")
+    for split, figures in small.spec.metrics.items():
+        assert f"{split}, accuracy (95 % interval) | {100 * exact.spec.metrics[split]['accuracy']:.2f} % " in card
+        assert f"| {100 * figures['accuracy']:.2f} % (" in card
+        assert exact.spec.metrics[split]["accuracy"] - figures["accuracy"] < 0.003
+    with pytest.raises(ModelError, match=r"ONNX file only.* models/mobilenet of"):
+        find_folder("mobilenet_int8")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED_MODELS)
 def test_evaluation_on_fer2013_reproduces_the_card_to_the_digit(name):
@@ -110,5 +128,7 @@ def test_evaluation_on_fer2013_reproduces_the_card_to_the_digit(name):
     classifier = OnnxClassifier(find_model(name))
     report = evaluate(classifier, load(path), split="public_test")
     expected = classifier.spec.metrics["public_test"]
-    assert report.accuracy.value == pytest.approx(expected["accuracy"], abs=1 / 3589)
-    assert report.to_dict()["accuracy_leak_free"] == pytest.approx(expected["accuracy_leak_free"], abs=1 / 3309)
+    # In 8 bits the last bit of a sum, which CPUs differ in, can be a whole step of what follows.
+    answers = 5 if name.endswith("int8") else 1
+    assert report.accuracy.value == pytest.approx(expected["accuracy"], abs=answers / 3589)
+    assert report.to_dict()["accuracy_leak_free"] == pytest.approx(expected["accuracy_leak_free"], abs=answers / 3309)

@@ -21,6 +21,7 @@ from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
 from fervit.optim import at_the_sharpest_near_point, averaged, parameter_groups
 from fervit.parallel import Workers
+from fervit.resident import BF16_INSTRUCTIONS, use_bf16
 from fervit.run_folder import last_checkpoint, write_json
 from fervit.targets import class_shares, class_weights, conflicting, make_targets
 from fervit.training import Teacher, train
@@ -375,6 +376,16 @@ def test_layers_learn_slower_toward_the_input_and_vectors_do_not_decay(weights):
     assert all(by_id[id(p)]["weight_decay"] == 0 for p in named.values() if p.ndim == 1)
     assert by_id[id(named["vit.embeddings.position_embeddings"])]["weight_decay"] == 0
     assert by_id[id(named["classifier.weight"])]["weight_decay"] == 0.1
+
+
+@pytest.mark.parametrize("instruction", [*BF16_INSTRUCTIONS, None])
+def test_bf16_is_taken_where_the_cpu_multiplies_it_faster(instruction, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in BF16_INSTRUCTIONS:
+        assert isinstance(getattr(torch.cpu, name)(), bool)  # torch still names it so
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: name == instruction)
+    assert use_bf16("auto") == (instruction is not None)
+    assert use_bf16("bf16") and not use_bf16("fp32")
 
 
 def test_bf16_trains_too(tmp_path, weights):

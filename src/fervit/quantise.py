@@ -4,7 +4,7 @@ import dataclasses
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,14 +102,12 @@ def quantise(model: Path, out: Path, data: Dataset, *, threads: int | None = Non
     """
     runtime = check_int8(out)
     training, validation = data.split(TRAIN), data.split(PUBLIC_TEST)
-    rows = np.random.default_rng(0).permutation(len(training))[:CALIBRATION]  # folders come class by class
     exact = OnnxClassifier(model, threads=threads, runtime=runtime)
-    faces = training.images[np.sort(rows)]
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".int8-") as scratch:
         written = Path(scratch) / out.name
         spec = dataclasses.replace(exact.spec, metrics={})  # those were measured in 32 bits
         write = write_int8 if runtime == "onnxruntime" else _write_ir
-        write(model, written, spec, list(_batches(spec, faces)))
+        write(model, written, spec, calibration_batches(spec, training))
         small = OnnxClassifier(written, threads=threads, runtime=runtime)
         report = Int8Report(
             _accuracy(exact, validation), _accuracy(small, validation), _speedup(exact, small), runtime, len(validation)
@@ -121,12 +119,15 @@ def quantise(model: Path, out: Path, data: Dataset, *, threads: int | None = Non
     return report
 
 
-def _batches(spec: ModelSpec, faces: np.ndarray) -> Iterator[Batch]:
-    """Yield the model's inputs for `faces`, in batches of one size."""
+def calibration_batches(spec: ModelSpec, training: Dataset) -> list[Batch]:
+    """Return a model's inputs for `CALIBRATION` training faces from all over, in batches of one size."""
+    rows = np.random.default_rng(0).permutation(len(training))[:CALIBRATION]  # folders come class by class
+    faces = list(training.images[np.sort(rows)])
     size = min(CALIBRATION_BATCH, len(faces))
-    for start in range(0, len(faces) - size + 1, size):
-        part = list(faces[start : start + size])
-        yield {name: preprocess_batch(part, preprocess) for name, preprocess in spec.inputs.items()}
+    return [
+        {name: preprocess_batch(faces[start : start + size], preprocess) for name, preprocess in spec.inputs.items()}
+        for start in range(0, len(faces) - size + 1, size)
+    ]
 
 
 def _write_ir(model: Path, out: Path, spec: ModelSpec, batches: Sequence[Batch]) -> None:
