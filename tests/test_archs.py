@@ -24,13 +24,16 @@ from fervit.config import TrainConfig, config_from_dict
 from fervit.data import load
 from fervit.errors import ConfigError, ModelError
 from fervit.export import export
+from fervit.int8 import write_int8
 from fervit.labels import FER7
+from fervit.metrics import softmax
 from fervit.models import BUILDERS, FROM_SCRATCH, build_model, load_checkpoint, save_checkpoint
 from fervit.models.backbone import backbone_of, fold_luma, fuse_attention, layer_index, layers_of
 from fervit.models.checkpoint import TorchClassifier
 from fervit.models.dropping import add_drop_path
 from fervit.optim import freeze, parameter_groups
-from fervit.types import ModelSpec
+from fervit.runtime import OnnxClassifier
+from fervit.types import INPUT, ModelSpec
 from test_models import save_timm
 
 SIZE = 40  # px; halved five times it is 2 x 2, of which a batch norm finds a deviation even in a single picture
@@ -193,10 +196,15 @@ def test_a_saved_folder_gives_the_same_logits(arch, trained, tmp_path):
 
 @pytest.mark.slow
 @EACH
-def test_the_exported_model_answers_the_same(arch, trained, tmp_path):
+def test_the_exported_model_answers_the_same_and_nearly_so_in_8_bits(arch, trained, tmp_path):
     known = trained(arch)
     save_checkpoint(known.model, known.spec, tmp_path / "m")
     assert export(tmp_path / "m", tmp_path / "m.onnx") < 1e-4
+    batches = [{INPUT: part.numpy()} for part in known.x.split(8)]
+    write_int8(tmp_path / "m.onnx", tmp_path / "int8.onnx", known.spec, batches)
+    exact, small = (OnnxClassifier(tmp_path / name, threads=1) for name in ("m.onnx", "int8.onnx"))
+    difference = np.abs(softmax(small.logits(known.x.numpy())) - softmax(exact.logits(known.x.numpy())))
+    assert 0 < difference.mean() < 0.01 and difference.max() < 0.2
 
 
 @EACH

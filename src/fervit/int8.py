@@ -172,7 +172,9 @@ def _grams(proto: Any, products: Sequence[str], batches: Sequence[Batch]) -> dic
     watched.CopyFrom(proto)
     for name in inputs:
         watched.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     grams: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(()))
     for batch in batches:
