@@ -40,11 +40,13 @@ def write_int8(model: Path, out: Path, spec: ModelSpec, batches: Sequence[Batch]
         batches: inputs by name, all batches of one size, as ONNX Runtime's histograms need them.
 
     Raises:
-        ModelError: there are no products besides the first and the heads.
+        ModelError: it is in 8 bits already, or there are no products besides the first and the heads.
     """
     import onnx
 
     proto = onnx.load(model)
+    if any(node.op_type == "DequantizeLinear" for node in proto.graph.node):
+        raise ModelError("int8 refused: the model is in 8 bits already; export the 32-bit one")
     expand(proto)
     for i, node in enumerate(proto.graph.node):
         node.name = node.name or f"{node.op_type}_{i}"
