@@ -1,6 +1,7 @@
-"""What the benchmarks share: faces of noise, the time of every training step, and a bare ONNX Runtime session."""
+"""What the benchmarks share: faces of noise, the time of every training step and of a call, and a bare ONNX Runtime session."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ def rate(times: list[float], batch: int, warm_up: int) -> float:
     """Return pictures a second from the times after each step, the first `warm_up` left out."""
     times = times[warm_up:]
     return batch * (len(times) - 1) / (times[-1] - times[0])
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long `work` takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def bare_session(path: Path, threads: int) -> Any:

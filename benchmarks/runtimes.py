@@ -9,18 +9,11 @@ input of one size.
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 
 import numpy as np
+from _loop import seconds
 
 from fervit.runtime import RUNTIMES, OnnxClassifier, find_model
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:

@@ -9,21 +9,13 @@ threads over that with shares, so above 1 shares are faster.
 import argparse
 import os
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from _loop import bare_session
+from _loop import bare_session, seconds
 
 from fervit.runtime import OnnxClassifier, default_model
 from fervit.types import INPUT
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:
