@@ -1,4 +1,4 @@
-"""What the benchmarks share: faces of noise, the time of every training step and of a call, and a bare ONNX Runtime session."""
+"""What the benchmarks share: faces of noise, times of training steps and of calls, and a bare ONNX Runtime session."""
 
 import time
 from collections.abc import Callable
