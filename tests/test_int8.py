@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from fervit import int8
-from fervit.errors import ModelError
 from fervit.int8 import write_int8
 from fervit.ort import onnxruntime_quietly
 from fervit.types import ModelSpec
@@ -102,15 +101,6 @@ def test_the_first_layer_and_the_head_stay_exact_and_the_rest_gets_8_bits(
     assert [node.op_type for node in made.graph.node].count("Clip") == 2  # those of 8-bit layers saturate
     assert "Relu" not in [node.op_type for node in made.graph.node]
     assert {entry.key: entry.value for entry in made.metadata_props} == {"fervit": tiny_spec.to_json()}
-
-
-def test_an_8_bit_model_is_not_quantised_again(
-    convolutions: Path, pictures: Pictures, tiny_spec: ModelSpec, tmp_path: Path
-) -> None:
-    write_int8(convolutions, tmp_path / "int8.onnx", tiny_spec, pictures)
-    with pytest.raises(ModelError, match="in 8 bits already"):
-        write_int8(tmp_path / "int8.onnx", tmp_path / "again.onnx", tiny_spec, pictures)
-    assert not (tmp_path / "again.onnx").exists()
 
 
 def test_rounding_for_the_outputs_keeps_the_answers_nearer(

@@ -148,6 +148,34 @@ def test_calibration_faces_come_from_all_over_the_training_part(
     assert rows != [0, 1, 2, 3, 4, 5]  # a folder's pictures come class by class
 
 
+def test_no_face_of_another_part_calibrates(
+    model: Path, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+
+    def stop(model: Path, out: Path, spec: ModelSpec, batches: list[dict[str, np.ndarray]]) -> None:
+        seen.extend(batch["pixel_values"] for batch in batches)
+        raise ModelError("far enough")
+
+    monkeypatch.setattr(quantise, "preprocess_batch", lambda pictures, preprocess: np.stack(pictures))
+    monkeypatch.setattr(quantise, "write_int8", stop)
+    with pytest.raises(ModelError, match="far enough"):
+        quantise.quantise(model, tmp_path / "int8.onnx", faces)
+    rows = [int((faces.images == face).all(axis=(1, 2, 3)).argmax()) for face in np.concatenate(seen)]
+    assert len(set(rows)) == quantise.CALIBRATION_BATCH and max(rows) < 20  # the training part, in one whole batch
+
+
+def test_an_8_bit_model_is_not_quantised_again(
+    model: Path, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    monkeypatch.setattr(Int8Report, "check", lambda self: None)
+    quantise.quantise(model, tmp_path / "int8.onnx", faces, threads=1)
+    with pytest.raises(ModelError, match="in 8 bits already"):
+        quantise.quantise(tmp_path / "int8.onnx", tmp_path / "again.onnx", faces, threads=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["int8.onnx"]
+
+
 def test_mistakes_are_told(
     model: Path, faces: Dataset, tmp_path: Path, tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import io
 import logging
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,13 +39,11 @@ def write_int8(model: Path, out: Path, spec: ModelSpec, batches: Sequence[Batch]
         batches: inputs by name, all batches of one size, as ONNX Runtime's histograms need them.
 
     Raises:
-        ModelError: it is in 8 bits already, or there are no products besides the first and the heads.
+        ModelError: there are no products besides the first and the heads.
     """
     import onnx
 
     proto = onnx.load(model)
-    if any(node.op_type == "DequantizeLinear" for node in proto.graph.node):
-        raise ModelError("int8 refused: the model is in 8 bits already; export the 32-bit one")
     expand(proto)
     for i, node in enumerate(proto.graph.node):
         node.name = node.name or f"{node.op_type}_{i}"
@@ -80,7 +77,8 @@ def _products(proto: Any) -> list[str]:
     found = []
     for node in proto.graph.node:
         before = max((passed.get(name, 0) for name in node.input), default=0)
-        if node.name in nodes and before > _is_depthwise(node):
+        first = 1 if _is_depthwise(node) else 0
+        if node.name in nodes and before > first:
             found.append(node.name)
         passed.update((name, before + (node.name in nodes)) for name in node.output)
     needed: set[str] = set()  # what products are made of, directly or not
@@ -178,13 +176,13 @@ def _grams(proto: Any, products: Sequence[str], batches: Sequence[Batch]) -> dic
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
-    grams: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(()))
+    grams: dict[str, np.ndarray] = {}
     for batch in batches:
         values = dict(zip(inputs, session.run(inputs, dict(batch)), strict=True))
         for node in nodes:
             rows = _rows(node, values[node.input[0]], shapes[node.input[1]], rng)
             rows = np.pad(rows, ((0, 0), (0, 0), (0, 1)), constant_values=1)
-            grams[node.input[1]] = grams[node.input[1]] + rows.swapaxes(1, 2) @ rows
+            grams[node.input[1]] = grams.get(node.input[1], 0) + rows.swapaxes(1, 2) @ rows
     return grams
 
 

@@ -17,7 +17,7 @@ from fervit.evaluation import predict_dataset
 from fervit.images import preprocess_batch
 from fervit.int8 import Batch, write_int8
 from fervit.openvino import save_ir
-from fervit.runtime import OnnxClassifier
+from fervit.runtime import OnnxClassifier, is_8_bit
 from fervit.types import ModelSpec
 
 CALIBRATION = 304  # faces
@@ -98,11 +98,13 @@ def quantise(model: Path, out: Path, data: Dataset, *, threads: int | None = Non
         MissingExtra: what makes such a file is not installed.
         ConfigError: `out` has another ending.
         DataError: the data lack one of the splits.
-        ModelError: accuracy falls too far, or it is not faster; nothing is left behind.
+        ModelError: it is in 8 bits already, accuracy falls too far, or it is not faster; nothing is left behind.
     """
     runtime = check_int8(out)
     training, validation = data.split(TRAIN), data.split(PUBLIC_TEST)
     exact = OnnxClassifier(model, threads=threads, runtime=runtime)
+    if is_8_bit(model):
+        raise ModelError("int8 refused: the model is in 8 bits already; export the 32-bit one")
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".int8-") as scratch:
         written = Path(scratch) / out.name
         spec = dataclasses.replace(exact.spec, metrics={})  # those were measured in 32 bits

