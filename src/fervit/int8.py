@@ -182,7 +182,8 @@ def _grams(proto: Any, products: Sequence[str], batches: Sequence[Batch]) -> dic
         for node in nodes:
             rows = _rows(node, values[node.input[0]], shapes[node.input[1]], rng)
             rows = np.pad(rows, ((0, 0), (0, 0), (0, 1)), constant_values=1)
-            grams[node.input[1]] = grams.get(node.input[1], 0) + rows.swapaxes(1, 2) @ rows
+            squares = (rows.swapaxes(1, 2) @ rows).astype(np.float64)  # many batches are summed
+            grams[node.input[1]] = grams.get(node.input[1], 0) + squares
     return grams
 
 
