@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 
 from fervit.data.dataset import Dataset
 from fervit.labels import FER7
-from fervit.ort import onnxruntime_quietly
+from fervit.runtime.ort import onnxruntime_quietly
 
 
 class StepClock(TrainerCallback):

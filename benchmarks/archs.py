@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fervit.augment import soft_cross_entropy
-from fervit.config import RECIPES, load_config
-from fervit.export import export
+from fervit.config.training import RECIPES, load_config
+from fervit.export.onnx import export
+from fervit.inference.model_files import shipped_checkpoint
 from fervit.labels import FER7
 from fervit.models import BUILDERS, build_model, save_checkpoint
-from fervit.ort import onnxruntime_quietly
-from fervit.runtime import shipped_checkpoint
+from fervit.models.losses import soft_cross_entropy
+from fervit.runtime.ort import onnxruntime_quietly
 from fervit.types import ModelSpec
 
 PLAIN = "vit"

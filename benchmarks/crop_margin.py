@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from fervit.data import load
-from fervit.detect import make_detector
-from fervit.images import crop_face, resize_crop
-from fervit.recognizer import open_classifier
+from fervit.faces.detectors import make_detector
+from fervit.inference.loading import open_classifier
+from fervit.media.crops import crop_face, resize_crop
 
 SCALE, PAD = 4, 120
 CANVAS = "grey"

@@ -1,4 +1,4 @@
-"""What keeps the answers of an 8-bit model near those of the 32-bit one: the steps of `fervit.int8`, left out in turn.
+"""What keeps an 8-bit model near the 32-bit one: the steps of `fervit.export.int8`, left out in turn.
 
 Usage: python benchmarks/int8_rounding.py fer2013.parquet [--model mobilenet] [--files OTHER.onnx OTHER.xml ...]
 
@@ -14,11 +14,12 @@ from unittest.mock import patch
 
 import numpy as np
 
-from fervit import int8, quantise
 from fervit.data import PUBLIC_TEST, TRAIN, load
-from fervit.evaluation import predict_dataset
-from fervit.quantise import calibration_batches
-from fervit.runtime import OnnxClassifier, find_model
+from fervit.evaluation.measurement import predict_dataset
+from fervit.export import int8, quantise
+from fervit.export.quantise import calibration_batches
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.model_files import find_model
 
 NEAREST = patch.object(int8, "_round", lambda *arguments: None)
 EARLY = patch.object(int8, "_is_depthwise", lambda node: False)

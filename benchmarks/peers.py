@@ -28,8 +28,9 @@ import numpy as np
 from crop_margin import on_canvas
 
 from fervit.data import load as load_data
-from fervit.recognizer import Recognizer, load
-from fervit.video import read_frames
+from fervit.inference.loading import load
+from fervit.inference.recognizer import Recognizer
+from fervit.media.video import read_frames
 
 FER = """
 import json, os, sys, time

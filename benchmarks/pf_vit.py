@@ -16,7 +16,7 @@ import torch
 from _loop import bare_session
 from transformers import ViTConfig, ViTForImageClassification
 
-from fervit.export import export
+from fervit.export.onnx import export
 from fervit.labels import FER7
 from fervit.models import build_model, save_checkpoint
 from fervit.types import INPUT, OUTPUT, ModelSpec, Preprocess

@@ -18,11 +18,12 @@ import numpy as np
 from _loop import bare_session
 from PIL import Image
 
-from fervit.data.synth import synthesize
-from fervit.detect import make_detector
-from fervit.images import crop_face
-from fervit.recognizer import MAX_WORKERS, Recognizer
-from fervit.runtime import OnnxClassifier, default_model
+from fervit.data.synthetic.dataset import synthesize
+from fervit.faces.detectors import make_detector
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.model_files import default_model
+from fervit.inference.recognizer import MAX_WORKERS, Recognizer
+from fervit.media.crops import crop_face
 
 BATCH = 32
 

@@ -16,15 +16,15 @@ from pathlib import Path
 import torch
 from _loop import StepClock, random_faces, rate
 
-from fervit.config import load_config
+from fervit.config.pretraining import PretrainConfig
+from fervit.config.training import load_config
 from fervit.labels import FER7
 from fervit.models import build_model
 from fervit.models.pretrained import quiet_transformers
-from fervit.pretrain.config import PretrainConfig
-from fervit.pretrain.mae import build_autoencoder
-from fervit.pretrain.run import PretrainTrainer
-from fervit.targets import make_targets
-from fervit.trainer import FervitTrainer
+from fervit.training.pretraining.mae import build_autoencoder
+from fervit.training.pretraining.run import PretrainTrainer
+from fervit.training.targets import make_targets
+from fervit.training.trainer import FervitTrainer
 from fervit.types import ModelSpec
 
 WARM_UP = 2

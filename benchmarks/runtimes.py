@@ -13,7 +13,9 @@ import statistics
 import numpy as np
 from _loop import seconds
 
-from fervit.runtime import RUNTIMES, OnnxClassifier, find_model
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.model_files import find_model
+from fervit.runtime.sessions import RUNTIMES
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from _loop import bare_session, seconds
 
-from fervit.runtime import OnnxClassifier, default_model
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.model_files import default_model
 from fervit.types import INPUT
 
 

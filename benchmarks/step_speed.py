@@ -16,7 +16,7 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from fervit.labels import FER7
 from fervit.models import FROM_SCRATCH, build_model
-from fervit.parallel import Workers, share_out
+from fervit.training.parallel import Workers, share_out
 
 STEPS, WARM_UP = 4, 2
 

@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 from _loop import StepClock, random_faces, rate
 
-from fervit.config import load_config
+from fervit.config.training import load_config
 from fervit.labels import FER7
 from fervit.models import build_model
 from fervit.models.pretrained import quiet_transformers
-from fervit.resident import use_bf16
-from fervit.targets import make_targets
-from fervit.trainer import FervitTrainer
+from fervit.training.resident import use_bf16
+from fervit.training.targets import make_targets
+from fervit.training.trainer import FervitTrainer
 from fervit.types import ModelSpec
 
 WARM_UP = 3

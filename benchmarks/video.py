@@ -20,10 +20,11 @@ import av
 import numpy as np
 from PIL import Image
 
-from fervit.detect import make_detector
-from fervit.images import crop_face, read_image
-from fervit.recognizer import load, open_classifier
-from fervit.video import VideoWriter
+from fervit.faces.detectors import make_detector
+from fervit.inference.loading import load, open_classifier
+from fervit.media.crops import crop_face
+from fervit.media.images import read_image
+from fervit.media.video_writer import VideoWriter
 
 RATE, WIDTH, HEIGHT = 25, 640, 480
 

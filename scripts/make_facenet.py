@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from make_faceres import finish
 
-from fervit.archs import InceptionResNetV1Options
-from fervit.config import load_config
+from fervit.config.architectures import InceptionResNetV1Options
+from fervit.config.training import load_config
 from fervit.data import load
 from fervit.models import build_model
 from fervit.types import ModelSpec

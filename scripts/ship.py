@@ -4,7 +4,7 @@ Usage: python scripts/ship.py RUN --data fer2013.parquet --base "what it started
 
 Writes src/fervit/assets/NAME/ (fp16 safetensors, card), src/fervit/assets/NAME.onnx (exported from those same weights)
 and docs/runs/NAME/ (run.json, metrics.csv). With --models the folder is models/NAME/, which the repository carries
-beside the package; the package then has the ONNX file and the card, where `fervit.runtime` knows the name, or nothing.
+beside the package; the package then has the ONNX file and the card where `fervit.inference.model_files` has the name.
 Reads private_test once, at the very end, for the card.
 """
 
@@ -16,11 +16,12 @@ import tempfile
 from pathlib import Path
 
 from fervit.data import PRIVATE_TEST, PUBLIC_TEST, load
-from fervit.evaluation import evaluate
-from fervit.export import export
+from fervit.evaluation.measurement import evaluate
+from fervit.export.onnx import export
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.model_files import ASSETS, SHIPPED_MODELS
 from fervit.models import load_checkpoint, save_checkpoint
-from fervit.runtime import ASSETS, SHIPPED_MODELS, OnnxClassifier
-from fervit.training import card_of
+from fervit.training.finetune import card_of
 
 LICENCE = "Apache-2.0"  # the weights', like the code's; NOTICE names what they were made from
 BASE = (

@@ -13,9 +13,10 @@ import onnx
 from ship import KEPT
 
 from fervit.data import PRIVATE_TEST, PUBLIC_TEST, Dataset, load
-from fervit.evaluation import evaluate, predict_dataset
-from fervit.quantise import quantise
-from fervit.runtime import ASSETS, OnnxClassifier, find_model
+from fervit.evaluation.measurement import evaluate, predict_dataset
+from fervit.export.quantise import quantise
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.model_files import ASSETS, find_model
 from fervit.types import METADATA_KEY
 
 CARD = """# {name}

@@ -22,10 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fervit import metrics
-from fervit.compare import mcnemar
+from fervit import probabilities
 from fervit.data import PRIVATE_TEST, PUBLIC_TEST, load
-from fervit.evaluation import predict_dataset
+from fervit.evaluation import intervals, metrics
+from fervit.evaluation.comparison import mcnemar
+from fervit.evaluation.measurement import predict_dataset
 from fervit.models import TorchClassifier, load_checkpoint
 
 KEYS = {"name", "recipe", "set", "init", "votes", "pretrain", "plain"}
@@ -134,7 +135,7 @@ def _figures(answers: list[np.ndarray], targets: np.ndarray) -> list[str]:
         for answer in answers
     ]
     if len(hits) == 1:
-        low, high = metrics.wilson_interval(int(hits[0].sum()), len(targets))
+        low, high = intervals.wilson_interval(int(hits[0].sum()), len(targets))
         spread = f"{100 * low:.1f} to {100 * high:.1f}"
     else:
         spread = f"seeds {100 * min(h.mean() for h in hits):.1f} to {100 * max(h.mean() for h in hits):.1f}"
@@ -153,7 +154,7 @@ def _against(name: str, reference: str, seeds: list[int], probs: dict, targets: 
         mine, theirs = (answer.argmax(axis=1) == targets for answer in answers)
         test = mcnemar(int((theirs & ~mine).sum()), int((mine & ~theirs).sum()))
         words.append(f"{100 * (mine.mean() - theirs.mean()):+.2f} points, p = {test.p:.2g}")
-        of_truth = [answer[np.arange(len(targets)), targets].clip(metrics.SMALLEST_PROB) for answer in answers]
+        of_truth = [answer[np.arange(len(targets)), targets].clip(probabilities.SMALLEST_PROB) for answer in answers]
         gaps.append(np.log(of_truth[1] / of_truth[0]))
     gap = np.mean(gaps, axis=0)  # of each picture
     mean, half = gap.mean(), 1.96 * gap.std(ddof=1) / np.sqrt(len(gap))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from fervit.archs import (
+from fervit.cli.training.train import check_init
+from fervit.config.architectures import (
     ARCHS,
     CONVOLUTIONAL,
     CNNOptions,
@@ -18,21 +19,21 @@ from fervit.archs import (
     ViTSEOptions,
     VTFFOptions,
 )
-from fervit.augment import soft_cross_entropy, to_input
-from fervit.cli.train import check_init
-from fervit.config import TrainConfig, config_from_dict
+from fervit.config.training import TrainConfig, config_from_dict
 from fervit.data import load
 from fervit.errors import ConfigError, ModelError
-from fervit.export import export
-from fervit.int8 import write_int8
+from fervit.export.int8 import write_int8
+from fervit.export.onnx import export
+from fervit.inference.classifier import OnnxClassifier
 from fervit.labels import FER7
-from fervit.metrics import softmax
 from fervit.models import BUILDERS, FROM_SCRATCH, build_model, load_checkpoint, save_checkpoint
 from fervit.models.backbone import backbone_of, fold_luma, fuse_attention, layer_index, layers_of
-from fervit.models.checkpoint import TorchClassifier
-from fervit.models.dropping import add_drop_path
-from fervit.optim import freeze, parameter_groups
-from fervit.runtime import OnnxClassifier
+from fervit.models.classifier import TorchClassifier
+from fervit.models.inputs import to_input
+from fervit.models.losses import soft_cross_entropy
+from fervit.probabilities import softmax
+from fervit.training.dropping import add_drop_path
+from fervit.training.optim import freeze, parameter_groups
 from fervit.types import INPUT, ModelSpec
 from test_models import save_timm
 

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from fervit.augment import Augmenter, mix, normalise, random_blur, random_erase, random_light, to_input
-from fervit.config import AugmentConfig, load_config, recipe_names
-from fervit.images import preprocess_batch
+from fervit.config.training import AugmentConfig, load_config, recipe_names
+from fervit.media.crops import preprocess_batch
+from fervit.models.inputs import normalise, to_input
+from fervit.training.augment import Augmenter, mix, random_blur, random_erase, random_light
 from fervit.types import Preprocess
 
 HALF = (0.5, 0.5, 0.5)

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from fervit.calibration import fit_bcts
 from fervit.errors import ModelError
-from fervit.metrics import nll, softmax
+from fervit.evaluation.calibration import fit_bcts
+from fervit.evaluation.metrics import nll
+from fervit.probabilities import softmax
 
 
 def answers(count=2000, seed=0, temperature=1.0, bias=0.0):

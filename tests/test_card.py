@@ -4,7 +4,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from fervit.card import dataset_id, model_card
+from fervit.reports.card import dataset_id, model_card
 from fervit.types import ModelSpec, Preprocess
 
 SPEC = ModelSpec(

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-import fervit.cli.video
+import fervit.cli.inference.video
 from fervit.cli import app, main
 from fervit.errors import ConfigError, FervitError, MissingExtra
-from fervit.images import read_image
-from fervit.timeline import Timeline
-from fervit.video import VideoWriter
+from fervit.inference.timeline import Timeline
+from fervit.media.images import read_image
+from fervit.media.video_writer import VideoWriter
 
 FULL = Path("/dev/full")
 
@@ -356,7 +356,7 @@ def test_no_output_overwrites_an_input_or_another_output(tmp_path: Path, tiny_on
 def test_a_timeline_without_matplotlib_is_refused_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fervit.cli.video, "find_spec", lambda name: None)
+    monkeypatch.setattr(fervit.cli.inference.video, "find_spec", lambda name: None)
     result = run(video(tmp_path / "clip.webm"), "--timeline", tmp_path / "t.png", "--model", tmp_path / "absent.onnx")
     assert isinstance(result.exception, MissingExtra), result.output
     assert "fervit[video]" in str(result.exception)

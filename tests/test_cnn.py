@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fervit.archs import CNNOptions
+from fervit.config.architectures import CNNOptions
 from fervit.errors import ModelError
 from fervit.labels import FER7
 from fervit.models import build_model

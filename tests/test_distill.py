@@ -6,16 +6,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from fervit import distill
-from fervit.augment import to_input
 from fervit.cli import app
-from fervit.cli.train import _ask
-from fervit.config import TrainConfig
-from fervit.distill import LiveTeacher, cached_soft_targets, model_hash, soft_targets, soften
+from fervit.cli.training.train import _ask
+from fervit.config.training import TrainConfig
 from fervit.errors import ConfigError, ModelError
+from fervit.inference.model_files import find_model
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, save_checkpoint
-from fervit.runtime import find_model
+from fervit.models.inputs import to_input
+from fervit.training import teachers as distill
+from fervit.training.teachers import LiveTeacher, cached_soft_targets, model_hash, soft_targets, soften
 from fervit.types import ModelSpec, Preprocess
 from test_models import save_timm
 from test_training import faces

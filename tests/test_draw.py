@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fervit.draw import annotate, colour
 from fervit.labels import FER7, LABEL_SETS
+from fervit.media.draw import annotate, colour
 from fervit.types import Box, Face, Prediction
 
 

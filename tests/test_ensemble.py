@@ -13,22 +13,23 @@ from torch import nn
 from typer.testing import CliRunner
 
 import fervit
-from fervit import metrics
+from fervit import probabilities
 from fervit.cli import app
 from fervit.data.dataset import PUBLIC_TEST, Dataset
-from fervit.ensemble import ensemble
+from fervit.ensemble.soups import check_alike, mean, soup
+from fervit.ensemble.voting import ensemble
+from fervit.ensemble.weights import chooser, cross_fitted, fit_weights, mix, select_greedily
 from fervit.errors import ConfigError, DataError, FervitError, ModelError
-from fervit.evaluation import evaluate
-from fervit.explain import explain
-from fervit.export import _to_onnx, export
-from fervit.images import shrink_crop
+from fervit.evaluation import metrics
+from fervit.evaluation.explanations import explain
+from fervit.evaluation.measurement import evaluate
+from fervit.export.onnx import _to_onnx, export
+from fervit.inference.classifier import OnnxClassifier
 from fervit.labels import FER7
+from fervit.media.crops import shrink_crop
 from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
 from fervit.models.mixture import Mixture, mixture_spec
-from fervit.runtime import OnnxClassifier
-from fervit.soup import check_alike, mean, soup
 from fervit.types import ModelSpec
-from fervit.vote import chooser, cross_fitted, fit_weights, mix, select_greedily
 from test_models import save_timm
 
 COUNT = 60  # pictures of public_test
@@ -91,7 +92,7 @@ def draw_probs(members, count, classes, *, seed=0, targets=None, skill=()):
     logits = np.random.default_rng(seed).normal(size=(members, count, classes))
     for k, strength in enumerate(skill):
         logits[k, np.arange(count), targets] += strength
-    return metrics.softmax(2 * logits)
+    return probabilities.softmax(2 * logits)
 
 
 # --- weights ----------------------------------------------------------------------------------------------
@@ -258,7 +259,7 @@ def test_a_member_without_weight_is_not_stored(members, tmp_path):
 
 
 def test_an_ensemble_is_what_its_kept_members_are(members, dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("fervit.ensemble.chooser", lambda *_: lambda asked, targets: np.array([0.0, 0.5, 0.5]))
+    monkeypatch.setattr("fervit.ensemble.voting.chooser", lambda *_: lambda asked, targets: np.array([0.0, 0.5, 0.5]))
     pool = [members[2], members[0], members[1]]  # the first, which is left out, is the only one with 48 px
     ensemble(pool, dataset, tmp_path / "E")
     _, spec = load_checkpoint(tmp_path / "E")
@@ -272,7 +273,7 @@ def test_an_ensemble_is_written_whole_or_not_at_all(members, dataset, tmp_path, 
     with pytest.raises(ConfigError, match="--overwrite"):
         ensemble(members, dataset, out)
     with monkeypatch.context() as patch:
-        patch.setattr("fervit.ensemble.card", lambda *_, **__: 1 / 0)
+        patch.setattr("fervit.ensemble.voting.card", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             ensemble(members, dataset, out, weights="uniform", overwrite=True)
     assert (out / "ensemble.json").read_text(encoding="utf-8") == before

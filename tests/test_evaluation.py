@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fervit import metrics
 from fervit.cli import app
-from fervit.cli.evaluate import as_text
+from fervit.cli.evaluation.evaluate import as_text
 from fervit.data.dataset import PRIVATE_TEST, PUBLIC_TEST, TRAIN, Dataset
 from fervit.errors import ConfigError, DataError, FervitError, ModelError
-from fervit.evaluation import TTA, evaluate, leak_mask, measure, predict_dataset
+from fervit.evaluation import intervals
+from fervit.evaluation.measurement import evaluate, leak_mask, measure, predict_dataset
+from fervit.evaluation.tta import TTA
 from fervit.labels import FER7, FERPLUS8
 from fervit.types import ModelSpec, Preprocess
 
@@ -73,7 +74,7 @@ def test_a_report_counts_what_was_answered(two_thirds):
     assert set(figures) >= KEYS
     assert figures["n"] == 30 and figures["split"] == "public_test" and figures["model"] == "fake-7"
     assert figures["accuracy"] == pytest.approx(2 / 3)
-    assert figures["accuracy_ci95"] == pytest.approx(metrics.wilson_interval(20, 30))
+    assert figures["accuracy_ci95"] == pytest.approx(intervals.wilson_interval(20, 30))
     assert figures["ece"] == pytest.approx(0.9 - 2 / 3)
     assert np.array(figures["confusion"]).sum() == 30
     targets = two_thirds.targets[:30]
@@ -94,7 +95,7 @@ def test_pictures_that_stand_in_train_are_left_out_of_the_leak_free_accuracy(two
     report = evaluate(FakeClassifier(), two_thirds, split=PUBLIC_TEST).to_dict()
     assert report["accuracy"] == pytest.approx(20 / 30)
     assert (report["n_leak_free"], report["accuracy_leak_free"]) == (27, pytest.approx(20 / 27))
-    assert report["accuracy_leak_free_ci95"] == pytest.approx(metrics.wilson_interval(20, 27))
+    assert report["accuracy_leak_free_ci95"] == pytest.approx(intervals.wilson_interval(20, 27))
 
 
 @pytest.mark.parametrize("split", [PUBLIC_TEST, TRAIN])

@@ -5,14 +5,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from fervit.archs import CNNOptions
 from fervit.cli import app
+from fervit.config.architectures import CNNOptions
 from fervit.data import load
 from fervit.errors import ConfigError, ImageError, ModelError
-from fervit.explain import METHODS, deletion_curve, draw_sheet, explain, methods_of, overlay
+from fervit.evaluation.explanations import METHODS, deletion_curve, draw_sheet, explain, methods_of, overlay
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.model_files import default_model, find_model, shipped_checkpoint
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, save_checkpoint
-from fervit.runtime import OnnxClassifier, default_model, find_model, shipped_checkpoint
 from fervit.types import ModelSpec, Preprocess
 
 

@@ -6,10 +6,10 @@ import torch
 
 import fervit
 from fervit.errors import ConfigError, ModelError
-from fervit.export import export
+from fervit.export.onnx import export
+from fervit.inference.classifier import OnnxClassifier
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
-from fervit.runtime import OnnxClassifier
 from fervit.types import ModelSpec
 from test_models import save_timm
 
@@ -50,7 +50,7 @@ def test_an_existing_file_stays_unless_told_otherwise(folder, tmp_path):
 
 
 def test_a_model_that_answers_differently_is_not_written(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("fervit.export._parity", lambda *_: 0.5)
+    monkeypatch.setattr("fervit.export.onnx._parity", lambda *_: 0.5)
     with pytest.raises(ModelError, match="answers differently"):
         export(folder, tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []

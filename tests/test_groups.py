@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from conftest import DATA
-from fervit import metrics
 from fervit.data import load
 from fervit.data.join import join, read_subset, read_table
 from fervit.errors import DataError
-from fervit.groups import FEWEST, _recall_of, _widest, measure_groups, read_groups
+from fervit.evaluation import metrics
+from fervit.evaluation.groups import FEWEST, _recall_of, _widest, measure_groups, read_groups
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,8 @@ from PIL import Image
 
 from fervit.data.decode import Shape, decode
 from fervit.errors import ImageError
-from fervit.images import (
-    as_image,
-    crop_face,
-    jpeg_scans,
-    list_images,
-    preprocess_batch,
-    read_image,
-    resize_crop,
-    roll_deg,
-)
+from fervit.media.crops import crop_face, preprocess_batch, resize_crop, roll_deg
+from fervit.media.images import as_image, jpeg_scans, list_images, read_image
 from fervit.types import Box, Preprocess
 
 HALF = Preprocess(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fervit.archs import InceptionResNetV1Options
+from fervit.config.architectures import InceptionResNetV1Options
 from fervit.errors import ModelError
 from fervit.labels import FER7
 from fervit.models import build_model, load_checkpoint

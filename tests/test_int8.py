@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fervit import int8
-from fervit.int8 import write_int8
-from fervit.ort import onnxruntime_quietly
+from fervit.export import int8
+from fervit.export.int8 import write_int8
+from fervit.runtime.ort import onnxruntime_quietly
 from fervit.types import ModelSpec
 
 onnx = pytest.importorskip("onnx")

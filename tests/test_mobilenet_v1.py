@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fervit.archs import MobileNetV1Options
+from fervit.config.architectures import MobileNetV1Options
 from fervit.errors import ModelError
 from fervit.labels import FER7
 from fervit.models import build_model, load_checkpoint, save_checkpoint

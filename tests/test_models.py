@@ -8,15 +8,15 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from fervit.archs import ViTOptions
-from fervit.augment import to_input
+from fervit.config.architectures import ViTOptions
 from fervit.errors import ModelError
-from fervit.images import preprocess_batch
 from fervit.labels import FER7
+from fervit.media.crops import preprocess_batch
 from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
 from fervit.models.backbone import backbone_of, fold_luma, layer_index, layers_of
-from fervit.models.dropping import add_drop_path, add_patch_drop
+from fervit.models.inputs import to_input
 from fervit.models.positions import resize_positions
+from fervit.training.dropping import add_drop_path, add_patch_drop
 from fervit.types import ModelSpec
 
 WEIGHTS = Path(os.environ.get("FERVIT_DATA", "../shared/data")).parent / "weights"

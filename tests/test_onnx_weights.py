@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fervit import quantise
-from fervit.export import export
+from fervit.export import quantise
+from fervit.export.float16 import SUFFIX, compact, expand
+from fervit.export.onnx import export
+from fervit.export.quantise import Int8Report
+from fervit.inference.classifier import OnnxClassifier
 from fervit.labels import FER7
 from fervit.models import build_model, save_checkpoint
-from fervit.onnx_weights import SUFFIX, compact, expand
-from fervit.quantise import Int8Report
-from fervit.runtime import OnnxClassifier
 from fervit.types import ModelSpec
 from test_models import save_timm
 from test_quantise import faces, model, write_mlp  # noqa: F401 - fixtures

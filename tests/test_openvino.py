@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import write_onnx
-from fervit import runtime
 from fervit.cli import app
 from fervit.errors import MissingExtra, ModelError
-from fervit.runtime import OnnxClassifier
+from fervit.inference.classifier import OnnxClassifier
+from fervit.runtime import sessions
 from fervit.types import ModelSpec
 
 CROPS = np.random.default_rng(0).integers(0, 256, (5, 48, 48, 3), dtype=np.uint8)
@@ -36,7 +36,7 @@ def test_both_runtimes_give_the_same_probabilities(tiny_onnx: Path) -> None:
 def test_openvinos_own_files_carry_the_spec_too(tiny_onnx: Path, tmp_path: Path, tiny_spec: ModelSpec) -> None:
     import openvino
 
-    from fervit.openvino import save_ir
+    from fervit.export.openvino_ir import save_ir
 
     path = tmp_path / "model.xml"
     save_ir(openvino.Core().read_model(str(tiny_onnx)), tiny_spec, path)
@@ -57,17 +57,17 @@ def test_what_it_cannot_read_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_auto_takes_openvino_where_it_is_installed(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "find_spec", lambda name: None)
+    monkeypatch.setattr(sessions, "find_spec", lambda name: None)
     assert OnnxClassifier(tiny_onnx, runtime="auto").runtime == "onnxruntime"
-    monkeypatch.setattr(runtime, "find_spec", lambda name: name)
-    assert runtime.choose_runtime("auto", tiny_onnx) == "openvino"
+    monkeypatch.setattr(sessions, "find_spec", lambda name: name)
+    assert sessions.choose_runtime("auto", tiny_onnx) == "openvino"
 
 
 def test_an_unknown_or_missing_runtime_is_told(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="did you mean 'openvino'"):
         OnnxClassifier(tiny_onnx, runtime="openvno")
     with pytest.raises(ModelError, match="OpenVINO's own form"):
-        runtime.choose_runtime("onnxruntime", Path("model.xml"))
+        sessions.choose_runtime("onnxruntime", Path("model.xml"))
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtra, match=r"fervit\[openvino\]"):
         OnnxClassifier(tiny_onnx, runtime="openvino")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fervit.parallel import ShareDropout, ShareNorm, Workers, generator, share_out, workers_for
+from fervit.training.parallel import ShareDropout, ShareNorm, Workers, generator, share_out, workers_for
 
 CPU = torch.device("cpu")
 

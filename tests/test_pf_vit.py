@@ -8,15 +8,15 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from fervit.archs import PFViTOptions
 from fervit.cli import app
+from fervit.config.architectures import PFViTOptions
 from fervit.data import load
 from fervit.errors import ConfigError, ImageError, ModelError
-from fervit.export import export
+from fervit.evaluation.poker_face import draw_poker_face, make_poker_face
+from fervit.export.onnx import export
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
-from fervit.models.pf_vit import squared_cosine
-from fervit.poker_face import draw_poker_face, make_poker_face
+from fervit.models.architectures.pf_vit import squared_cosine
 from fervit.types import ModelSpec
 from test_models import save_timm
 
@@ -335,7 +335,7 @@ def test_the_command_finds_the_face_in_a_photo(folder, media, tmp_path):
 
 
 def test_the_command_refuses_what_it_cannot_use(folder, photo, tmp_path):
-    from fervit.runtime import default_model, shipped_checkpoint
+    from fervit.inference.model_files import default_model, shipped_checkpoint
 
     out = tmp_path / "out.png"
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")

@@ -9,17 +9,17 @@ from PIL import Image
 from transformers import TrainerCallback
 from typer.testing import CliRunner
 
-import fervit.pretrain.run
+import fervit.training.pretraining.run
 from fervit.cli import app
-from fervit.config import AugmentConfig
+from fervit.config.pretraining import PretrainConfig, load_pretrain_config
+from fervit.config.training import AugmentConfig
 from fervit.data import load
 from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError, DataError, FervitError, ModelError
 from fervit.models import build_model
-from fervit.models.vit import build_backbone
-from fervit.pretrain.config import PretrainConfig, load_pretrain_config
-from fervit.pretrain.mae import build_autoencoder, reconstruct, reconstruction_picture, to_backbone
-from fervit.pretrain.run import PretrainTrainer, pretrain
+from fervit.models.architectures.vit import build_backbone
+from fervit.training.pretraining.mae import build_autoencoder, reconstruct, reconstruction_picture, to_backbone
+from fervit.training.pretraining.run import PretrainTrainer, pretrain
 from fervit.types import Preprocess
 from test_models import save_timm
 
@@ -293,7 +293,7 @@ def test_a_full_disk_says_so_and_what_to_do(tmp_path, weights, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(fervit.pretrain.run, "save_checkpoint", full)
+    monkeypatch.setattr(fervit.training.pretraining.run, "save_checkpoint", full)
     with pytest.raises(ConfigError, match=r"disk is full.*--resume"):
         pretrain(config(epochs=0), [slopes()], tmp_path / "run", init=weights)
 

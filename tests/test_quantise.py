@@ -8,13 +8,14 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import write_onnx
-from fervit import quantise, runtime
 from fervit.cli import app
 from fervit.data import Dataset
 from fervit.errors import ConfigError, DataError, MissingExtra, ModelError
+from fervit.export import quantise
+from fervit.export.quantise import Int8Report
+from fervit.inference.classifier import OnnxClassifier
 from fervit.labels import FER7
-from fervit.quantise import Int8Report
-from fervit.runtime import OnnxClassifier
+from fervit.runtime import sessions
 from fervit.types import ModelSpec
 
 KINDS = pytest.mark.parametrize("kind", ["onnx", "xml"])
@@ -127,10 +128,10 @@ def test_an_8_bit_onnx_file_stays_with_onnx_runtime_by_default(
     pytest.importorskip("onnx")
     monkeypatch.setattr(Int8Report, "check", lambda self: None)
     quantise.quantise(model, tmp_path / "int8.onnx", faces, threads=1)
-    monkeypatch.setattr(runtime, "find_spec", lambda name: name)
-    assert runtime.choose_runtime("auto", tmp_path / "int8.onnx") == "onnxruntime"
-    assert runtime.choose_runtime("auto", model) == "openvino"
-    assert runtime.choose_runtime("openvino", tmp_path / "int8.onnx") == "openvino"
+    monkeypatch.setattr(sessions, "find_spec", lambda name: name)
+    assert sessions.choose_runtime("auto", tmp_path / "int8.onnx") == "onnxruntime"
+    assert sessions.choose_runtime("auto", model) == "openvino"
+    assert sessions.choose_runtime("openvino", tmp_path / "int8.onnx") == "openvino"
 
 
 def test_calibration_faces_come_from_all_over_the_training_part(

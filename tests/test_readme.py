@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fervit.cli import demo, main
-from fervit.video import VideoWriter
+from fervit.media.video_writer import VideoWriter
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

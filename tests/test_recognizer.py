@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import fervit.recognizer
+import fervit.inference.recognizer
 from fervit.errors import ImageError, ModelError
-from fervit.recognizer import ImageResult, Recognizer, load, open_classifier
-from fervit.rows import columns, json_lines, json_rows, table_lines
-from fervit.runtime import OnnxClassifier
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.loading import load, open_classifier
+from fervit.inference.recognizer import Recognizer
+from fervit.inference.results import ImageResult
+from fervit.inference.rows import columns, json_lines, json_rows, table_lines
 from fervit.types import Box, Face
 
 
@@ -80,7 +82,7 @@ def test_a_stream_gives_the_answers_of_single_calls_in_order(recognizer: Recogni
 
 
 def test_slow_pictures_do_not_wait_for_a_full_batch(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fervit.recognizer, "MAX_WAIT_S", 0.05)
+    monkeypatch.setattr(fervit.inference.recognizer, "MAX_WAIT_S", 0.05)
     given: list[int] = []
 
     def slowly() -> Iterator[np.ndarray]:
@@ -183,7 +185,7 @@ def test_public_names_are_lazy_and_complete() -> None:
 def test_the_run_half_imports_neither_torch_nor_opencv() -> None:
     code = (
         "import sys, fervit; print('numpy' in sys.modules)\n"
-        "fervit.load; fervit.annotate; import fervit.rows\n"
+        "fervit.load; fervit.annotate; import fervit.inference.rows\n"
         "print(*(m for m in ('torch', 'transformers', 'cv2', 'onnxruntime') if m in sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

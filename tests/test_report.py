@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fervit import findings, metrics, plots
+from fervit import probabilities
 from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError
-from fervit.evaluation import measure
+from fervit.evaluation.measurement import measure
 from fervit.labels import FER7
-from fervit.report import (
+from fervit.reports import findings, plots, published
+from fervit.reports.report import (
     FER2013_TEST_SIZE,
     comparable,
     lines,
@@ -46,7 +47,7 @@ def make_report(count=FER2013_TEST_SIZE, *, skill=1.9, labels=FER7, leaks=None, 
         rows=np.arange(count),
         data_hash="ab" * 32,
     )
-    return measure(metrics.softmax(logits), part, model=model, leaks=leaks, seconds=1.5).to_dict()
+    return measure(probabilities.softmax(logits), part, model=model, leaks=leaks, seconds=1.5).to_dict()
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_names_with_markup_stay_text(report):
 def test_the_summary_compares_with_the_paper_and_with_chance(report):
     text = summary(report)
     assert f"of {FER2013_TEST_SIZE:,} faces" in text and "of the 3,309 that do not also stand" in text
-    points = 100 * (report["accuracy"] - metrics.PAPER.accuracy)
+    points = 100 * (report["accuracy"] - published.PAPER.accuracy)
     assert f"{abs(points):.2f} points {'above' if points > 0 else 'below'} the paper's 67.22 %" in text
     assert "more than chance explains" in summary(make_report(skill=0.5))
     near = {**report, "accuracy": 0.68, "accuracy_ci95": [0.665, 0.695]}
@@ -204,18 +205,18 @@ def test_charts_take_any_number_of_classes_and_leave_matplotlib_alone(classes, t
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
     """A report with groups, a robustness run, leaks and faces, on drawn faces."""
-    from fervit import gallery
     from fervit.data import load
-    from fervit.evaluation import evaluate
-    from fervit.groups import measure_groups, read_groups
-    from fervit.robustness import robustness
+    from fervit.evaluation.groups import measure_groups, read_groups
+    from fervit.evaluation.measurement import evaluate
+    from fervit.evaluation.robustness import robustness
+    from fervit.reports import gallery
 
     class Guesser:
         spec = SPEC
 
         def probs(self, crops, *, batch_size=64):
             logits = np.random.default_rng(len(crops)).normal(size=(len(crops), 7)) * 2
-            return metrics.softmax(logits)
+            return probabilities.softmax(logits)
 
     folder = tmp_path_factory.mktemp("full")
     dataset = load("synthetic:210")
@@ -283,11 +284,11 @@ def test_a_threshold_is_rounded_up_never_down():
 
 
 def test_the_surest_mistakes_come_first_and_a_faultless_model_has_no_sheet_of_them():
-    from fervit import gallery
     from fervit.data import load
+    from fervit.reports import gallery
 
     part = load("synthetic:70").split("train")
-    probs = metrics.softmax(np.random.default_rng(0).normal(size=(len(part), 7)))
+    probs = probabilities.softmax(np.random.default_rng(0).normal(size=(len(part), 7)))
     rows = gallery.surest(probs, part.targets, right=False, count=5)
     assert (probs[rows].argmax(axis=1) != part.targets[rows]).all()
     assert (np.diff(probs[rows].max(axis=1)) <= 0).all()

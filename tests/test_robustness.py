@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fervit.cli import app
-from fervit.corruptions import CORRUPTIONS, EYES_Y, GREY, JITTERS, MOUTH_Y, SEVERITIES, corrupt
 from fervit.data import load
 from fervit.errors import ConfigError, DataError, ModelError
-from fervit.robustness import mean_relative, read_robustness, robustness, stratified, summary
+from fervit.evaluation.corruptions import CORRUPTIONS, EYES_Y, GREY, JITTERS, MOUTH_Y, SEVERITIES, corrupt
+from fervit.evaluation.robustness import mean_relative, read_robustness, robustness, stratified, summary
 from fervit.types import ModelSpec, Preprocess
 
 KINDS = [*CORRUPTIONS, *JITTERS]

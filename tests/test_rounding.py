@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fervit import rounding
-from fervit.rounding import round_weights
+from fervit.export import rounding
+from fervit.export.rounding import round_weights
 
 
 def case(groups: int, outputs: int, inputs: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

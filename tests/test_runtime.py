@@ -10,19 +10,13 @@ import numpy as np
 import pytest
 
 from conftest import write_onnx
-from fervit import runtime
 from fervit.errors import ModelError
-from fervit.images import preprocess_batch
-from fervit.metrics import softmax
-from fervit.runtime import (
-    OnnxClassifier,
-    OnnxSession,
-    default_model,
-    find_folder,
-    find_model,
-    shipped_checkpoint,
-    starting_weights,
-)
+from fervit.inference import model_files
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.model_files import default_model, find_folder, find_model, shipped_checkpoint, starting_weights
+from fervit.media.crops import preprocess_batch
+from fervit.probabilities import softmax
+from fervit.runtime.sessions import OnnxSession
 from fervit.types import ModelSpec
 
 
@@ -121,7 +115,7 @@ def test_a_model_folder_is_sent_to_export_or_to_the_extra(tmp_path: Path) -> Non
 
 
 def test_an_installation_without_a_model_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "ASSETS", tmp_path)
+    monkeypatch.setattr(model_files, "ASSETS", tmp_path)
     for find in (default_model, shipped_checkpoint):
         with pytest.raises(ModelError, match="carries no model"):
             find()
@@ -133,7 +127,7 @@ def test_a_name_stands_for_a_shipped_model_unless_a_file_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runtime, "ASSETS", tmp_path / "assets")
+    monkeypatch.setattr(model_files, "ASSETS", tmp_path / "assets")
     with pytest.raises(ModelError, match="carries no model"):
         find_model("mobilenet")
     (tmp_path / "assets").mkdir()

@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 import fervit
 from fervit.cli import app
-from fervit.draw import annotate
 from fervit.errors import ConfigError, DataError, ModelError
+from fervit.evaluation.selective import FEWEST, operating_point, risk_coverage, threshold_for
+from fervit.inference.results import ImageResult
+from fervit.inference.rows import table_lines
 from fervit.labels import FER7
-from fervit.recognizer import ImageResult
-from fervit.rows import table_lines
-from fervit.selective import FEWEST, operating_point, risk_coverage, threshold_for
+from fervit.media.draw import annotate
 from fervit.types import Box, Face, Prediction
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from fervit.errors import ConfigError
-from fervit.recognizer import load
+from fervit.inference.loading import load
 from fervit.serve.app import create_app
 from fervit.serve.engine import Engine
 from fervit.serve.guard import HEADERS, RateLimit, client_key, token_protocol

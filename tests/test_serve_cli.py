@@ -59,7 +59,7 @@ def test_a_forwarded_address_is_believed_from_the_trusted_proxy_only(tiny_onnx: 
 
 
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fervit.cli.serve.find_spec", lambda name: None)
+    monkeypatch.setattr("fervit.cli.inference.serve.find_spec", lambda name: None)
     assert "fervit[serve]" in refusal()
 
 

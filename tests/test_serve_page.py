@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from fervit.errors import ModelError
-from fervit.recognizer import load
-from fervit.runtime import default_model
+from fervit.inference.loading import load
+from fervit.inference.model_files import default_model
 from serve_server import Served
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright (PyPI)")

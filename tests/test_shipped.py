@@ -10,11 +10,13 @@ import pytest
 import fervit
 from conftest import DATA
 from fervit.cli._shared import MODEL
-from fervit.data import load, synth
+from fervit.data import load
+from fervit.data.synthetic import dataset as synth
 from fervit.errors import ModelError
-from fervit.evaluation import evaluate
+from fervit.evaluation.measurement import evaluate
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.model_files import SHIPPED_MODELS, default_model, find_folder, find_model, shipped_checkpoint
 from fervit.models import TorchClassifier
-from fervit.runtime import SHIPPED_MODELS, OnnxClassifier, default_model, find_folder, find_model, shipped_checkpoint
 
 ROOT = Path(__file__).parent.parent
 LOG = ROOT / "docs" / "runs" / "tiny"

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fervit.config import config_from_dict, load_config
-from fervit.training import train
+from fervit.config.training import config_from_dict, load_config
+from fervit.training.finetune import train
 from test_models import save_timm
 from test_training import QUICK, faces
 

@@ -5,7 +5,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from fervit.data.dataset import PRIVATE_TEST, SPLITS, TRAIN
-from fervit.data.synth import (
+from fervit.data.synthetic.canvas import COVERS, draw_scene
+from fervit.data.synthetic.dataset import (
     ACTION_UNITS,
     DEFAULT_COUNT,
     PROTOTYPES,
@@ -14,9 +15,8 @@ from fervit.data.synth import (
     parse_synthetic,
     synthesize,
 )
-from fervit.data.synth_canvas import COVERS, draw_scene
-from fervit.data.synth_face import render
-from fervit.data.synth_shape import HAIR_STYLES, Shape, draw_identity, face_shape
+from fervit.data.synthetic.face import render
+from fervit.data.synthetic.shape import HAIR_STYLES, Shape, draw_identity, face_shape
 from fervit.errors import DataError
 from fervit.labels import FER7
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fervit.track import Smoother, Tracker, between
+from fervit.faces.tracking import Smoother, Tracker, between
 from fervit.types import Box, Face
 
 

@@ -10,21 +10,21 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-import fervit.runtime
-import fervit.trainer
-import fervit.training
-from fervit.config import TrainConfig, config_from_dict
+import fervit.inference.model_files
+import fervit.training.finetune
+import fervit.training.trainer
+from fervit.config.training import TrainConfig, config_from_dict
 from fervit.data.dataset import Dataset
-from fervit.distill import LiveTeacher
 from fervit.errors import ConfigError, DataError, ModelError
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
-from fervit.optim import at_the_sharpest_near_point, averaged, parameter_groups
-from fervit.parallel import Workers
-from fervit.resident import BF16_INSTRUCTIONS, use_bf16
-from fervit.run_folder import last_checkpoint, write_json
-from fervit.targets import class_shares, class_weights, conflicting, make_targets
-from fervit.training import Teacher, train
+from fervit.training.finetune import Teacher, train
+from fervit.training.optim import at_the_sharpest_near_point, averaged, parameter_groups
+from fervit.training.parallel import Workers
+from fervit.training.resident import BF16_INSTRUCTIONS, use_bf16
+from fervit.training.run_folder import last_checkpoint, write_json
+from fervit.training.targets import class_shares, class_weights, conflicting, make_targets
+from fervit.training.teachers import LiveTeacher
 from fervit.types import ModelSpec, Preprocess
 from test_models import save_timm
 
@@ -210,13 +210,13 @@ def test_a_run_that_a_full_disk_stopped_at_its_first_file_goes_on(tmp_path, weig
 
 def test_the_log_has_the_mean_loss_of_each_epoch(tmp_path, weights, monkeypatch):
     losses = []
-    step = fervit.trainer.FervitTrainer.training_step
+    step = fervit.training.trainer.FervitTrainer.training_step
 
     def spy(self, *args, **kwargs):
         losses.append(float(step(self, *args, **kwargs)))
         return torch.tensor(losses[-1])
 
-    monkeypatch.setattr(fervit.trainer.FervitTrainer, "training_step", spy)
+    monkeypatch.setattr(fervit.training.trainer.FervitTrainer, "training_step", spy)
     train(config(epochs=2), faces(), tmp_path / "run", init=weights)
     table = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
     logged = [float(row["train_loss"]) for row in csv.DictReader(table)]
@@ -224,7 +224,7 @@ def test_the_log_has_the_mean_loss_of_each_epoch(tmp_path, weights, monkeypatch)
 
 
 def test_a_recipe_may_start_from_the_shipped_model(tmp_path, weights, monkeypatch):
-    monkeypatch.setattr(fervit.runtime, "shipped_checkpoint", lambda: weights)
+    monkeypatch.setattr(fervit.inference.model_files, "shipped_checkpoint", lambda: weights)
     train(config(epochs=1, init="shipped"), faces(), tmp_path / "run")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["init"] == "w.safetensors"
 
@@ -333,7 +333,7 @@ def test_a_full_disk_says_so_and_what_to_do(tmp_path, weights, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(fervit.training, "save_checkpoint", full)
+    monkeypatch.setattr(fervit.training.finetune, "save_checkpoint", full)
     with pytest.raises(ConfigError, match=r"disk is full.*--resume"):
         train(config(), faces(), tmp_path / "run", init=weights)
 
@@ -485,13 +485,13 @@ def test_a_live_teacher_is_asked_about_every_augmented_picture_and_weighs_as_tol
 def test_the_first_epochs_see_smaller_pictures_where_asked(tmp_path, monkeypatch, dinov2):
     save_timm(tmp_path / "w.safetensors", dinov2=dinov2)
     sizes = []
-    step = fervit.trainer.FervitTrainer.compute_loss
+    step = fervit.training.trainer.FervitTrainer.compute_loss
 
     def spy(self, model, inputs, *args, **kwargs):
         sizes.append(inputs["x"].shape[-1])
         return step(self, model, inputs, *args, **kwargs)
 
-    monkeypatch.setattr(fervit.trainer.FervitTrainer, "compute_loss", spy)
+    monkeypatch.setattr(fervit.training.trainer.FervitTrainer, "compute_loss", spy)
     train(config(epochs=2, low_size=16, low_epochs=1), faces(), tmp_path / "run", init=tmp_path / "w.safetensors")
     shares = torch.get_num_threads()  # of each batch, one for every thread
     assert sizes == [16] * 3 * shares + [32] * 3 * shares

@@ -14,15 +14,20 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-import fervit.video
+import fervit.media.camera
+import fervit.media.video
+import fervit.media.video_writer
 from fervit.cli import app
 from fervit.errors import FervitError, MissingExtra, VideoError
-from fervit.recognizer import FrameResult, Recognizer, load
-from fervit.rows import json_rows, table_rows
-from fervit.runtime import OnnxClassifier
-from fervit.timeline import Timeline
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.loading import load
+from fervit.inference.recognizer import Recognizer
+from fervit.inference.results import FrameResult
+from fervit.inference.rows import json_rows, table_rows
+from fervit.inference.timeline import Timeline
+from fervit.media.video import ahead, probe, read_frames
+from fervit.media.video_writer import VideoWriter
 from fervit.types import Box, Face, Frame, Prediction
-from fervit.video import VideoWriter, ahead, probe, read_frames
 
 TIMES = [0.0, 0.05, 0.1, 0.4, 0.45, 1.0, 1.05]
 SIZE = (64, 96)
@@ -79,7 +84,7 @@ def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     if request.param == "pyav":
         pytest.importorskip("av")
     else:
-        monkeypatch.setattr(fervit.video, "find_spec", lambda name: None)
+        monkeypatch.setattr(fervit.media.video, "find_spec", lambda name: None)
     return str(request.param)
 
 
@@ -104,7 +109,8 @@ def test_a_variable_rate_survives_writing_and_reading(tmp_path: Path, suffix: st
 
 
 def test_opencv_alone_writes_webm_that_keeps_time_and_no_mp4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fervit.video, "find_spec", lambda name: None)
+    monkeypatch.setattr(fervit.media.video, "find_spec", lambda name: None)
+    monkeypatch.setattr(fervit.media.video_writer, "find_spec", lambda name: None)
     path = write(tmp_path / "clip.webm", [(np.full((*SIZE, 3), 30 * k, np.uint8), t) for k, t in enumerate(TIMES)])
     frames = list(read_frames(path))
     assert len(frames) == 22  # 1.05 s at 20 frames/s
@@ -345,7 +351,7 @@ def test_smoothing_is_off_at_zero_and_steadies_above(recognizer: Recognizer, cli
 
 def test_a_clip_is_annotated_and_tabled(clip: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pandas = pytest.importorskip("pandas")
-    monkeypatch.setitem(fervit.detect.DETECTORS, "haar", Square)
+    monkeypatch.setitem(fervit.faces.detectors.DETECTORS, "haar", Square)
     out = clip.parent / "out"
     out.mkdir()
     files = {name: out / f"rows.{name}" for name in ("json", "csv", "parquet")}
@@ -399,8 +405,8 @@ def test_rows_survive_a_kill(tmp_path: Path, tiny_onnx: Path) -> None:
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     code = (
-        "import sys, time; import numpy as np; from pathlib import Path; from fervit.tables import *\n"
-        "from fervit.recognizer import FrameResult; from fervit.types import *\n"
+        "import sys, time; import numpy as np; from pathlib import Path; from fervit.inference.tables import *\n"
+        "from fervit.inference.results import FrameResult; from fervit.types import *\n"
         "labels = ('a', 'b'); out = Path(sys.argv[1])\n"
         "tables = [CsvTable(out / 'r.csv', labels, errors=False)]\n"
         "tables += [ParquetTable(out / 'r.parquet', labels, errors=False)]\n"

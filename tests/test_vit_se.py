@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fervit.archs import ViTSEOptions
+from fervit.config.architectures import ViTSEOptions
 from fervit.labels import FER7
 from fervit.models import build_model
 from test_models import save_timm

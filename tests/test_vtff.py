@@ -6,19 +6,19 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from fervit.archs import VTFFOptions
-from fervit.augment import to_input
-from fervit.config import load_config
+from fervit.config.architectures import VTFFOptions
+from fervit.config.training import load_config
 from fervit.errors import ModelError
 from fervit.labels import FER7
 from fervit.models import build_model
-from fervit.models.vtff import (
+from fervit.models.architectures.vtff import (
     SelectiveFusion,
     VTFFConfig,
     VTFFForImageClassification,
     local_binary_patterns,
     to_levels,
 )
+from fervit.models.inputs import to_input
 from fervit.types import Preprocess
 from test_models import save_timm
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-import fervit.video
+import fervit.media.camera
+import fervit.media.video
 from fervit.cli import app
 from fervit.errors import ConfigError, FervitError, VideoError
-from fervit.video import read_camera
+from fervit.media.camera import read_camera
 
 
 class Camera:
@@ -95,7 +96,7 @@ def test_a_camera_that_gives_no_picture_is_told(
     camera: type[Camera], monkeypatch: pytest.MonkeyPatch, silent: bool
 ) -> None:
     if silent:
-        monkeypatch.setattr(fervit.video, "FIRST_FRAME_S", 0.1)
+        monkeypatch.setattr(fervit.media.camera, "FIRST_FRAME_S", 0.1)
         monkeypatch.setattr(Camera, "pause_s", 0.3)
     else:
         monkeypatch.setattr(Camera, "count", 0)

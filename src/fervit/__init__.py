@@ -12,14 +12,23 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fervit.config import TrainConfig
     from fervit.data import Dataset
     from fervit.data import load as load_dataset
-    from fervit.detect import make_detector
-    from fervit.draw import annotate
     from fervit.errors import FervitError
-    from fervit.images import read_image
-    from fervit.recognizer import ImageResult, Recognizer, load
-    from fervit.runtime import OnnxClassifier
+    from fervit.evaluation import evaluate
+    from fervit.evaluation.selective import threshold_for
+    from fervit.faces.detectors import make_detector
+    from fervit.inference.classifier import OnnxClassifier
+    from fervit.inference.loading import load
+    from fervit.inference.recognizer import Recognizer
+    from fervit.inference.results import FrameResult, ImageResult
+    from fervit.inference.rows import table_rows
+    from fervit.media.draw import annotate
+    from fervit.media.images import read_image
+    from fervit.media.video import probe, read_frames
+    from fervit.media.video_writer import VideoWriter
+    from fervit.training import train
     from fervit.types import Box, Face, ModelSpec, Prediction, Preprocess
 
 __all__ = [
@@ -27,17 +36,26 @@ __all__ = [
     "Dataset",
     "Face",
     "FervitError",
+    "FrameResult",
     "ImageResult",
     "ModelSpec",
     "OnnxClassifier",
     "Prediction",
     "Preprocess",
     "Recognizer",
+    "TrainConfig",
+    "VideoWriter",
     "annotate",
+    "evaluate",
     "load",
     "load_dataset",
     "make_detector",
+    "probe",
+    "read_frames",
     "read_image",
+    "table_rows",
+    "threshold_for",
+    "train",
 ]
 
 _HOMES = {
@@ -45,17 +63,26 @@ _HOMES = {
     "Dataset": "fervit.data",
     "Face": "fervit.types",
     "FervitError": "fervit.errors",
-    "ImageResult": "fervit.recognizer",
+    "FrameResult": "fervit.inference.results",
+    "ImageResult": "fervit.inference.results",
     "ModelSpec": "fervit.types",
-    "OnnxClassifier": "fervit.runtime",
+    "OnnxClassifier": "fervit.inference.classifier",
     "Prediction": "fervit.types",
     "Preprocess": "fervit.types",
-    "Recognizer": "fervit.recognizer",
-    "annotate": "fervit.draw",
-    "load": "fervit.recognizer",
+    "Recognizer": "fervit.inference.recognizer",
+    "TrainConfig": "fervit.config",
+    "VideoWriter": "fervit.media.video_writer",
+    "annotate": "fervit.media.draw",
+    "evaluate": "fervit.evaluation",
+    "load": "fervit.inference.loading",
     "load_dataset": "fervit.data:load",
-    "make_detector": "fervit.detect",
-    "read_image": "fervit.images",
+    "make_detector": "fervit.faces.detectors",
+    "probe": "fervit.media.video",
+    "read_frames": "fervit.media.video",
+    "read_image": "fervit.media.images",
+    "table_rows": "fervit.inference.rows",
+    "threshold_for": "fervit.evaluation.selective",
+    "train": "fervit.training",
 }
 
 

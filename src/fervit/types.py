@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -220,6 +220,20 @@ class ModelSpec:
     def from_json(cls, text: str) -> "ModelSpec":
         """Read what `to_json` wrote."""
         return cls.from_dict(json.loads(text))
+
+
+class Classifier(Protocol):
+    """What turns face crops into probabilities: `OnnxClassifier`, or the train half's `TorchClassifier`.
+
+    Attributes:
+        spec: labels, preprocessing and provenance of the model.
+    """
+
+    spec: ModelSpec
+
+    def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = ...) -> np.ndarray:
+        """Return `(N, K)` calibrated probabilities of N uint8 crops, grey or RGB, of any sizes."""
+        ...
 
 
 def check_labels(labels: Sequence[str], expected: Sequence[str], what: str) -> None:

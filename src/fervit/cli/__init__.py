@@ -6,23 +6,10 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli import (
-    benchmark,
-    compare,
-    data,
-    demo,
-    distill,
-    ensemble,
-    evaluate,
-    explain,
-    poker_face,
-    predict,
-    pretrain,
-    robustness,
-    serve,
-    train,
-    webcam,
-)
+from fervit.cli import data, demo
+from fervit.cli.evaluation import compare, evaluate, robustness
+from fervit.cli.inference import benchmark, explain, poker_face, predict, serve, webcam
+from fervit.cli.training import distill, ensemble, pretrain, train
 from fervit.errors import FervitError
 
 app = typer.Typer(

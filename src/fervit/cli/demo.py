@@ -26,7 +26,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for pictures, model and report.")] = Path("demo"),
 ) -> None:
     """Recognise a photo, then fine-tune, evaluate and report on synthetic faces (under 4 minutes on two cores)."""
-    from fervit.cli.train import require_torch
+    from fervit.cli.training.train import require_torch
 
     require_torch("the demo")
     annotated = _recognise(photo, out)
@@ -56,8 +56,8 @@ def _recognise(photo: Path | None, out: Path) -> Path:
     from PIL import Image
 
     import fervit
-    from fervit.draw import annotate
-    from fervit.images import read_image
+    from fervit.media.draw import annotate
+    from fervit.media.images import read_image
 
     if photo is None:
         image, name = _astronaut(), "astronaut"
@@ -90,12 +90,12 @@ def _astronaut() -> Any:
 
 def _fine_tune(out: Path) -> Path:
     """Train on the synthetic faces and draw some of them; returns the drawing's path."""
-    from fervit.cli.train import run_training
-    from fervit.config import load_config
+    from fervit.cli.training.train import run_training
+    from fervit.config.training import load_config
     from fervit.data import load
     from fervit.data.sheet import dataset_sheet
+    from fervit.inference.model_files import shipped_checkpoint
     from fervit.models import load_checkpoint
-    from fervit.runtime import shipped_checkpoint
 
     _, spec = load_checkpoint(shipped_checkpoint())
     sheet = out / "synthetic-faces.png"
@@ -109,9 +109,9 @@ def _fine_tune(out: Path) -> Path:
 def _evaluate(out: Path) -> Path:
     """Measure the model on the synthetic test split; returns the report's path."""
     from fervit.data import PRIVATE_TEST, load
-    from fervit.evaluation import evaluate
-    from fervit.recognizer import open_classifier
-    from fervit.report import summary, write_report
+    from fervit.evaluation.measurement import evaluate
+    from fervit.inference.loading import open_classifier
+    from fervit.reports.report import summary, write_report
 
     classifier = open_classifier(out / "model")
     report = evaluate(classifier, load(DATA), split=PRIVATE_TEST).to_dict()

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from fervit.data.cache import cannot_write
 from fervit.errors import DataError, ImageError
-from fervit.images import check_scans
+from fervit.media.images import check_scans
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Architectures, starting weights and checkpoints (needs `fervit[train]`).
 
 An architecture is a module with a function `build(init, labels, image_size, options)`, listed in `BUILDERS`; its
-options are a dataclass in `fervit.archs`. What it builds is a Hugging Face `PreTrainedModel` that
+options are a dataclass in `fervit.config.architectures`. What it builds is a Hugging Face `PreTrainedModel` that
 
 - takes `pixel_values (B, 3, S, S)` and answers with `logits (B, K)`;
 - has its encoder at `base_model_prefix`, with the first projection under `.embeddings` (or another of
@@ -21,15 +21,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fervit.archs import ARCHS, SCRATCH
+from fervit.config.architectures import ARCHS, SCRATCH
 from fervit.errors import ModelError, unknown
-from fervit.models.checkpoint import TorchClassifier, load_checkpoint, save_checkpoint
+from fervit.models.checkpoint import save_checkpoint
+from fervit.models.classifier import TorchClassifier
+from fervit.models.loading import load_checkpoint
 from fervit.types import Preprocess
 
 __all__ = ["BUILDERS", "TorchClassifier", "build_model", "load_checkpoint", "save_checkpoint"]
 
 BUILDERS: dict[str, Callable[..., tuple[Any, Preprocess]]] = {
-    arch: import_module(f"fervit.models.{arch}").build for arch in ARCHS
+    arch: import_module(f"fervit.models.architectures.{arch}").build for arch in ARCHS
 }
 FROM_SCRATCH = ("vtff", "cnn", "mobilenet_v1", "inception_resnet_v1")
 
@@ -40,7 +42,7 @@ def build_model(
     """Return a classifier over `labels` at `image_size` px, with the preprocessing that its weights expect.
 
     `init` is a Hub id, a model folder, a safetensors file, or `scratch`; `options` the architecture's dataclass of
-    `fervit.archs`, by default its own defaults.
+    `fervit.config.architectures`, by default its own defaults.
 
     Raises:
         ModelError: there is no such architecture, or the starting weights are missing, unsafe, truncated or do

@@ -1,17 +1,14 @@
 """Checkpoints: plain Hugging Face model folders that carry fervit's `ModelSpec` inside `config.json`."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from fervit.errors import ModelError
-from fervit.images import preprocess_batch
-from fervit.metrics import softmax
+from fervit.errors import ModelError, reason
+from fervit.files import is_pickle
 from fervit.models.pretrained import FILTERS, check_complete, check_loaded, quiet_transformers, read_preprocess
 from fervit.types import ModelSpec
 
@@ -53,10 +50,8 @@ def save_checkpoint(model: Any, spec: ModelSpec, folder: Path, *, half: bool = F
     (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
 
 
-def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
+def read_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
     """Read a model folder (fervit's, or anyone's Hugging Face image classifier) in float32, ready to evaluate.
-
-    The folder of an ensemble gives its mix, a module that takes each of `spec.inputs` by name.
 
     Raises:
         ModelError: it is missing, holds a pickle instead of safetensors, is truncated, lacks some of its weights,
@@ -66,16 +61,12 @@ def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
     from transformers import AutoModelForImageClassification
 
     folder = Path(folder)
-    if (folder / ENSEMBLE_FILE).is_file():
-        from fervit.models.mixture import load_mixture  # it reads its members with this function
-
-        return load_mixture(folder)
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} is no model folder: it has no config.json")
     if not any(folder.glob("*.safetensors")):
-        pickles = [path.name for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pth"}]
-        reason = f"only {pickles[0]}, a pickle, which can run code when read" if pickles else "no weights"
-        raise ModelError(f"{folder} holds {reason}; fervit reads model.safetensors")
+        pickles = [path.name for path in folder.iterdir() if is_pickle(path)]
+        holds = f"only {pickles[0]}, a pickle, which can run code when read" if pickles else "no weights"
+        raise ModelError(f"{folder} holds {holds}; fervit reads model.safetensors")
     try:
         with quiet_transformers():
             model: Any
@@ -89,8 +80,7 @@ def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
                 output_loading_info=True,
             )
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{folder} cannot be read: {reason}") from error
+        raise ModelError(f"{folder} cannot be read: {reason(error)}") from error
     spec = spec_of(model.config, folder)
     if not spec.labels:
         raise ModelError(f"{folder} is a backbone without a head: `fervit train --init {folder}` gives it one")
@@ -107,29 +97,3 @@ def spec_of(config: Any, folder: Path) -> ModelSpec:
     labels = tuple(str(config.id2label[k]) for k in sorted(config.id2label))
     fields = {"arch": config.model_type, "name": folder.name} | values
     return ModelSpec.from_dict(fields | {"labels": labels, "preprocess": asdict(preprocess)})
-
-
-class TorchClassifier:
-    """A model folder run by PyTorch: the train half's counterpart of `runtime.OnnxClassifier`."""
-
-    def __init__(self, model: Any, spec: ModelSpec | None = None, *, device: str | None = None):
-        if spec is None:
-            model, spec = load_checkpoint(model)
-        self.spec = spec
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model = model.to(self.device).eval()
-
-    @torch.inference_mode()
-    def logits(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = 64) -> np.ndarray:
-        """Return `(N, K)` float32 logits of `(H, W, C)` uint8 crops, resized as in every runtime, by Pillow."""
-        parts = [np.empty((0, len(self.spec.labels)), np.float32)]
-        for start in range(0, len(crops), batch_size):
-            part = crops[start : start + batch_size]
-            seen = {name: preprocess_batch(part, ways) for name, ways in self.spec.inputs.items()}
-            x = {name: torch.from_numpy(pixels).to(self.device) for name, pixels in seen.items()}
-            parts.append(self.model(**x).logits.float().cpu().numpy())
-        return np.concatenate(parts)
-
-    def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = 64) -> np.ndarray:
-        """Return `(N, K)` calibrated probabilities of `(H, W, C)` uint8 crops."""
-        return softmax(self.logits(crops, batch_size=batch_size))

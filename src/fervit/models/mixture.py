@@ -14,7 +14,7 @@ from torch import nn
 
 from fervit.errors import ModelError
 from fervit.labels import canonical
-from fervit.models.checkpoint import ENSEMBLE_FILE, load_checkpoint, save_checkpoint
+from fervit.models.checkpoint import ENSEMBLE_FILE, read_checkpoint, save_checkpoint
 from fervit.types import ModelSpec
 
 MEMBERS = "members"
@@ -128,7 +128,7 @@ def load_mixture(folder: Path) -> tuple[Mixture, ModelSpec]:
             raise ModelError(f"{folder}: member {name!r} is no folder in {MEMBERS}/")
         if (folder / MEMBERS / name / ENSEMBLE_FILE).exists():
             raise ModelError(f"{folder}: member {name} is an ensemble itself")
-    loaded = [load_checkpoint(folder / MEMBERS / name) for name, _ in rows]
+    loaded = [read_checkpoint(folder / MEMBERS / name) for name, _ in rows]
     specs = [own for _, own in loaded]
     expected = mixture_spec(specs, name=spec.name)
     if (expected.inputs, expected.labels) != (spec.inputs, spec.labels):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fervit.archs import ARCHS
+from fervit.config.architectures import ARCHS
 from fervit.errors import ModelError
 from fervit.types import Preprocess
 

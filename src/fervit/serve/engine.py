@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from fervit.recognizer import Classifier, open_classifier
-from fervit.runtime import find_model
+from fervit.faces.tracking import Tracker
+from fervit.inference.loading import open_classifier
+from fervit.inference.model_files import find_model
 from fervit.serve.batcher import Batcher
 from fervit.serve.finder import Finder, Found, find_in_process, start_process
 from fervit.serve.metrics import Metrics
 from fervit.serve.problems import Problem, busy
 from fervit.serve.settings import Settings
-from fervit.track import Tracker
-from fervit.types import Image, ModelSpec, Prediction
+from fervit.types import Classifier, Image, ModelSpec, Prediction
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,11 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import WebPImagePlugin  # noqa: F401  (or Pillow would load all its plugins at the first WebP)
 
-from fervit.detect import FaceDetector, WholePicture, make_detector, whole
 from fervit.errors import ImageError
-from fervit.images import MAX_SCANS, crop_face, jpeg_scans, read_image, shrink_crop
+from fervit.faces.base import FaceDetector, WholePicture, whole
+from fervit.faces.detectors import make_detector
+from fervit.media.crops import crop_face, shrink_crop
+from fervit.media.images import MAX_SCANS, jpeg_scans, read_image
 from fervit.serve.settings import Settings
 from fervit.types import Face, Image, ModelSpec
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fervit.errors import ConfigError, unknown
-from fervit.recognizer import MAX_WORKERS
+from fervit.inference.recognizer import MAX_WORKERS
 
 MB = 1_000_000
 FORMATS = ("JPEG", "PNG", "WebP")
@@ -21,7 +21,7 @@ class Settings:
         model: ONNX file or model folder; None takes the shipped model.
         runtime: `onnxruntime`, which starts at once, `openvino`, or `auto`.
         min_confidence: probability below which a face's label is `uncertain`, 0..1.
-        detector: `auto` or a key of `fervit.detect.DETECTORS`.
+        detector: `auto` or a key of `fervit.faces.detectors.DETECTORS`.
         host: address to bind; other than loopback needs a token, or `insecure`.
         port: TCP port; 0 lets the system choose.
         token: bearer token of `/v1/*` and `/metrics`, or None.

@@ -6,10 +6,10 @@ import json
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from fervit.faces.tracking import Tracker
 from fervit.serve.engine import Engine
 from fervit.serve.guard import SUBPROTOCOL
 from fervit.serve.problems import Problem
-from fervit.track import Tracker
 
 SEND_TIMEOUT_S = 10.0
 TRY_AGAIN_LATER, UNSUPPORTED, POLICY = 1013, 1003, 1008  # RFC 6455, section 7.4.1, and its registry

@@ -1,0 +1,1 @@
+"""Commands of the run half: photos, videos, the webcam, the service."""

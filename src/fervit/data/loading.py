@@ -1,0 +1,144 @@
+"""Load and save data sets: `load()` reads every form that fervit reads into one `Dataset`."""
+
+from pathlib import Path
+
+from fervit.data.cache import cached, file_digest
+from fervit.data.dataset import Dataset
+from fervit.errors import DataError
+
+FORMS = (
+    "a FER2013 .csv file (emotion, pixels, Usage); a .parquet file (image, label, usage); a folder of class "
+    "folders (train/angry/x.jpg or angry/x.jpg); synthetic[:N[:seed]]; or a Hub data set id owner/name"
+)
+FILE_FORMS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+
+
+def load(source: str | Path, *, votes: str | Path | None = None, size_px: int | None = None) -> Dataset:
+    """Load a data set; decoded once, then opened from a memory-mapped cache.
+
+    Args:
+        source: a FER2013 csv or parquet file, a folder of class folders, `synthetic[:N[:seed]]` or a Hub id.
+        votes: FER+ votes to join (csv or parquet), for FER2013 in its csv order.
+        size_px: side to squash pictures to; by default pictures that are all of one size up to 64 px keep it
+            and others become 224 px. A csv keeps its size.
+
+    Raises:
+        DataError: the source is none of these, missing or malformed.
+    """
+    form = form_of(source)
+    if votes is not None and form in ("folder", "hub"):
+        raise DataError(
+            f"FER+ votes are joined by fer2013.csv's rows; {source} has no such order: use the csv or parquet"
+        )
+    dataset = _read(source, form, size_px)
+    if votes is not None:
+        from fervit.data.readers.ferplus import join_votes
+
+        dataset = join_votes(dataset, Path(votes))
+    return dataset
+
+
+def form_of(source: str | Path) -> str:
+    """Return which reader takes `source`: `csv`, `parquet`, `folder`, `synthetic` or `hub`.
+
+    What exists on disk comes first; a name `owner/name` is a Hub id unless a folder `owner` stands here.
+
+    Raises:
+        DataError: it is none of the accepted forms (the message lists them).
+    """
+    from fervit.data.readers.hub import HUB_ID
+    from fervit.data.synthetic.dataset import parse_synthetic
+
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return "folder"
+    file_form = FILE_FORMS.get(path.suffix.lower())
+    if path.is_file():
+        if file_form is None:
+            raise DataError(f"{path} is no data set that fervit reads; expected {FORMS}")
+        return file_form
+    if isinstance(source, str):
+        if parse_synthetic(source) is not None:
+            return "synthetic"
+        if HUB_ID.fullmatch(source) and file_form is None and not path.parent.is_dir():
+            return "hub"
+    raise DataError(f"no data set at {source}; expected {FORMS}")
+
+
+def save(dataset: Dataset, out: Path, *, overwrite: bool = False) -> None:
+    """Write a data set as a `.csv` file, a `.parquet` file or a folder, in FER2013's own forms.
+
+    Each form loads as the same data, with the same content hash.
+
+    Raises:
+        DataError: `out` is in the way (see `check_out`) or cannot be written, or a csv cannot hold the data.
+    """
+    from fervit.data.readers.fer2013 import write_csv
+    from fervit.data.readers.folder import remove_written, write_folder
+    from fervit.data.readers.parquet import write_parquet
+
+    check_out(out, overwrite=overwrite)
+    write = {"csv": write_csv, "parquet": write_parquet}.get(FILE_FORMS.get(out.suffix.lower(), ""))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if write is None:
+            if out.exists():
+                remove_written(out)
+            write_folder(dataset, out)
+            return
+        partial = out.with_name(f"{out.name}.partial")
+        try:
+            write(dataset, partial)
+            partial.replace(out)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write {out} ({error.strerror or error})") from error
+
+
+def check_out(out: Path, *, overwrite: bool) -> None:
+    """Refuse a place to write to that is in the way; an empty folder is none.
+
+    Raises:
+        DataError: `out` exists without `overwrite`, or it is a folder where a file is meant or vice versa.
+    """
+    if out.exists() and not overwrite and not (out.is_dir() and not any(out.iterdir())):
+        raise DataError(f"{out} exists; pass --overwrite to replace it, or another --out")
+    meant = "file" if out.suffix.lower() in FILE_FORMS else "folder"
+    found = "folder" if out.is_dir() else "file"
+    if out.exists() and meant != found:
+        raise DataError(f"{out} is a {found}; names that end in .csv or .parquet make files, all others folders")
+
+
+def _read(source: str | Path, form: str, size_px: int | None) -> Dataset:
+    path = Path(source).expanduser()
+    if form == "csv":
+        from fervit.data.readers.fer2013 import read_csv
+
+        return cached(_file_key(path), lambda store: read_csv(path, store), name=path.name)
+    if form == "parquet":
+        from fervit.data.readers.parquet import read_parquet
+
+        key = _file_key(path) + ("" if size_px is None else f"-{size_px}px")
+        return cached(key, lambda store: read_parquet(path, store, size_px), name=path.name)
+    if form == "folder":
+        from fervit.data.readers.folder import read_folder
+
+        return read_folder(path.resolve(), size_px)
+    if form == "hub":
+        from fervit.data.readers.hub import read_hub
+
+        return read_hub(str(source), size_px)
+    from fervit.data.synthetic.dataset import drawing_digest, parse_synthetic, synthesize
+
+    parsed = parse_synthetic(str(source))
+    assert parsed is not None, source
+    count, seed = parsed
+    return cached(f"synthetic-{count}-{seed}-{drawing_digest()}", lambda _: synthesize(count, seed=seed))
+
+
+def _file_key(path: Path) -> str:
+    try:
+        return file_digest(path)[:32]
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error

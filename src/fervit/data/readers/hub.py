@@ -1,0 +1,162 @@
+"""Data sets on the Hugging Face Hub, streamed once into the cache."""
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fervit.data.cache import VERSION, cache_folder, cached, cannot_write
+from fervit.data.dataset import SPLITS, Dataset
+from fervit.data.listing import Listing, assemble, find_split
+from fervit.data.readers.parquet import IMAGE_COLUMNS, LABEL_COLUMNS
+from fervit.errors import DataError, MissingExtra
+from fervit.labels import FER7
+
+log = logging.getLogger(__name__)
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+TIMEOUT_S = 10.0
+
+
+def read_hub(repo: str, size_px: int | None = None) -> Dataset:
+    """Read a Hub data set with one Image and one label column; train, validation and test become our splits.
+
+    Streamed once, then opened from the cache as long as its revision stays. Offline, the revision that was
+    cached last is used.
+
+    Raises:
+        DataError: the Hub cannot be reached, or it has no such data set, or its columns do not fit.
+        MissingExtra: the package `datasets` is not installed.
+    """
+    slug = repo.replace("/", "--")
+    try:
+        revision = _revision(repo)
+    except ConnectionError as error:
+        cached_revision = _last_cached(slug)
+        if cached_revision is None:
+            raise DataError(
+                f"{repo!r} is no file or folder here, and the Hugging Face Hub, where a data set may have "
+                f"that name, cannot be reached ({error}); connect, or pass a local copy"
+            ) from error
+        revision = cached_revision
+        log.warning("the Hub cannot be reached: using the cached revision %s of %s", revision, repo)
+    size = "" if size_px is None else f"-{size_px}px"
+    return cached(f"hub-{slug}-{revision}{size}", lambda store: stream(repo, revision, store, size_px), name=repo)
+
+
+def stream(repo: str, revision: str | None, store: Path, size_px: int | None) -> Dataset:
+    """Stream all splits of a data set (a Hub id, or a local folder as `datasets` reads it) into `store`."""
+    try:
+        from datasets import Image, load_dataset
+    except ImportError as error:
+        raise MissingExtra("reading Hub data sets", "download") from error
+    names: list[str] = []
+    split_ids: list[int] = []
+    sources: list[str] = []
+    lengths: list[int] = []
+    spool = store / "encoded.bin"
+    try:
+        with warnings.catch_warnings(), spool.open("wb") as file:
+            warnings.simplefilter("ignore")
+            for split_name, rows in load_dataset(repo, revision=revision, streaming=True).items():
+                split = find_split(split_name)
+                if split is None:
+                    raise DataError(f"{repo}: split {split_name!r} is none of train, validation, test")
+                image, label, classes = _columns(repo, rows)
+                for number, row in enumerate(rows.cast_column(image, Image(decode=False)), start=1):
+                    source = f"{split_name} row {number}"
+                    names.append(_label_name(repo, source, row[label], classes))
+                    split_ids.append(SPLITS.index(split))
+                    sources.append(source)
+                    data = row[image]["bytes"] or _read_local(row[image]["path"])
+                    try:
+                        file.write(data)
+                    except OSError as error:
+                        raise cannot_write(spool, error) from error
+                    lengths.append(len(data))
+    except (DataError, MissingExtra):
+        raise
+    except Exception as error:  # datasets and its file systems raise anything
+        raise DataError(f"{repo} cannot be streamed from the Hub ({_one_line(error)})") from error
+    if not names:
+        raise DataError(f"{repo} has no rows")
+
+    def contents() -> Iterator[bytes]:
+        with spool.open("rb") as encoded:
+            for length in lengths:
+                yield encoded.read(length)
+
+    listing = Listing(repo, repo, names, np.array(split_ids, dtype=np.int8), sources)
+    dataset = assemble(listing, contents, store, size_px)
+    spool.unlink()
+    return dataset
+
+
+def _revision(repo: str) -> str:
+    """Return the commit of a data set's main branch; `ConnectionError` when the Hub cannot be reached."""
+    try:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    except ImportError as error:
+        raise MissingExtra("reading Hub data sets", "download") from error
+    try:
+        return str(HfApi().dataset_info(repo, timeout=TIMEOUT_S).sha)
+    except OfflineModeIsEnabled as error:
+        raise ConnectionError("HF_HUB_OFFLINE is set") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        if status in (401, 403, 404):  # the Hub answers 401 for what does not exist
+            raise DataError(
+                f"{repo!r} is no file or folder here, and the Hub has no such data set, or it is private or "
+                "gated (then log in: hf auth login)"
+            ) from error
+        raise ConnectionError(f"the Hub answered {status}") from error
+    except Exception as error:  # httpx, requests or sockets, by version
+        raise ConnectionError(_one_line(error)) from error
+
+
+def _last_cached(slug: str) -> str | None:
+    found = sorted(cache_folder().glob(f"v{VERSION}-hub-{slug}-*"), key=lambda path: path.stat().st_mtime)
+    return found[-1].name.rpartition(f"hub-{slug}-")[2].partition("-")[0] if found else None
+
+
+def _columns(repo: str, rows: Any) -> tuple[str, str, tuple[str, ...]]:
+    """Return the picture column, the label column and the class names, empty when labels are texts."""
+    from datasets import ClassLabel, Image
+
+    features: dict[str, Any] = rows.features or next(iter(rows.take(1)), {})
+    image = [name for name, feature in (rows.features or {}).items() if isinstance(feature, Image)]
+    image = image or [name for name in features if name.lower() in IMAGE_COLUMNS]
+    label = [name for name, feature in (rows.features or {}).items() if isinstance(feature, ClassLabel)]
+    label = label or [name for name in features if name.lower() in LABEL_COLUMNS]
+    if not image or not label:
+        raise DataError(f"{repo} needs an Image and a ClassLabel column; it has {', '.join(features) or 'none'}")
+    classes = tuple(getattr((rows.features or {}).get(label[0]), "names", None) or ())
+    return image[0], label[0], classes
+
+
+def _label_name(repo: str, source: str, value: Any, classes: tuple[str, ...]) -> str:
+    if isinstance(value, str):
+        return value
+    classes = classes or FER7  # plain numbers: FER2013's, as in a parquet file
+    if isinstance(value, int) and 0 <= value < len(classes):
+        return classes[value]
+    raise DataError(
+        f"{repo}, {source}: label {value!r}, expected 0 to {len(classes) - 1} ({', '.join(classes)}); "
+        "other labels need a ClassLabel or a text column"
+    )
+
+
+def _read_local(path: str | None) -> bytes:
+    try:
+        return Path(path).read_bytes() if path else b""
+    except OSError:
+        return b""
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,1 @@
+"""Drawn faces with known expressions, for tests, demos and tutorials without data."""

@@ -1,0 +1,99 @@
+"""Calibration: temperature scaling, and a bias per class beside the temperature, fitted on validation data.
+
+Bias-corrected temperature scaling: Alexandari, Kundaje & Shrikumar 2020 (arXiv 1901.06852). Both are affine in the
+logits, so they fold into the classifier's last layer and every runtime returns calibrated probabilities. The bias also
+undoes a shift of
+the class frequencies between the training targets and the labels, such as FER+ votes bring (they say `neutral`
+where FER2013 says `sad` or `fear`).
+"""
+
+import numpy as np
+
+from fervit.probabilities import check_rows, log_softmax, softmax
+
+TEMPERATURES = (0.05, 20.0)  # where the search stops when no finite temperature is best
+RIDGE = 1e-6  # the bias is free up to a constant; this picks the small one
+ITERATIONS = 100
+TOLERANCE = 1e-10
+SMALLEST_STEP = 2.0**-20
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    """Return the temperature T at which `softmax(logits / T)` has the smallest negative log-likelihood.
+
+    The likelihood is convex in 1 / T, so the root of its derivative is bisected. Where no finite T is best
+    (every answer right, or worse than chance) the near end of `TEMPERATURES` comes back.
+
+    Args:
+        logits: `(N, K)`.
+        targets: `(N,)` class indices.
+
+    Raises:
+        ModelError: a logit is NaN or infinite.
+        DataError: there is no picture, or the two do not fit each other.
+    """
+    logits, targets = check_rows(logits, targets, "logits")
+    truth = logits[np.arange(len(targets)), targets].mean()
+    low, high = np.log(TEMPERATURES)
+    for _ in range(60):
+        middle = (low + high) / 2
+        expected = (np.exp(log_softmax(logits / np.exp(middle))) * logits).sum(axis=1).mean()
+        if expected > truth:  # the likelihood falls as 1 / T grows: too sure at this T
+            low = middle
+        else:
+            high = middle
+    return float(np.exp((low + high) / 2))
+
+
+def fit_bcts(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return `(temperature, bias (K,))` that minimise the NLL of `softmax(logits / temperature + bias)`.
+
+    The problem is convex in the inverse temperature and the bias; solved by damped Newton steps.
+
+    Args:
+        logits: `(N, K)` of validation pictures.
+        targets: `(N,)` class indices.
+
+    Raises:
+        ModelError: a logit is NaN or infinite.
+    """
+    logits = np.asarray(logits, np.float64)
+    classes = logits.shape[1]
+    one_hot = np.eye(classes)[targets]
+    point = np.zeros(1 + classes)  # inverse temperature, then the bias
+    point[0] = 1.0
+    loss = _loss(point, logits, one_hot)
+    for _ in range(ITERATIONS):
+        gradient, hessian = _derivatives(point, logits, one_hot)
+        step = np.linalg.solve(hessian, gradient)
+        size = 1.0
+        while (new := _loss(point - size * step, logits, one_hot)) > loss and size > SMALLEST_STEP:
+            size /= 2
+        if loss - new < TOLERANCE:
+            break
+        point, loss = point - size * step, new
+    return 1 / float(point[0]), point[1:] - point[1:].mean()
+
+
+def _loss(point: np.ndarray, logits: np.ndarray, one_hot: np.ndarray) -> float:
+    if point[0] <= 0:
+        return np.inf
+    scores = logits * point[0] + point[1:]
+    highest = scores.max(axis=1, keepdims=True)
+    log_total = highest[:, 0] + np.log(np.exp(scores - highest).sum(axis=1))
+    return float((log_total - (scores * one_hot).sum(axis=1)).mean() + RIDGE * (point[1:] ** 2).sum() / 2)
+
+
+def _derivatives(point: np.ndarray, logits: np.ndarray, one_hot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    count, classes = logits.shape
+    probs = softmax(logits * point[0] + point[1:])
+    error = probs - one_hot
+    gradient = np.concatenate([[(error * logits).sum()], error.sum(axis=0)]) / count
+    gradient[1:] += RIDGE * point[1:]
+    mean_logit = (probs * logits).sum(axis=1, keepdims=True)
+    centred = probs * (logits - mean_logit)  # (N, K): covariance of the score's slope with each class
+    hessian = np.empty((1 + classes, 1 + classes))
+    hessian[0, 0] = (centred * logits).sum() / count + RIDGE
+    hessian[0, 1:] = hessian[1:, 0] = centred.sum(axis=0) / count
+    hessian[1:, 1:] = np.diag(probs.mean(axis=0)) - probs.T @ probs / count + RIDGE * np.eye(classes)
+    return gradient, hessian

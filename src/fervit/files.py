@@ -1,0 +1,46 @@
+"""Files: where the package's own lie, which may be read at all, and how one is written so that none is ever half."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fervit.errors import ConfigError, reason
+
+ASSETS = Path(__file__).parent / "assets"
+"""Models and graphs that come with the package."""
+
+PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"})
+ZIP_MAGIC = b"PK\x03\x04"  # the container that torch.save writes
+PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+
+
+def is_pickle(path: Path, magic: bytes = b"") -> bool:
+    """Tell whether a file is a pickle, which can run code when it is read: by its suffix, or by its first bytes."""
+    return path.suffix.lower() in PICKLE_SUFFIXES or magic == ZIP_MAGIC or magic.startswith(PICKLE_MAGIC)
+
+
+def cannot_write(path: str | Path, error: OSError) -> ConfigError:
+    """Build the error for a file or folder that the system does not let us write."""
+    return ConfigError(f"cannot write {path}: {reason(error)}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a file beside `path` to write to; it takes the place of `path` only when the block ends without an error.
+
+    A reader, or a process that is killed, meets the whole old file or the whole new one.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        beside.chmod(0o644)  # mkstemp's files are readable by their owner alone
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""`OnnxClassifier`: an exported model, its `ModelSpec`, and probabilities of face crops."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fervit.errors import ModelError
+from fervit.inference.model_files import check_file
+from fervit.media.crops import preprocess_batch
+from fervit.probabilities import softmax
+from fervit.runtime.sessions import AUTO, Session, _open, choose_runtime
+from fervit.types import OUTPUT, ModelSpec
+
+BATCH_SIZE = 32  # larger ones are no faster per face on a CPU and only take memory
+
+
+class OnnxClassifier:
+    """An exported model: an ONNX file that `fervit export` wrote, or OpenVINO's `.xml`.
+
+    Args:
+        path: the file.
+        threads: CPU threads that share a batch; None takes all cores.
+        runtime: a name in `RUNTIMES`, or `auto`, see `choose_runtime`.
+
+    Attributes:
+        spec: the `ModelSpec` that travels in the file.
+        runtime: the name of the runtime that was chosen.
+
+    Raises:
+        ModelError: the file is missing, a pickle, truncated, or was exported elsewhere; or no such runtime.
+        MissingExtra: the runtime is not installed.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int | None = None, runtime: str = "onnxruntime"):
+        self.path = Path(path)
+        check_file(self.path)
+        if self.path.suffix.lower() == ".xml" and runtime == "onnxruntime":
+            runtime = AUTO
+        self.runtime = choose_runtime(runtime, self.path)
+        self._session = _open(self.runtime, self.path, threads)
+        self.spec = _read_spec(self._session, self.path)
+        _check_shapes(self._session, self.spec, self.path)
+
+    def logits(self, *batch: np.ndarray) -> np.ndarray:
+        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 array for each of `spec.inputs`, in its order."""
+        return self._session.run(dict(zip(self.spec.inputs, batch, strict=True)))
+
+    def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
+        """Return `(N, K)` calibrated probabilities of N uint8 crops, grey or RGB, of any sizes."""
+        parts = [np.empty((0, len(self.spec.labels)))]
+        for start in range(0, len(crops), batch_size):
+            part = crops[start : start + batch_size]
+            batch = (preprocess_batch(part, preprocess) for preprocess in self.spec.inputs.values())
+            parts.append(softmax(self.logits(*batch)))
+        return np.concatenate(parts)
+
+
+def _read_spec(session: Session, path: Path) -> ModelSpec:
+    text = session.metadata
+    if text is None:
+        raise ModelError(
+            f"{path} carries no fervit metadata (labels, preprocessing): it was exported elsewhere; "
+            "export the model folder with `fervit export FOLDER --out FILE.onnx`"
+        )
+    try:
+        return ModelSpec.from_json(text)
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{path}: its fervit metadata is no JSON ({error}); export it again") from error
+
+
+def _check_shapes(session: Session, spec: ModelSpec, path: Path) -> None:
+    inputs, outputs = session.inputs, session.outputs
+    if set(inputs) != set(spec.inputs) or OUTPUT not in outputs:
+        raise ModelError(
+            f"{path}: expected {', '.join(spec.inputs)} -> {OUTPUT}, "
+            f"got {', '.join(inputs)} -> {', '.join(outputs)}; export it again"
+        )
+    sides = {name: preprocess.image_size for name, preprocess in spec.inputs.items()}
+    for name, shape, expected in (
+        *((name, inputs[name], [None, 3, side, side]) for name, side in sides.items()),
+        (OUTPUT, outputs[OUTPUT], [None, len(spec.labels)]),
+    ):
+        fits = len(shape) == len(expected) and all(
+            not isinstance(have, int) or want is None or have == want
+            for have, want in zip(shape, expected, strict=True)
+        )
+        if not fits:
+            raise ModelError(f"{path}: {name} has shape {shape}, its metadata says {expected}; export it again")

@@ -1,0 +1,67 @@
+"""Open a model by name, file or folder: `load`, `open_classifier`."""
+
+import importlib
+from pathlib import Path
+
+from fervit.errors import ModelError
+from fervit.faces.base import FaceDetector
+from fervit.faces.detectors import AUTO, make_detector
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.model_files import find_model
+from fervit.inference.recognizer import MAX_WORKERS, Recognizer
+from fervit.types import Classifier
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    detector: str | FaceDetector = AUTO,
+    threads: int | None = None,
+    runtime: str = "onnxruntime",
+    min_confidence: float = 0.0,
+) -> Recognizer:
+    """Return a recognizer: `fervit.load()("photo.jpg")` gives one `Prediction` for each face.
+
+    Args:
+        model: an ONNX file, a model folder (needs `fervit[train]`), or a shipped model's name (`mobilenet`, `tiny`);
+            None takes `mobilenet`.
+        detector: `auto`, a key of `fervit.faces.detectors.DETECTORS`, or a detector of your own.
+        threads: CPU threads; None takes all cores.
+        runtime: `onnxruntime`, which starts at once, `openvino` (needs `fervit[openvino]`), or `auto`: OpenVINO
+            where it is installed.
+        min_confidence: probability below which the answer is `uncertain`, 0..1.
+
+    Raises:
+        ModelError: the model is missing or cannot be read, or there is no such runtime.
+        MissingExtra: the runtime is not installed.
+        DetectorError: the detector is unknown or not installed.
+    """
+    finder = make_detector(detector) if isinstance(detector, str) else detector
+    return Recognizer(
+        open_classifier(model, threads=threads, runtime=runtime),
+        finder,
+        workers=None if threads is None else min(MAX_WORKERS, threads),
+        min_confidence=min_confidence,
+    )
+
+
+def open_classifier(
+    model: str | Path | None = None, *, threads: int | None = None, runtime: str = "onnxruntime"
+) -> Classifier:
+    """Open an ONNX file, a model folder (by PyTorch, where it is installed), or a shipped model: see `load`.
+
+    Raises:
+        ModelError: it is missing, cannot be read, or is a folder and PyTorch is not installed.
+    """
+    path = find_model(model)
+    if not path.is_dir():
+        return OnnxClassifier(path, threads=threads, runtime=runtime)
+    if runtime == "openvino":
+        raise ModelError(f"{path} is a model folder, which PyTorch runs; `fervit export {path} --out FILE.onnx` first")
+    try:
+        # The one road from the run half to the train half: by name, so that nothing here needs torch.
+        models = importlib.import_module("fervit.models")
+    except ImportError:
+        return OnnxClassifier(path, threads=threads)  # raises the error that names both ways out
+    classifier: Classifier = models.TorchClassifier(path)
+    return classifier

@@ -1,0 +1,114 @@
+"""Which file or folder a model's name means, and the refusal of what is none."""
+
+from pathlib import Path
+
+from fervit.errors import ModelError
+from fervit.files import ASSETS, is_pickle
+
+SHIPPED_MODELS = ("mobilenet", "tiny", "mobilenet_int8")  # by name, in place of a path; the first is the default
+SHIPPED = "shipped"  # as starting weights: the Transformer that this installation carries
+
+
+def default_model() -> Path:
+    """Return the path of the shipped ONNX model.
+
+    Raises:
+        ModelError: this installation carries none.
+    """
+    return _shipped(SHIPPED_MODELS[0])
+
+
+def find_model(model: str | Path | None) -> Path:
+    """Return the file or folder of a model: the default for None, a shipped one by its name, else the path itself.
+
+    A file or folder of that name goes before.
+
+    Raises:
+        ModelError: this installation carries none of that name, or the path cannot be looked at.
+    """
+    if model is None:
+        return default_model()
+    path = Path(model)
+    try:
+        there = path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    return _shipped(str(model)) if str(model) in SHIPPED_MODELS and not there else path
+
+
+def find_folder(model: str | Path) -> Path:
+    """Return the folder of a model: a shipped one's by its name, else the path itself.
+
+    Raises:
+        ModelError: the package carries that model as an ONNX file only.
+    """
+    path = Path(model)
+    if str(model) not in SHIPPED_MODELS or path.exists():
+        return path
+    folder = ASSETS / str(model)
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{model} comes with the package as an ONNX file only; a model folder is needed here: "
+            f"models/{str(model).removesuffix('_int8')} of fervit's repository"
+        )
+    return folder
+
+
+def shipped_checkpoint() -> Path:
+    """Return the path of the shipped model folder, the Transformer `tiny`, to start training from.
+
+    Raises:
+        ModelError: this installation carries none.
+    """
+    return _asset("tiny", "start from a Hub id or a model folder instead")
+
+
+def starting_weights(init: str | Path) -> str | Path:
+    """Return what training starts from: the shipped Transformer's folder for `shipped` or its name, else `init` itself.
+
+    Raises:
+        ModelError: `shipped`, and this installation carries none, or a shipped model that is no folder.
+    """
+    if str(init) == SHIPPED:
+        return shipped_checkpoint()
+    return find_folder(init) if str(init) in SHIPPED_MODELS else init
+
+
+def check_file(path: Path) -> None:
+    """Refuse, before anything reads it, what is no ONNX file.
+
+    Raises:
+        ModelError: nothing is there, it is a folder, empty, or a pickle (which can run code when read).
+    """
+    if path.is_dir():
+        raise ModelError(
+            f"{path} is a model folder: `fervit export {path} --out model.onnx` makes the file to run, "
+            "or pip install 'fervit[train]' to run the folder itself"
+        )
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except FileNotFoundError:
+        named = f"; by name there are {', '.join(SHIPPED_MODELS)}" if path.name == str(path) and not path.suffix else ""
+        raise ModelError(f"no model at {path}{named}") from None
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    if is_pickle(path, magic):
+        raise ModelError(
+            f"{path} is a pickle, which can run code when read; fervit takes ONNX files and safetensors folders"
+        )
+    if path.suffix.lower() == ".safetensors":
+        raise ModelError(f"{path} holds weights only: name its folder, or export that with `fervit export`")
+    if not magic:
+        raise ModelError(f"{path} is empty (0 bytes)")
+
+
+def _shipped(name: str) -> Path:
+    return _asset(f"{name}.onnx", "name one with --model FILE.onnx (`fervit export FOLDER --out FILE.onnx` makes one)")
+
+
+def _asset(name: str, remedy: str) -> Path:
+    path = ASSETS / name
+    if not path.exists():
+        raise ModelError(f"this installation of fervit carries no model ({path} is missing): {remedy}")
+    return path

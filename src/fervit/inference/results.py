@@ -1,0 +1,37 @@
+"""What a recognizer returns: `ImageResult` of a photo, `FrameResult` of a video's frame."""
+
+from dataclasses import dataclass, field
+
+from fervit.types import Frame, Prediction
+
+
+@dataclass(frozen=True, eq=False)
+class ImageResult:
+    """What was found in one picture of many.
+
+    Attributes:
+        source: the path or name it came from.
+        predictions: one for each face, most certain face first.
+        error: why it could not be read, or None.
+        size: `(width, height)` in px, or None when it could not be read.
+    """
+
+    source: str
+    predictions: list[Prediction] = field(default_factory=list)
+    error: str | None = None
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """What was found in one frame of a video.
+
+    Attributes:
+        source: the path or name it came from.
+        frame: the frame, with its index, its time and its picture.
+        predictions: one for each face, with the id of its track; the probabilities are smoothed.
+    """
+
+    source: str
+    frame: Frame
+    predictions: list[Prediction] = field(default_factory=list)

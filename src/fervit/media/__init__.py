@@ -1,0 +1,1 @@
+"""Photos and videos: decode, crop, draw, write."""

@@ -1,0 +1,150 @@
+"""Write videos: H.264 or VP9 by PyAV, VP9 by OpenCV."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from fervit.errors import MissingExtra, VideoError
+from fervit.media.images import source_name
+from fervit.media.video import FALLBACK_RATE, VideoSource, _reason
+from fervit.types import Image
+
+TICKS = 90_000  # a second, in written files: MPEG's clock, exact for 24, 25, 30 and 29.97 frames/s
+CONTAINERS = {".mp4": "libx264", ".webm": "libvpx-vp9"}
+ENCODER_OPTIONS = {
+    "libx264": {"preset": "veryfast", "crf": "20"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0"},
+}
+
+
+class VideoWriter:
+    """Writes frames as `.mp4` (H.264) or `.webm` (VP9), at their own times; use it in a `with`.
+
+    PyAV writes both and keeps a variable rate; without it OpenCV writes `.webm` at a constant one.
+
+    Args:
+        path: the file to write.
+        rate: frames/s on average.
+
+    Raises:
+        VideoError: the ending is another one, or the file cannot be written.
+        MissingExtra: `.mp4` is wanted and PyAV is not installed.
+    """
+
+    def __init__(self, path: VideoSource, *, rate: float = FALLBACK_RATE):
+        self.path, self.rate = Path(path), rate
+        self._sink: _PyavSink | _OpencvSink | None = None
+        suffix = self.path.suffix.lower()
+        if suffix not in CONTAINERS:
+            raise VideoError(f"cannot write {source_name(path)}: expected a name that ends in .mp4 or .webm")
+        if suffix == ".mp4" and not find_spec("av"):
+            raise MissingExtra("writing .mp4 (.webm works without)", "video")
+        if not self.path.absolute().parent.is_dir():
+            raise VideoError(f"cannot write {source_name(path)}: there is no folder {self.path.absolute().parent}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, image: Image, time_s: float) -> None:
+        """Append a picture, `(H, W, 3)` uint8 RGB, of the first one's size, that is shown from `time_s` on.
+
+        Raises:
+            VideoError: the size differs, or the file cannot be written.
+        """
+        if self._sink is None:
+            self._sink = (_PyavSink if find_spec("av") else _OpencvSink)(self.path, image, self.rate, time_s)
+        if image.shape != self._sink.shape:
+            raise VideoError(f"{self.path}: expected a picture of {self._sink.shape}, got {image.shape}")
+        self._sink.write(image, time_s)
+
+    def close(self) -> None:
+        """Finish the file; harmless when done twice."""
+        if self._sink is not None:
+            self._sink.close()
+
+
+class _PyavSink:
+    def __init__(self, path: Path, image: Image, rate: float, start_s: float):
+        import av
+
+        self.path, self.shape, self._start_s, self._last = path, image.shape, start_s, -1
+        height, width = image.shape[:2]
+        codec = CONTAINERS[path.suffix.lower()]
+        try:
+            self._container = av.open(os.fspath(path), "w")
+            self._stream: Any = self._container.add_stream(
+                codec, rate=Fraction(rate).limit_denominator(1001), options=ENCODER_OPTIONS[codec]
+            )
+        except (av.FFmpegError, OSError, UnicodeError) as error:
+            raise VideoError(f"cannot write {source_name(path)}: {_reason(error)}") from error
+        # Chroma is stored at half the size, so sides are even.
+        self._stream.width, self._stream.height = width + width % 2, height + height % 2
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, TICKS)
+
+    def write(self, image: Image, time_s: float) -> None:
+        import av
+
+        height, width = image.shape[:2]
+        if height % 2 or width % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        # Encoders take each time once only.
+        self._last = frame.pts = max(round((time_s - self._start_s) * TICKS), self._last + 1)
+        frame.time_base = Fraction(1, TICKS)
+        with self._writing():
+            self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        if self._container is not None:
+            container, self._container = self._container, None
+            with self._writing():
+                try:
+                    container.mux(self._stream.encode(None))
+                finally:
+                    container.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        import av
+
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(f"cannot write {source_name(self.path)}: {_reason(error)}") from error
+
+
+class _OpencvSink:
+    """Repeats and drops frames, so that those of a variable rate keep their times."""
+
+    def __init__(self, path: Path, image: Image, rate: float, start_s: float):
+        import cv2
+
+        self.shape, self._rate, self._start_s, self._written = image.shape, rate, start_s, 0
+        height, width = image.shape[:2]
+        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP90"), rate, (width, height))
+        if not self._writer.isOpened():
+            raise VideoError(f"cannot write {source_name(path)}")
+
+    def write(self, image: Image, time_s: float) -> None:
+        import cv2
+
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        while self._written <= (time_s - self._start_s) * self._rate + 0.01:
+            self._writer.write(bgr)
+            self._written += 1
+
+    def close(self) -> None:
+        self._writer.release()

@@ -1,0 +1,1 @@
+"""One module for each architecture; `fervit.models` says what each must offer."""

@@ -1,0 +1,21 @@
+"""Read any model folder of ours: one model, or an ensemble."""
+
+from pathlib import Path
+from typing import Any
+
+from fervit.models.checkpoint import ENSEMBLE_FILE, read_checkpoint
+from fervit.models.mixture import load_mixture
+from fervit.types import ModelSpec
+
+
+def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
+    """Read a model folder (fervit's, or anyone's Hugging Face image classifier) in float32, ready to evaluate.
+
+    The folder of an ensemble gives its mixture, a module that takes each of `spec.inputs` by name.
+
+    Raises:
+        ModelError: it is missing, holds a pickle instead of safetensors, is truncated, lacks some of its weights,
+            or has others than its `config.json` says.
+    """
+    folder = Path(folder)
+    return load_mixture(folder) if (folder / ENSEMBLE_FILE).is_file() else read_checkpoint(folder)

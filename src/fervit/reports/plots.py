@@ -1,0 +1,303 @@
+"""Charts of a report (confusion matrix, reliability, F1, risk-coverage, robustness): PNG bytes, light or dark.
+
+Figures are made without pyplot, so neither matplotlib's settings nor its list of open figures are touched.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fervit.errors import MissingExtra
+from fervit.evaluation.intervals import wilson_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 160  # a 4.6 inch chart is 736 px wide: sharp on paper and twice what a phone shows
+MOST_COUNTED_CLASSES = 16  # beyond that, counts in the cells would not be legible
+ENOUGH_FACES = 20  # a bin with fewer is drawn hollow and off the line: its accuracy says little
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a chart, as hex strings; `low` to `high` is the scale of rates."""
+
+    surface: str
+    text: str
+    muted: str
+    grid: str
+    accent: str
+    other: str
+    low: str
+    high: str
+
+
+LIGHT = Theme(
+    surface="#ffffff",
+    text="#1a2230",
+    muted="#5d6878",
+    grid="#dfe3ea",
+    accent="#2f6fb5",
+    other="#d9772b",
+    low="#f1f4f9",
+    high="#12406f",
+)
+DARK = Theme(
+    surface="#171c24",
+    text="#e8ecf2",
+    muted="#9aa6b6",
+    grid="#313a47",
+    accent="#5b9be0",
+    other="#f0a04b",
+    low="#202733",
+    high="#8cc0f7",
+)
+
+
+def confusion_png(confusion: np.ndarray, labels: Sequence[str], *, theme: Theme = LIGHT) -> bytes:
+    """Draw counts `(K, K)` (rows = truth) coloured by the share of each row.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    from_list = _matplotlib("colors").LinearSegmentedColormap.from_list
+    confusion = np.asarray(confusion)
+    classes = len(labels)
+    rates = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    side = min(12.0, max(3.6, 1.6 + 0.52 * classes))
+    figure = _figure((side, side * 0.92), theme)
+    axes = figure.add_subplot()
+    axes.pcolormesh(
+        rates,
+        cmap=from_list("rates", [theme.low, theme.high]),
+        vmin=0,
+        vmax=1,
+        edgecolors=theme.surface,
+        linewidth=1.5,
+    )
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    if classes <= MOST_COUNTED_CLASSES:
+        size = 11 if confusion.max() < 10_000 else 9
+        for (row, column), count in np.ndenumerate(confusion):
+            colour = theme.surface if rates[row, column] > 0.6 else theme.text
+            bold = "bold" if row == column else "normal"
+            place: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": size, "fontweight": bold}
+            axes.text(column + 0.5, row + 0.5, f"{count:d}", color=colour, **place)
+    ticks = np.arange(classes) + 0.5
+    axes.set_xticks(ticks, labels, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(ticks, labels)
+    _style(axes, theme, x="answered", y="true expression")
+    return _png(figure)
+
+
+def reliability_png(bins: np.ndarray, *, ece: float, theme: Theme = LIGHT) -> bytes:
+    """Draw how often answers are right against how sure they are, above how many there are.
+
+    Vertical lines are 95 % intervals; hollow points are bins with few pictures.
+
+    Args:
+        bins: `(B, 3)`: pictures, mean confidence and accuracy of each equal-width bin.
+        ece: expected calibration error, 0..1.
+        theme: colours.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    bins = np.asarray(bins, np.float64)
+    count, confidence, right = bins[bins[:, 0] > 0].T
+    figure = _figure((4.6, 4.6), theme)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    upper.plot([0, 1], [0, 1], color=theme.muted, linewidth=1.2, linestyle=(0, (4, 3)))
+    upper.text(0.97, 0.03, f"ECE {100 * ece:.1f} %", color=theme.text, fontsize=12, ha="right")
+    for x, y, n in zip(confidence, right, count, strict=True):
+        low, high = wilson_interval(round(y * n), round(n))
+        upper.plot([x, x], [low, high], color=theme.accent, linewidth=2, alpha=0.45, solid_capstyle="round")
+    many = count >= ENOUGH_FACES
+    upper.plot(confidence[many], right[many], color=theme.accent, linewidth=1.6, marker="o", markersize=6)
+    few: dict[str, Any] = {
+        "linestyle": "none",
+        "marker": "o",
+        "markersize": 6,
+        "markeredgecolor": theme.accent,
+    }
+    upper.plot(confidence[~many], right[~many], markerfacecolor=theme.surface, **few)
+    upper.set(xlim=(0, 1), ylim=(-0.02, 1.02))
+    _percent(upper.yaxis)
+    _style(upper, theme, y="right", grid=True)
+    width = 1 / len(bins)
+    left = np.arange(len(bins)) * width
+    lower.bar(left, bins[:, 0], width=width * 0.86, align="edge", color=theme.accent, alpha=0.55)
+    _percent(lower.xaxis)
+    lower.set_yticks([])
+    _style(lower, theme, x="probability of the answer", y="faces")
+    figure.align_ylabels()
+    return _png(figure)
+
+
+def f1_png(
+    f1: Mapping[str, float],
+    *,
+    other: Mapping[str, float] | None = None,
+    other_name: str = "paper",
+    theme: Theme = LIGHT,
+) -> bytes:
+    """Draw a bar for every class's F1, best first, with a mark where somebody else's stands.
+
+    Args:
+        f1: label to F1, 0..1.
+        other: label to published F1, for some or all labels.
+        other_name: what the legend calls `other`.
+        theme: colours.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    names = sorted(f1, key=lambda name: -f1[name])
+    marks = {row: other[name] for row, name in enumerate(names) if other and name in other}
+    figure = _figure((4.6, 1.1 + 0.42 * len(names)), theme)
+    axes = figure.add_subplot()
+    bars = axes.barh(range(len(names)), [f1[name] for name in names], height=0.62, color=theme.accent)
+    drawn: list[Any] = [bars]
+    if marks:
+        style: dict[str, Any] = {
+            "marker": "D",
+            "markersize": 8,
+            "markeredgecolor": theme.surface,
+            "markeredgewidth": 1.5,
+        }
+        drawn += axes.plot(
+            list(marks.values()), list(marks), linestyle="none", color=theme.other, clip_on=False, **style
+        )
+        legend = axes.legend(
+            drawn, ["this model", other_name], loc="lower center", bbox_to_anchor=(0.45, 1), ncols=2,
+            frameon=False, labelcolor=theme.text, fontsize=11, handletextpad=0.5,
+        )  # fmt: skip
+        legend.set_in_layout(True)
+    for row, name in enumerate(names):
+        inside = f1[name] > 0.15  # at the bar's foot, where no mark can be mistaken for what it names
+        x, colour = (0.02, theme.surface) if inside else (f1[name] + 0.02, theme.text)
+        axes.text(x, row, f"{f1[name]:.2f}", color=colour, fontsize=11, fontweight="bold", va="center")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlim(0, 1.02)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+    axes.invert_yaxis()
+    _style(axes, theme, x="F1")
+    axes.grid(axis="x", color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    return _png(figure)
+
+
+def severity_png(report: Mapping[str, Any], *, theme: Theme = LIGHT) -> bytes:
+    """Draw accuracy against severity, one small chart for each corruption, with 95 % intervals.
+
+    Args:
+        report: what `robustness.Robustness.to_dict()` returns.
+        theme: colours.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    for row in [*report["conditions"], *report["jitter"]]:
+        kinds.setdefault(row["kind"], []).append(row)
+    columns = min(4, max(1, len(kinds)))
+    rows = max(1, -(-len(kinds) // columns))
+    figure = _figure((0.8 + 2.1 * columns, 0.5 + 1.75 * rows), theme)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    clean = report["clean"]["accuracy"]
+    for axes in grid.flat[len(kinds) :]:
+        axes.set_visible(False)
+    for axes, (kind, conditions) in zip(grid.flat, kinds.items(), strict=False):
+        x = [0, *(row["severity"] for row in conditions)]
+        y = [clean, *(row["accuracy"] for row in conditions)]
+        ends = np.array([report["clean"]["accuracy_ci95"], *(row["accuracy_ci95"] for row in conditions)])
+        axes.axhline(clean, color=theme.muted, linewidth=1, linestyle=(0, (4, 3)))
+        axes.fill_between(x, ends[:, 0], ends[:, 1], color=theme.accent, alpha=0.2, linewidth=0)
+        axes.plot(x, y, color=theme.accent, linewidth=1.8, marker="o", markersize=4)
+        axes.set(ylim=(0, 1), xlim=(-0.2, 5.2))
+        _style(axes, theme, grid=True)
+        axes.set_title(kind, color=theme.text, fontsize=11, loc="left")
+        axes.set_xticks(range(6), [*"012345"])
+        axes.xaxis.set_tick_params(labelsize=9, labelbottom=True)
+        _percent(axes.yaxis)
+    figure.supxlabel("severity (0 is clean)", color=theme.muted, fontsize=11)
+    figure.supylabel("right", color=theme.muted, fontsize=11)
+    return _png(figure)
+
+
+def risk_coverage_png(
+    curve: Sequence[Mapping[str, float]], *, points: Sequence[Mapping[str, Any]] = (), theme: Theme = LIGHT
+) -> bytes:
+    """Draw how many of the given answers are right against how many faces are answered.
+
+    Args:
+        curve: rows of `coverage` and `risk`, 0..1, as `selective.RiskCoverage.to_dict()` has them.
+        points: rows of `coverage, precision, threshold` to mark, as `selective.Operating.to_dict()` gives them.
+        theme: colours.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    coverage = np.array([row["coverage"] for row in curve])
+    right = 1 - np.array([row["risk"] for row in curve])
+    figure = _figure((4.6, 3.6), theme)
+    axes = figure.add_subplot()
+    axes.axhline(right[-1], color=theme.muted, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.plot(coverage, right, color=theme.accent, linewidth=2)
+    # One threshold may serve several wanted precisions, and is written once; at the right there is no room behind it.
+    for threshold, (x, y) in {p["threshold"]: (p["coverage"], p["precision"]) for p in points}.items():
+        axes.plot([x], [y], color=theme.other, marker="D", markersize=7, markeredgecolor=theme.surface, clip_on=False)
+        side: dict[str, Any] = {"xytext": (-8, -5), "ha": "right", "va": "top"} if x > 0.75 else {"xytext": (6, 6)}
+        axes.annotate(
+            f"from {threshold:.2f}", (x, y), color=theme.text, textcoords="offset points", fontsize=10, **side
+        )
+    shown = right[coverage >= min(0.1, coverage[-1])]
+    lowest = max(0.0, float(np.floor(10 * shown.min() - 0.5) / 10))
+    axes.set(xlim=(0, 1.01), ylim=(lowest, 1.02))
+    axes.set_yticks([tick for tick in axes.get_yticks() if lowest <= tick <= 1])  # no share is above 100 %
+    _style(axes, theme, x="faces answered, surest first", y="right", grid=True)
+    axes.tick_params(axis="x", pad=8)  # at the origin the two axes' first figures meet
+    axes.xaxis.set_major_formatter(_matplotlib("ticker").PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.yaxis.set_major_formatter(_matplotlib("ticker").PercentFormatter(1, decimals=0, symbol=" %"))
+    return _png(figure)
+
+
+def _matplotlib(module: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(f"matplotlib.{module}")
+    except ImportError as error:
+        raise MissingExtra("drawing charts", "train") from error
+
+
+def _figure(size: tuple[float, float], theme: Theme) -> "Figure":
+    figure: Figure = _matplotlib("figure").Figure(figsize=size, facecolor=theme.surface, layout="constrained", dpi=DPI)
+    return figure
+
+
+def _style(axes: "Axes", theme: Theme, *, x: str = "", y: str = "", grid: bool = False) -> None:
+    axes.set_facecolor(theme.surface)
+    axes.set_xlabel(x, color=theme.muted, fontsize=11)
+    axes.set_ylabel(y, color=theme.muted, fontsize=11)
+    axes.tick_params(colors=theme.text, labelsize=11, length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if grid:
+        axes.grid(color=theme.grid, linewidth=0.8)
+        axes.set_axisbelow(True)
+
+
+def _percent(axis: Any) -> None:
+    axis.set_ticks([0, 0.25, 0.5, 0.75, 1], labels=["0 %", "25 %", "50 %", "75 %", "100 %"])
+
+
+def _png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""What computes: ONNX Runtime and OpenVINO behind one `Session`."""

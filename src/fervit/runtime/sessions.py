@@ -1,0 +1,114 @@
+"""A model on ONNX Runtime or OpenVINO: the seam between fervit and what computes."""
+
+import mmap
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from fervit.errors import ModelError, unknown
+from fervit.runtime.ort import cores, onnxruntime_quietly
+from fervit.types import METADATA_KEY, OUTPUT
+
+AUTO = "auto"
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+class Session(Protocol):
+    """A runtime with one model in it: the seam between fervit and what computes.
+
+    Attributes:
+        metadata: the JSON text of the `ModelSpec`, or None when the file has none.
+        inputs: shape of each input by name; an entry that is no int varies.
+        outputs: the same of outputs.
+    """
+
+    metadata: str | None
+    inputs: dict[str, list[Any]]
+    outputs: dict[str, list[Any]]
+
+    def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 array for each input."""
+        ...
+
+
+class OnnxSession:
+    """ONNX Runtime on the CPU; see `Session`.
+
+    Every thread takes its own share of a batch through the whole network. ONNX Runtime's own threads split each
+    operation instead and wait for each other after every one: 1.1 to 1.2 times the time on two cores, for batches of 32
+    and 8 faces (`benchmarks/shares.py`). A single face takes 1.1 times as long.
+    """
+
+    def __init__(self, path: Path, *, threads: int | None = None):
+        self._threads = threads or cores()
+        self._pool: ThreadPoolExecutor | None = None  # made at the first batch: a process may fork before
+        self._session = _open_session(path)
+        self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        self.inputs = {entry.name: entry.shape for entry in self._session.get_inputs()}
+        self.outputs = {entry.name: entry.shape for entry in self._session.get_outputs()}
+
+    def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 array for each input."""
+        count = len(next(iter(batch.values())))
+        shares = min(self._threads, count)
+        if shares < 2:
+            return self._run(batch)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, "fervit-share")
+        ends = [count * k // shares for k in range(shares + 1)]
+        parts = ({name: x[start:end] for name, x in batch.items()} for start, end in pairwise(ends))
+        return np.concatenate([*self._pool.map(self._run, parts)])
+
+    def _run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        logits: np.ndarray = self._session.run([OUTPUT], dict(batch))[0]
+        return logits
+
+
+def choose_runtime(name: str, path: Path) -> str:
+    """Return the runtime that `name` means for a file: `auto` is OpenVINO where it is installed.
+
+    OpenVINO is the faster one per face (docs/video.md), but takes a second longer to start. An 8-bit .onnx was made for
+    ONNX Runtime and judged on it, so `auto` keeps to that.
+
+    Raises:
+        ModelError: there is no such runtime, or it cannot read such a file.
+    """
+    if name not in (AUTO, *RUNTIMES):
+        raise ModelError(unknown("runtime", name, [AUTO, *RUNTIMES]))
+    own = path.suffix.lower() == ".xml"
+    if own and name == "onnxruntime":
+        raise ModelError(f"{path} is OpenVINO's own form: run it with --runtime openvino")
+    if name == AUTO:
+        return "openvino" if own or (find_spec("openvino") and not is_8_bit(path)) else "onnxruntime"
+    return name
+
+
+def _open(runtime: str, path: Path, threads: int | None) -> Session:
+    if runtime == "onnxruntime":
+        return OnnxSession(path, threads=threads)
+    from fervit.runtime.openvino import OpenVinoSession
+
+    return OpenVinoSession(path, threads=threads)
+
+
+def is_8_bit(path: Path) -> bool:
+    """Tell whether an ONNX file has quantised products, by the name of the operation that all of them need."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"DequantizeLinear") >= 0
+
+
+def _open_session(path: Path) -> Any:
+    onnxruntime = onnxruntime_quietly()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; they reach the user as exceptions anyway
+    options.inter_op_num_threads = options.intra_op_num_threads = 1  # the caller's own thread
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base class of their own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{path} is not a readable ONNX model, or truncated: {reason}") from error

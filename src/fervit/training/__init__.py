@@ -1,0 +1,5 @@
+"""Fine-tuning, distillation and pre-training (needs `fervit[train]`)."""
+
+from fervit.training.finetune import Teacher, train
+
+__all__ = ["Teacher", "train"]

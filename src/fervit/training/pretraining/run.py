@@ -1,0 +1,212 @@
+"""A pre-training run: from faces without labels to a backbone folder with its log.
+
+The run folder holds, when it is done, a plain Hugging Face ViT without a head (`config.json`, `model.safetensors`,
+`preprocessor_config.json`, `README.md`) beside `run.json`, `metrics.csv` (a row per epoch), `reconstruction.png`,
+`tensorboard/` and `checkpoints/` (to resume from, with the decoder).
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import TrainerCallback, set_seed
+
+from fervit.config.pretraining import PretrainConfig
+from fervit.data.dataset import TRAIN, Dataset
+from fervit.errors import DataError
+from fervit.models import save_checkpoint
+from fervit.models.inputs import to_input
+from fervit.models.pretrained import quiet_transformers
+from fervit.training.augment import Augmenter
+from fervit.training.pretraining.card import backbone_card
+from fervit.training.pretraining.mae import build_autoencoder, reconstruction_picture, to_backbone
+from fervit.training.resident import ResidentTrainer, read_rows, resident, seconds_of, trainer_arguments
+from fervit.training.run_folder import (
+    RUN_FILE,
+    check_same,
+    claim,
+    describe,
+    full_disk_explained,
+    last_checkpoint,
+    write_json,
+)
+from fervit.types import ModelSpec, Preprocess
+
+Tensor = torch.Tensor
+BETAS = (0.9, 0.95)  # of AdamW: He et al. 2021, arXiv 2111.06377, table 8
+SHOWN = 8  # faces in the picture
+PICTURE_FILE = "reconstruction.png"
+
+
+def pretrain(
+    config: PretrainConfig,
+    datasets: Sequence[Dataset],
+    out: str | Path,
+    *,
+    init: str | Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    callbacks: list[TrainerCallback] | None = None,
+) -> dict[str, Any]:
+    """Pre-train the ViT in `init` as a masked autoencoder on the train splits of `datasets`; labels are not used.
+
+    Returns `n` (faces), `epochs`, and the mean loss of the first and the last epoch (`first_loss`, `loss`; None where
+    no epoch was asked for).
+
+    Raises:
+        ConfigError: `out` already holds something and neither `resume` nor `overwrite` was given; `mask_ratio` does
+            not fit the size; or the disk is full (`resume` goes on from what was saved).
+        DataError: no data set was given, or one has no train split.
+        ModelError: the starting weights are missing, unsafe, truncated or a DINOv2's.
+    """
+    out = Path(out)
+    if not datasets:
+        raise DataError("pre-training needs at least one data set")
+    faces = [dataset.split(TRAIN) for dataset in datasets]
+    set_seed(config.seed)
+    model, preprocess = build_autoencoder(init, config)
+    claim(out, resume=resume, overwrite=overwrite)  # last: wrong weights must not cost an earlier run
+    run = describe(dataclasses.asdict(config), datasets[0], init=str(init), command=command)
+    run |= {"data": _sources(datasets, faces)}
+    if resume:
+        check_same(out, run, dataclasses.asdict(PretrainConfig()))
+    with full_disk_explained(out):
+        write_json(out / RUN_FILE, run)
+        if config.epochs:
+            trainer = PretrainTrainer(model, config, preprocess, faces, out, callbacks or [])
+            with quiet_transformers():
+                trainer.train(resume_from_checkpoint=last_checkpoint(out) if resume else None)
+            picture = reconstruction_picture(model, trainer.shown(), preprocess, seed=config.seed)
+            picture.save(out / PICTURE_FILE)
+        figures = _figures(out, config, n=run["data"]["n_train"])
+        _save(model, preprocess, out, run, figures)
+        write_json(out / RUN_FILE, run | {"seconds": seconds_of(out), "pretraining": figures})
+    return figures
+
+
+class PretrainTrainer(ResidentTrainer):
+    """Trains a `ViTMAEForPreTraining` on one or several data sets, whose pictures may differ in size and channels."""
+
+    def __init__(
+        self,
+        model: Any,
+        config: PretrainConfig,
+        preprocess: Preprocess,
+        faces: Sequence[Dataset],
+        out: Path,
+        callbacks: list[TrainerCallback],
+    ):
+        args = trainer_arguments(config, out, lr_scheduler_type="cosine", eval_strategy="no")
+        count = sum(map(len, faces))
+        super().__init__(model, args, out, [*callbacks, _EpochEnd(self)], count=count)
+        self.config, self.preprocess = config, preprocess
+        self.augmenter = Augmenter(config.augment, preprocess)
+        self.images = [resident(part, self.args.device) for part in faces]
+        self.patches = (preprocess.image_size // model.config.patch_size) ** 2
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Augment and mask one batch and find the gradient."""
+        x = self._augmented(inputs["rows"])
+        noise = torch.rand(len(x), self.patches).to(x.device)  # on the CPU, so that every device masks alike
+        loss: Tensor = super().training_step(model, {"pixel_values": x, "noise": noise}, num_items_in_batch)
+        self.losses.append(loss.detach())
+        return loss
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Return the mean squared error over the masked patches' pixels."""
+        with self.autocast():
+            output = model(**inputs)
+        return (output.loss, output) if return_outputs else output.loss
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Build AdamW; biases, norms and tokens do not decay."""
+        if self.optimizer is None:
+            learned = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+            matrices = [p for name, p in learned if p.ndim > 1 and not name.endswith("_token")]
+            others = [p for name, p in learned if p.ndim <= 1 or name.endswith("_token")]
+            groups = [
+                {"params": matrices, "weight_decay": self.config.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ]
+            fused = self.args.device.type in ("cuda", "cpu")
+            self.optimizer = torch.optim.AdamW(groups, lr=self.config.lr, betas=BETAS, fused=fused)
+        return self.optimizer
+
+    def end_epoch(self) -> None:
+        """Write the epoch's row and tell the callbacks its mean loss."""
+        loss = self.epoch_loss()
+        epoch = round(self.state.epoch or 0.0, 3)
+        self.write_row({"epoch": epoch, "train_loss": round(loss, 5)})
+        self.log({"epoch_loss": loss})
+
+    def shown(self) -> Tensor:
+        """Return `(B, 3, S, S)` input of a few faces from all over the data, as they are."""
+        count = sum(map(len, self.images))
+        rows = np.unique(np.linspace(0, count - 1, SHOWN).round().astype(int))
+        parts = [to_input(images, self.preprocess) for images in self._gather(torch.from_numpy(rows))]
+        return torch.cat(parts)
+
+    def _augmented(self, rows: Tensor) -> Tensor:
+        parts = [self.augmenter(images, images.new_zeros(len(images), 0))[0] for images in self._gather(rows)]
+        return torch.cat(parts)
+
+    def _gather(self, rows: Tensor) -> list[Tensor]:
+        """Return the pictures of `rows`, counted through all data sets: a `(n, C, H, W)` uint8 part for each."""
+        parts, start = [], 0
+        for images in self.images:
+            own = rows[(rows >= start) & (rows < start + len(images))] - start
+            if len(own):
+                parts.append(images[own.to(images.device)])
+            start += len(images)
+        return parts
+
+
+class _EpochEnd(TrainerCallback):
+    """Calls the trainer at the end of an epoch, before the checkpoint of that epoch is written."""
+
+    def __init__(self, trainer: PretrainTrainer):
+        self.trainer = trainer
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.end_epoch()
+
+
+def _sources(datasets: Sequence[Dataset], faces: Sequence[Dataset]) -> dict[str, Any]:
+    """Return what `run.json` says of the data: their hash is the data set's own, or one over those of all."""
+    hashes = [dataset.data_hash for dataset in datasets]
+    joint = hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    return {
+        "name": ", ".join(dataset.name for dataset in datasets),
+        "hash": joint,
+        "n_train": sum(map(len, faces)),
+        "grey": all(part.images.shape[-1] == 1 for part in faces),
+        "sources": [
+            {"name": dataset.name, "hash": dataset.data_hash, "n_train": len(part)}
+            for dataset, part in zip(datasets, faces, strict=True)
+        ],
+    }
+
+
+def _figures(out: Path, config: PretrainConfig, *, n: int) -> dict[str, Any]:
+    losses = [float(row["train_loss"]) for row in read_rows(out)]
+    first, last = (losses[0], losses[-1]) if losses else (None, None)
+    return {"n": n, "epochs": config.epochs, "first_loss": first, "loss": last}
+
+
+def _save(model: Any, preprocess: Preprocess, out: Path, run: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    """Write the encoder as a backbone folder with its card."""
+    backbone = to_backbone(model.cpu())
+    spec = ModelSpec(arch="vit", preprocess=preprocess, labels=(), name=out.name, data_hash=run["data"]["hash"])
+    save_checkpoint(backbone, spec, out)
+    (out / "README.md").write_text(backbone_card(spec, run, figures), encoding="utf-8")

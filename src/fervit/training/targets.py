@@ -1,0 +1,83 @@
+"""What a training run learns from: which pictures, and the soft target and the weight of each."""
+
+import numpy as np
+
+from fervit.config.training import TrainConfig
+from fervit.data.audit import duplicate_groups
+from fervit.data.dataset import Dataset
+from fervit.errors import DataError
+from fervit.training.teachers import LiveTeacher
+
+
+def training_rows(train_set: Dataset, config: TrainConfig) -> np.ndarray:
+    """Return the indices of the pictures to learn from: all but the noisy ones that the recipe leaves out.
+
+    Raises:
+        DataError: `drop_not_a_face` without FER+ votes, or nothing is left.
+    """
+    kept = np.ones(len(train_set), bool)
+    if config.drop_not_a_face:
+        if train_set.votes is None:
+            raise DataError("drop_not_a_face needs FER+ votes: give --votes FILE")
+        kept &= train_set.votes.sum(axis=1) > 0
+    if config.drop_conflicts:
+        kept &= ~conflicting(train_set)
+    if not kept.any():
+        raise DataError(f"{train_set.name}: no training picture is left after drop_not_a_face and drop_conflicts")
+    return np.flatnonzero(kept)
+
+
+def conflicting(dataset: Dataset) -> np.ndarray:
+    """Return `(N,)` booleans: pictures whose identical copies carry another label (57 groups in FER2013)."""
+    groups = duplicate_groups(dataset.images)
+    low, high = (np.full(groups.max() + 1, start) for start in (len(dataset.labels), -1))
+    np.minimum.at(low, groups, dataset.targets)
+    np.maximum.at(high, groups, dataset.targets)
+    result: np.ndarray = (low != high)[groups]
+    return result
+
+
+def make_targets(dataset: Dataset, config: TrainConfig, teacher: np.ndarray | LiveTeacher | None = None) -> np.ndarray:
+    """Return `(N, K)` float32 rows that sum to 1: labels, FER+ votes, a teacher and smoothing mixed as configured.
+
+    `teacher` is `(N, K)`, a teacher's probabilities for the same pictures, as `distill.soft_targets` makes them. What a
+    live one says is not known yet: the rows are the others' part, into which the trainer mixes it.
+
+    Raises:
+        DataError: `votes_weight` without votes, or `teacher_weight` without a teacher.
+    """
+    classes = len(dataset.labels)
+    targets = np.eye(classes)[dataset.targets]
+    if config.votes_weight:
+        if dataset.votes is None:
+            raise DataError("votes_weight needs FER+ votes: give --votes FILE, or --set votes_weight=0")
+        voted = dataset.votes.sum(axis=1, keepdims=True) > 0
+        mixed = (1 - config.votes_weight) * targets + config.votes_weight * dataset.votes
+        targets = np.where(voted, mixed, targets)
+    if config.teacher_weight:
+        if teacher is None:
+            raise DataError("teacher_weight needs a teacher: use `fervit distill TEACHER`, or --set teacher_weight=0")
+        if isinstance(teacher, np.ndarray):
+            targets = (1 - config.teacher_weight) * targets + config.teacher_weight * teacher
+    smooth = config.label_smoothing
+    result: np.ndarray = ((1 - smooth) * targets + smooth / classes).astype(np.float32)
+    return result
+
+
+def class_shares(targets: np.ndarray, classes: int) -> np.ndarray:
+    """Return `(K,)`: each class's share of the pictures; a class without any counts as one picture."""
+    counts = np.maximum(np.bincount(targets, minlength=classes), 1)
+    result: np.ndarray = counts / counts.sum()
+    return result
+
+
+def class_weights(targets: np.ndarray, classes: int, beta: float) -> np.ndarray:
+    """Return `(K,)` loss weights by the effective number of pictures, with a mean of 1 over the pictures.
+
+    Cui et al. 2019, arXiv 1901.05555: weight (1 - beta) / (1 - beta ** n). At 0 all are 1; toward 1 they become the
+    inverse of the class's count.
+    """
+    counts = np.maximum(np.bincount(targets, minlength=classes), 1)
+    weights = (1 - beta) / (1 - beta ** counts.astype(np.float64))
+    result: np.ndarray = weights / weights[targets].mean()
+    return result
