@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from fervit.types import ModelSpec, Preprocess
-
-DATA = Path(os.environ.get("FERVIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+from tests.helpers import DATA, write_onnx
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,33 +51,3 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory, tiny_spec: ModelSpec) ->
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
     write_onnx(path, {"fervit": tiny_spec.to_json()})
     return path
-
-
-def write_onnx(path: Path, metadata: dict[str, str], *, classes: int = 7, size: int = 32) -> None:
-    """Write conv -> ReLU -> mean -> linear with seeded weights: `pixel_values` to `logits`."""
-    onnx = pytest.importorskip("onnx")
-    from onnx import TensorProto, helper, numpy_helper
-
-    rng = np.random.default_rng(0)
-    weights = {
-        "kernel": rng.normal(size=(8, 3, 3, 3)).astype(np.float32),
-        "linear": rng.normal(size=(classes, 8)).astype(np.float32),
-        "bias": np.zeros(classes, np.float32),
-    }
-    nodes = [
-        helper.make_node("Conv", ["pixel_values", "kernel"], ["features"]),
-        helper.make_node("Relu", ["features"], ["active"]),
-        helper.make_node("GlobalAveragePool", ["active"], ["pooled"]),
-        helper.make_node("Flatten", ["pooled"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "linear", "bias"], ["logits"], transB=1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", 3, size, size])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    helper.set_model_props(model, metadata)
-    onnx.save(model, path)

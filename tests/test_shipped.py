@@ -2,13 +2,11 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fervit
-from conftest import DATA
 from fervit.cli._shared import MODEL
 from fervit.data import load
 from fervit.data.synthetic import dataset as synth
@@ -17,8 +15,8 @@ from fervit.evaluation.measurement import evaluate
 from fervit.inference.classifier import OnnxClassifier
 from fervit.inference.model_files import SHIPPED_MODELS, default_model, find_folder, find_model, shipped_checkpoint
 from fervit.models import TorchClassifier
+from tests.helpers import DATA, ROOT
 
-ROOT = Path(__file__).parent.parent
 LOG = ROOT / "docs" / "runs" / "tiny"
 MODELS = ROOT / "models"
 

@@ -1,0 +1,115 @@
+"""Hub data sets, streamed from a loopback stub and from a local folder; nothing leaves this machine."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fervit.data.dataset import SPLITS
+from fervit.data.readers import hub
+from fervit.errors import DataError
+from tests.helpers import hub_stub
+
+SCRIPT = """
+import json, sys
+from fervit.data import load
+from fervit.errors import FervitError
+try:
+    dataset = load(sys.argv[1])
+except FervitError as error:
+    print(json.dumps({"error": str(error)}))
+else:
+    print(json.dumps({"labels": dataset.labels, "shape": dataset.images.shape, "splits": dataset.split_names,
+                      "targets": dataset.targets.tolist(), "skipped": dataset.skipped, "name": dataset.name,
+                      "first": dataset.images[0].ravel()[:3].tolist()}))
+"""
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A folder as `push_to_hub` writes it: parquet with an Image and a ClassLabel column, one broken picture."""
+    datasets = pytest.importorskip("datasets")
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "repository"
+    (folder / "data").mkdir(parents=True)
+    names = ["Anger", "Happiness", "neutral"]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    for split, count in (("train", 4), ("validation", 2), ("test", 2)):
+        pictures = []
+        for _ in range(count):
+            buffer = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (48, 48), dtype=np.uint8)).save(buffer, format="PNG")
+            pictures.append({"bytes": buffer.getvalue(), "path": None})
+        if split == "train":
+            pictures[3] = {"bytes": b"no picture", "path": None}
+        rows = {"image": pictures, "label": [k % 3 for k in range(count)]}
+        table = datasets.Dataset.from_dict(rows, features=features)
+        table.to_parquet(str(folder / "data" / f"{split}-00000-of-00001.parquet"))
+    return folder
+
+
+def run(source, tmp_path, **environment):
+    settings = {**os.environ, "FERVIT_CACHE": str(tmp_path / "cache"), "HF_HOME": str(tmp_path / "hf"), **environment}
+    settings.pop("HF_HUB_OFFLINE", None) if "HF_HUB_OFFLINE" not in environment else None
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, source], env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_a_hub_data_set_is_streamed_once_and_then_opens_without_the_hub(repository, tmp_path):
+    server = hub_stub.serve(repository, "someone/faces")
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    try:
+        first = run("someone/faces", tmp_path, HF_ENDPOINT=endpoint)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert first["labels"] == ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+    assert first["shape"] == [7, 48, 48, 1]
+    assert first["splits"] == list(SPLITS)
+    assert first["targets"] == [0, 3, 6, 0, 3, 0, 3]
+    assert first["skipped"] == ["train row 4"]
+    assert run("someone/faces", tmp_path, HF_ENDPOINT=endpoint) == first
+
+
+def test_a_hub_data_set_that_does_not_exist_says_so(repository, tmp_path):
+    server = hub_stub.serve(repository, "someone/faces")
+    try:
+        message = run("someone/else", tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{server.server_port}")["error"]
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "the Hub has no such data set" in message
+
+
+def test_without_a_network_the_message_says_that_the_hub_cannot_be_reached(tmp_path):
+    message = run("someone/faces", tmp_path, HF_ENDPOINT="http://127.0.0.1:9")["error"]
+    assert message.startswith("'someone/faces' is no file or folder here")
+    assert "cannot be reached" in message
+    assert "\n" not in message
+
+
+def test_a_local_folder_streams_as_the_hub_does(repository, tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    dataset = hub.stream(str(repository), None, store, size_px=32)
+    assert dataset.images.shape == (7, 32, 32, 1)
+    assert dataset.skipped == ("train row 4",)
+    assert not (store / "encoded.bin").exists()
+
+
+def test_columns_without_a_label_are_refused(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    datasets.Dataset.from_dict({"text": ["a", "b"]}).to_parquet(str(folder / "train.parquet"))
+    with pytest.raises(DataError, match="needs an Image and a ClassLabel column; it has text"):
+        hub.stream(str(folder), None, tmp_path, size_px=None)

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import fervit
+from fervit.errors import ConfigError, ModelError
+from fervit.export.onnx import export
+from fervit.inference.classifier import OnnxClassifier
+from fervit.labels import FER7
+from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
+from fervit.types import ModelSpec
+from tests.helpers.weights import save_timm
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["vit", "dinov2"])
+def folder(request, tmp_path_factory):
+    root = tmp_path_factory.mktemp("export")
+    save_timm(root / "w.safetensors", dinov2=request.param)
+    model, preprocess = build_model(root / "w.safetensors", FER7, 32)
+    save_checkpoint(model, ModelSpec(model.config.model_type, preprocess, name="m", data_hash="abc"), root / "m")
+    return root / "m"
+
+
+def test_onnx_answers_as_torch_does_for_any_batch_size_and_carries_the_spec(folder, tmp_path):
+    export(folder, tmp_path / "m.onnx")
+    ours, theirs = OnnxClassifier(tmp_path / "m.onnx"), TorchClassifier(folder)
+    assert ours.spec == theirs.spec
+    crops = np.random.default_rng(0).integers(0, 256, (9, 48, 48, 1), dtype=np.uint8)
+    for count in (1, 2, 9):
+        expected = theirs.probs(crops[:count])
+        np.testing.assert_allclose(ours.probs(list(crops[:count])), expected, atol=1e-5)
+
+
+def test_no_path_of_this_machine_is_in_the_file(folder, tmp_path):
+    export(folder, tmp_path / "m.onnx")
+    assert str(Path(fervit.__file__).parent).encode() not in (tmp_path / "m.onnx").read_bytes()
+    assert b"site-packages" not in (tmp_path / "m.onnx").read_bytes()
+
+
+def test_an_existing_file_stays_unless_told_otherwise(folder, tmp_path):
+    out = tmp_path / "m.onnx"
+    out.write_text("mine")
+    with pytest.raises(ConfigError, match="--overwrite"):
+        export(folder, out)
+    assert out.read_text() == "mine"
+    with pytest.raises(ConfigError, match=r"must end in \.onnx"):
+        export(folder, tmp_path / "m.bin")
+
+
+def test_a_model_that_answers_differently_is_not_written(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("fervit.export.onnx._parity", lambda *_: 0.5)
+    with pytest.raises(ModelError, match="answers differently"):
+        export(folder, tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_answers_no_number_is_not_written(folder, tmp_path):
+    model, spec = load_checkpoint(folder)
+    with torch.no_grad():
+        model.classifier.bias[0] = float("nan")
+    save_checkpoint(model, spec, tmp_path / "broken")
+    with pytest.raises(ModelError, match="answers differently"):
+        export(tmp_path / "broken", tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()

@@ -1,0 +1,367 @@
+"""The page in a real browser: photo, video, webcam, messages, accessibility.
+
+Screenshots go to the folder named by FERVIT_SCREENSHOTS, where it is set.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fervit.errors import ModelError
+from fervit.inference.loading import load
+from fervit.inference.model_files import default_model
+from tests.helpers.served import Served
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright (PyPI)")
+expect = playwright.expect
+
+CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+]
+TOKEN = "a-token-of-the-test/+=ok"
+WAIT_MS = 20_000
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+
+
+def frames(face: np.ndarray, count: int) -> Iterator[np.ndarray]:
+    """Yield 640 x 480 pictures of a photo that moves sideways."""
+    for index in range(count):
+        picture = np.full((480, 640, 3), 90, np.uint8)
+        left = 64 + round(40 * np.sin(2 * np.pi * index / count))
+        picture[:, left : left + 480] = face[:480, :480]
+        yield picture
+
+
+def film(path: Path, pictures: Iterable[np.ndarray]) -> Path:
+    """Write 640 x 480 pictures as a WebM of 15 frames a second."""
+    import cv2
+
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"VP80"), 15, (640, 480))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV writes no WebM")
+    for picture in pictures:
+        writer.write(picture[:, :, ::-1])
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
+def camera(astronaut: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fake webcam's film."""
+    import cv2
+
+    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
+    with path.open("wb") as file:
+        file.write(b"YUV4MPEG2 W640 H480 F15:1 Ip A1:1 C420jpeg\n")
+        for picture in frames(astronaut, 20):
+            file.write(b"FRAME\n" + cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420).tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tiny_onnx: Path) -> Path:
+    """The shipped model, or one with random weights where none is shipped."""
+    try:
+        return default_model()
+    except ModelError:
+        return tiny_onnx
+
+
+@pytest.fixture(scope="module")
+def server(model: Path) -> Iterator[Served]:
+    with Served("--model", model, "--rate", 0, "--max-body-mb", 1) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def browser(camera: Path) -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=[*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any, server: Served) -> Iterator[Callable[..., Any]]:
+    """Open the page; afterwards nothing may have gone wrong in it, or left for another host."""
+    contexts, errors, foreign = [], [], []
+
+    def open_page(path: str = "/", url: str = server.url, expected: str = "", **options: Any) -> Any:
+        context = browser.new_context(**({"viewport": {"width": 1100, "height": 860}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                errors.append(message.text)
+                if message.type == "error" and not (expected and expected in message.text)
+                else None
+            ),
+        )
+        page.on("request", lambda r: None if r.url.startswith((url, "blob:")) else foreign.append(r.url))
+        page.goto(url + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == [] and foreign == []
+
+
+def photo_file(name: str, *pictures: np.ndarray, kind: str = "JPEG") -> dict[str, Any]:
+    """Return an upload of pictures side by side."""
+    file = io.BytesIO()
+    Image.fromarray(np.hstack(pictures)).save(file, kind)
+    return {"name": name, "mimeType": f"image/{kind.lower()}", "buffer": file.getvalue()}
+
+
+def keep(page: Any, name: str) -> None:
+    """Save a screenshot where they are wanted."""
+    folder = os.environ.get("FERVIT_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(Path(folder) / f"{name}.jpg"), full_page=True, type="jpeg", quality=88)
+
+
+def download(page: Any, button: str) -> bytes:
+    with page.expect_download() as waiting:
+        page.click(button)
+    return Path(waiting.value.path()).read_bytes()
+
+
+def faults(page: Any) -> list[str]:
+    """Return the serious accessibility faults that axe-core finds."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="the accessibility check needs axe-playwright-python (PyPI)"
+    )
+    violations = axe.Axe().run(page).response["violations"]
+    return [
+        f"{v['id']}: {v['help']}: {[node['html'] for node in v['nodes']]}"
+        for v in violations
+        if v["impact"] in ("serious", "critical")
+    ]
+
+
+def test_a_photo_shows_its_box_count_and_label(visit: Callable[..., Any], astronaut: np.ndarray, model: Path) -> None:
+    page = visit()
+    upload = photo_file("astronaut.jpg", astronaut)
+    page.set_input_files("#file", upload)
+    (expected,) = load(model)(upload["buffer"])
+    expect(page.locator("#status")).to_have_text(re.compile(rf"^1 face: {expected.label} \d+ %\.$"))
+    expect(page.locator("#faces")).to_have_text("1")
+    expect(page.locator("#bars li")).to_have_count(7)
+    expect(page.locator("#bars .top span").first).to_have_text(expected.label)
+    expect(page.locator("#canvas")).to_have_attribute("aria-label", re.compile("1 face"))
+    keep(page, "serve-page")
+    record = json.loads(download(page, "#json"))
+    assert record["rows"][0]["faces"][0]["label"] == expected.label
+    assert record["rows"][0]["faces"][0]["box"] == pytest.approx(expected.face.box.to_list(), abs=0.1)
+    picture = Image.open(io.BytesIO(download(page, "#png")))
+    assert picture.size == (512, 512)
+    changed = np.abs(np.asarray(picture.convert("RGB")).astype(int) - astronaut).max(axis=2) > 60
+    x1, y1, x2, y2 = (round(v) for v in expected.face.box.to_list())
+    assert changed[y1 - 2 : y1 + 3, x1:x2].any(axis=0).mean() > 0.9, "the box's upper edge is drawn"
+    assert not changed[y1 + 10 : y2 - 10, x1 + 10 : x2 - 10].any(), "the face itself is not covered"
+
+
+def test_of_several_faces_one_is_chosen_by_keyboard(visit: Callable[..., Any], astronaut: np.ndarray) -> None:
+    page = visit(color_scheme="dark")
+    page.set_input_files("#file", photo_file("two.png", astronaut[:300, 100:400], astronaut[:300, 100:400], kind="PNG"))
+    expect(page.locator("#status")).to_have_text(re.compile("^2 faces: "))
+    page.locator("#choice").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#choice")).to_have_value("2")
+    expect(page.locator("#bars .percent").first).to_have_text(re.compile(r"\d+ %"))
+    rows = list(csv.DictReader(io.StringIO(download(page, "#csv").decode())))
+    assert [row["face"] for row in rows] == ["1", "2"]
+    assert abs(sum(float(rows[0][label]) for label in ("angry", "happy", "neutral")) - 1) < 1
+    keep(page, "two-faces-dark")
+    assert faults(page) == []
+
+
+def test_no_face_and_no_picture_are_said(visit: Callable[..., Any]) -> None:
+    page = visit(expected="422")
+    page.set_input_files("#file", photo_file("grey.jpg", np.full((200, 300, 3), 128, np.uint8)))
+    expect(page.locator("#status")).to_have_text("No face found.")
+    page.set_input_files("#file", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8\xff\xe0broken"})
+    expect(page.locator("#error")).to_contain_text("The picture cannot be decoded")
+    expect(page.locator("#faces")).to_have_text("–")
+
+
+def test_an_oversize_file_shows_a_readable_message(visit: Callable[..., Any]) -> None:
+    large = {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8\xff" + bytes(1_500_000)}
+    page = visit()
+    page.set_input_files("#file", large)
+    expect(page.locator("#error")).to_have_text(
+        "The photo has 1.5 MB; this service takes at most 1.0 MB. Choose a smaller one."
+    )
+    keep(page, "oversize")
+    assert faults(page) == []
+
+
+def test_the_services_own_refusal_of_an_oversize_file_is_readable_too(visit: Callable[..., Any]) -> None:
+    page = visit(expected="413")
+    page.evaluate("File.prototype.__defineGetter__('size', () => 1)")
+    large = {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8\xff" + bytes(1_500_000)}
+    page.set_input_files("#file", large)
+    expect(page.locator("#error")).to_have_text("The request is too large: expected at most 1 MB.")
+
+
+def test_the_webcam_streams_updates_pauses_and_stops(visit: Callable[..., Any]) -> None:
+    page = visit(permissions=["camera"])
+    page.locator("#webcam").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#fps")).to_have_text(re.compile(r"\d+\.\d fps"))
+    expect(page.locator("#faces")).to_have_text("1")
+    expect(page.locator("#latency")).to_have_text(re.compile(r"\d+ ms"))
+    expect(page.locator("#timeline")).to_have_attribute("aria-label", re.compile("Probabilities from"))
+    page.wait_for_timeout(1500)
+    keep(page, "webcam")
+    assert faults(page) == []
+    expect(page.locator("#pause")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "true")
+    page.wait_for_timeout(500)
+    held = json.loads(download(page, "#json"))["rows"]
+    page.wait_for_timeout(500)
+    assert len(json.loads(download(page, "#json"))["rows"]) == len(held) > 3
+    page.click("#pause")
+    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "false")
+    page.wait_for_timeout(700)
+    page.click("#stop")
+    expect(page.locator("#status")).to_have_text("Stopped.")
+    rows = json.loads(download(page, "#json"))["rows"]
+    assert len(rows) > len(held)
+    times = [row["time_s"] for row in rows]
+    assert times == sorted(times) and len({tuple(row["faces"][0]["box"]) for row in rows if row["faces"]}) > 3
+
+
+def test_in_a_video_the_chosen_person_stays_chosen(
+    visit: Callable[..., Any], astronaut: np.ndarray, tmp_path: Path
+) -> None:
+    pair = np.full((480, 640, 3), 90, np.uint8)
+    pair[100:400, :300] = pair[100:400, 320:620] = astronaut[:300, 100:400]
+    path = film(tmp_path / "two.webm", (np.roll(pair, 2 * index, axis=0) for index in range(30)))
+    page = visit()
+    page.set_input_files("#file", str(path))
+    expect(page.locator("#choice option")).to_have_count(2)
+    page.select_option("#choice", "2")
+    expect(page.locator("#status")).to_have_text("Stopped.")
+    expect(page.locator("#choice")).to_have_value("2")
+    rows = json.loads(download(page, "#json"))["rows"]
+    lefts = {
+        track: {face["box"][0] for row in rows for face in row["faces"] if face["track"] == track} for track in (1, 2)
+    }
+    assert max(lefts[1]) < min(lefts[2]) or max(lefts[2]) < min(lefts[1]), "a track is one person"
+    table = csv.DictReader(io.StringIO(download(page, "#csv").decode()))
+    assert {row["face"] for row in table} == {"1", "2"}
+    keep(page, "video-of-two")
+
+
+def test_a_video_is_followed_to_its_end(visit: Callable[..., Any], astronaut: np.ndarray, tmp_path: Path) -> None:
+    path = film(tmp_path / "film.webm", frames(astronaut, 30))
+    page = visit()
+    page.set_input_files("#file", str(path))
+    expect(page.locator("#timeline-box")).to_be_visible()
+    expect(page.locator("#faces")).to_have_text("1")
+    expect(page.locator("#status")).to_have_text("Stopped.")
+    rows = json.loads(download(page, "#json"))["rows"]
+    assert len(rows) > 2 and 0 <= rows[0]["time_s"] < rows[-1]["time_s"] <= 2.1
+    keep(page, "video")
+
+
+def test_a_service_that_ends_is_said(visit: Callable[..., Any], model: Path) -> None:
+    with Served("--model", model, "--image-workers", 0) as server:
+        page = visit(url=server.url, expected="ERR_CONNECTION_REFUSED", permissions=["camera"])
+        page.click("#webcam")
+        expect(page.locator("#fps")).to_have_text(re.compile("fps"))
+        server.stop()
+        expect(page.locator("#error")).to_have_text("The service is restarting.")
+        expect(page.locator("#json")).to_be_enabled()
+        page.set_input_files("#file", photo_file("a.jpg", np.zeros((90, 90, 3), np.uint8)))
+        expect(page.locator("#error")).to_have_text("The service cannot be reached. Is it still running?")
+
+
+def test_a_file_that_is_no_video_is_said(visit: Callable[..., Any]) -> None:
+    page = visit()
+    page.set_input_files("#file", {"name": "a.mp4", "mimeType": "video/mp4", "buffer": b"no video"})
+    expect(page.locator("#error")).to_contain_text("This browser cannot play the video")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_360_px_and_has_no_accessibility_fault(
+    scheme: str, visit: Callable[..., Any], astronaut: np.ndarray
+) -> None:
+    page = visit(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    expect(page.locator("#model")).to_contain_text("@")
+    assert faults(page) == []
+    page.set_input_files("#file", photo_file("a.jpg", astronaut))
+    expect(page.locator("#status")).to_have_text(re.compile("^1 face"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    expect(page.locator("footer")).to_contain_text("expressions, not feelings")
+    expect(page.locator("footer")).to_contain_text("Art. 5(1)(f)")
+    assert faults(page) == []
+    keep(page, f"narrow-{scheme}")
+
+
+def test_everything_is_reached_by_keyboard(visit: Callable[..., Any], astronaut: np.ndarray) -> None:
+    page = visit()
+    page.set_input_files("#file", photo_file("a.jpg", astronaut))
+    expect(page.locator("#json")).to_be_enabled()
+    page.locator("h1").click()
+    reached = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+    assert reached[:6] == ["API", "file", "webcam", "json", "csv", "png"]
+
+
+def test_the_api_page_shows_every_path_with_examples(visit: Callable[..., Any]) -> None:
+    page = visit("/docs")
+    expect(page.locator("h2").first).to_have_text("POST /v1/predict")
+    expect(page.locator("main")).to_contain_text('"label": "happy"')
+    expect(page.locator("main")).to_contain_text("WS /v1/stream")
+    keep(page, "docs")
+    assert faults(page) == []
+
+
+def test_a_token_is_asked_for_and_used(
+    visit: Callable[..., Any], model: Path, astronaut: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    with Served("--model", model, "--token-file", tmp_path / "token", "--image-workers", 0) as server:
+        page = visit(url=server.url, expected="401", permissions=["camera"])
+        expect(page.locator("#token-form")).to_be_visible()
+        assert faults(page) == []
+        page.fill("#token", TOKEN)
+        page.keyboard.press("Enter")
+        expect(page.locator("#token-form")).to_be_hidden()
+        page.set_input_files("#file", photo_file("a.jpg", astronaut))
+        expect(page.locator("#faces")).to_have_text("1")
+        page.click("#webcam")
+        expect(page.locator("#fps")).to_have_text(re.compile(r"fps"))
+        page.click("#stop")
