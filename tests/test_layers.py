@@ -14,6 +14,7 @@ ROOT = Path(fervit.__file__).parent
 RANKS = {
     "errors": 0,
     "files": 1,
+    "formatting": 1,
     "labels": 1,
     "probabilities": 1,
     "config": 1,
@@ -30,12 +31,16 @@ RANKS = {
     "serve": 6,
     "training": 7,
     "ensemble": 7,
-    "cli": 8,
-    "__main__": 9,
+    "api": 8,
+    "cli": 9,
+    "__main__": 10,
 }
 """A module imports from its own package or from one of a lower rank."""
 
-RUN_HALF = ("errors", "files", "labels", "probabilities", "types", "media", "runtime", "faces", "inference", "serve")
+RUN_HALF = (
+    *("errors", "files", "formatting", "labels", "probabilities", "types"),
+    *("media", "runtime", "faces", "inference", "serve"),
+)
 TRAIN_HALF = {"data", "models", "evaluation", "reports", "export", "training", "ensemble"}
 HEAVY = {"torch", "transformers", "datasets", "sklearn"}
 LAZY = {"matplotlib", "pyarrow"}  # of the extra `video`: imported where a table or a timeline is written
@@ -91,7 +96,7 @@ def test_the_run_half_never_imports_the_train_half(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "cli").glob("*.py")), ids=lambda path: path.stem)
 def test_command_line_modules_import_nothing_heavy_at_the_top(path: Path) -> None:
     allowed = sys.stdlib_module_names | {"typer", "rich"}
-    light = ("fervit.cli", "fervit.errors")
+    light = ("fervit.cli", "fervit.errors", "fervit.formatting")
     top = [name for name in imports(path, top_level_only=True) if name != "fervit"]
     assert [name for name in top if name.split(".")[0] not in allowed and not name.startswith(light)] == []
 

@@ -62,3 +62,15 @@ def mapping_matrix(source: Sequence[str], target: Sequence[str]) -> np.ndarray:
     if not matrix.any():
         raise DataError(f"no label in common between {', '.join(source)} and {', '.join(target)}")
     return matrix
+
+
+def label_places(own: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return where each of the `wanted` labels stands among `own`, by name whatever its spelling.
+
+    Raises:
+        DataError: one of them is missing.
+    """
+    places = {canonical(name): k for k, name in enumerate(own)}
+    if missing := [name for name in wanted if canonical(name) not in places]:
+        raise DataError(f"there is no label {', '.join(missing)} among {', '.join(own)}")
+    return [places[canonical(name)] for name in wanted]

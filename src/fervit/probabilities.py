@@ -73,3 +73,14 @@ def check_rows(values: np.ndarray, targets: np.ndarray, what: str) -> tuple[np.n
     if not 0 <= targets.min() <= targets.max() < values.shape[1]:
         raise DataError(f"targets lie in {targets.min()}..{targets.max()}, expected 0..{values.shape[1] - 1}")
     return check_finite(values, what), targets
+
+
+def log_probs(probs: np.ndarray) -> np.ndarray:
+    """Return the logarithms of probabilities, with `SMALLEST_PROB` in place of smaller ones: logits of a model."""
+    logs: np.ndarray = np.log(np.asarray(probs, np.float64).clip(SMALLEST_PROB))
+    return logs
+
+
+def soften(probs: np.ndarray, temperature: float) -> np.ndarray:
+    """Return `(..., K)` float64 probabilities whose logarithms were divided by a temperature; above 1 is softer."""
+    return softmax(log_probs(probs) / temperature)

@@ -10,12 +10,13 @@ from fervit.cli import app
 from fervit.cli.training.train import _ask
 from fervit.config.training import TrainConfig
 from fervit.errors import ConfigError, ModelError
-from fervit.inference.model_files import find_model
+from fervit.inference.model_files import find_model, model_hash
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, save_checkpoint
 from fervit.models.inputs import to_input
+from fervit.probabilities import soften
 from fervit.training import teachers as distill
-from fervit.training.teachers import LiveTeacher, cached_soft_targets, model_hash, soft_targets, soften
+from fervit.training.teachers import LiveTeacher, cached_soft_targets, soft_targets
 from fervit.types import ModelSpec, Preprocess
 from tests.helpers import faces
 from tests.helpers.weights import save_timm

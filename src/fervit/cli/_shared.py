@@ -80,19 +80,6 @@ def write_json(target: str, value: Any) -> None:
         raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align columns: the first to the left, the others to the right."""
-    cells = [header, *rows]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
-
-    def line(row: Sequence[str]) -> str:
-        first, *others = row
-        aligned = [text.rjust(width) for text, width in zip(others, widths[1:], strict=True)]
-        return "  ".join([first.ljust(widths[0]), *aligned]).rstrip()
-
-    return "\n".join(map(line, (header, ["-" * width for width in widths], *rows)))
-
-
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on stderr while something is done; it is gone afterwards."""

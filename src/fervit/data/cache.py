@@ -33,12 +33,6 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "fervit"
 
 
-def file_digest(path: Path) -> str:
-    """Return the hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def content_hash(images: np.ndarray, targets: np.ndarray, split_ids: np.ndarray) -> str:
     """Return the hex digest that identifies decoded data whatever file form it came in."""
     digest = hashlib.sha256(f"{images.shape}".encode())

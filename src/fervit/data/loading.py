@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from fervit.data.cache import cached, file_digest
+from fervit.data.cache import cached
 from fervit.data.dataset import Dataset
 from fervit.errors import DataError
+from fervit.files import file_digest
 
 FORMS = (
     "a FER2013 .csv file (emotion, pixels, Usage); a .parquet file (image, label, usage); a folder of class "

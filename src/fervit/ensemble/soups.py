@@ -26,10 +26,12 @@ from fervit.ensemble.voting import (
     replacing,
     tell_apart,
 )
-from fervit.ensemble.weights import GREEDY, UNIFORM, fit_temperature
+from fervit.ensemble.weights import GREEDY, UNIFORM
 from fervit.errors import ConfigError, ModelError, unknown
+from fervit.evaluation.calibration import fit_temperature
 from fervit.evaluation.measurement import measure, predict_dataset
 from fervit.models import TorchClassifier, save_checkpoint
+from fervit.probabilities import log_probs
 from fervit.reports.card import model_card
 from fervit.types import ModelSpec
 
@@ -127,7 +129,7 @@ class _Pot:
 
     def calibrate(self, state: State) -> float:
         """Take over weights with the best temperature on these faces folded into the head, and return it."""
-        temperature = fit_temperature(self.ask(state), self.part.targets)
+        temperature = fit_temperature(log_probs(self.ask(state)), self.part.targets)
         head = ("classifier.weight", "classifier.bias")
         self.fill({name: x / temperature if name in head else x for name, x in state.items()})
         return temperature

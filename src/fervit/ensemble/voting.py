@@ -17,15 +17,17 @@ import numpy as np
 
 from fervit import probabilities
 from fervit.data.dataset import PUBLIC_TEST, Dataset
-from fervit.ensemble.weights import FITTED, FOLDS, UNIFORM, chooser, cross_fitted, fit_temperature, mix, tempered
+from fervit.ensemble.weights import FITTED, FOLDS, UNIFORM, chooser, cross_fitted, mix
 from fervit.errors import ConfigError, ModelError
 from fervit.evaluation import intervals
+from fervit.evaluation.calibration import fit_temperature
 from fervit.evaluation.comparison import Comparison, compare_probs
 from fervit.evaluation.measurement import measure, predict_dataset
 from fervit.labels import canonical
 from fervit.models import TorchClassifier, load_checkpoint
 from fervit.models.checkpoint import ENSEMBLE_FILE
 from fervit.models.mixture import mixture_spec, save_mixture
+from fervit.probabilities import log_probs, soften
 from fervit.reports.card import GROUPS_UNKNOWN, LIMITS, ROBUSTNESS_UNKNOWN, USES
 from fervit.types import ModelSpec
 
@@ -126,8 +128,8 @@ def ensemble(
     asked = ask(folders, part, progress)
     shares = choose(asked, part.targets)
     mixed = mix(asked, shares)
-    temperature = fit_temperature(mixed, part.targets)
-    probs = tempered(mixed, temperature)
+    temperature = fit_temperature(log_probs(mixed), part.targets)
+    probs = soften(mixed, temperature)
     fair = None if (weights, select) == (UNIFORM, None) else cross_fitted(asked, part.targets, choose)
     choice = judge(_kind(weights, select), part, names, shares, asked, probs, fair)
     kept = [k for k, share in enumerate(shares) if share > 0]

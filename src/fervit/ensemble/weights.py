@@ -6,7 +6,8 @@ import numpy as np
 
 from fervit import probabilities
 from fervit.errors import ConfigError, unknown
-from fervit.evaluation import calibration
+from fervit.evaluation.calibration import fit_temperature
+from fervit.probabilities import log_probs, soften
 
 FITTED, UNIFORM, GREEDY = "fitted", "uniform", "greedy"
 WEIGHTS, SELECT = (FITTED, UNIFORM), (GREEDY,)
@@ -54,16 +55,6 @@ def mix(probs: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the soft vote `(N, K)` of `(M, N, K)` probabilities by `(M,)` weights."""
     mixed: np.ndarray = np.tensordot(weights, probs, axes=1)
     return mixed
-
-
-def tempered(probs: np.ndarray, temperature: float) -> np.ndarray:
-    """Return `(N, K)` probabilities whose logarithms were divided by a temperature, as a `Mixture` does."""
-    return probabilities.softmax(np.log(probs.clip(probabilities.SMALLEST_PROB)) / temperature)
-
-
-def fit_temperature(probs: np.ndarray, targets: np.ndarray) -> float:
-    """Return the temperature at which `(N, K)` probabilities have the smallest negative log-likelihood."""
-    return calibration.fit_temperature(np.log(probs.clip(probabilities.SMALLEST_PROB)), targets)
 
 
 def fit_weights(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -127,6 +118,6 @@ def cross_fitted(probs: np.ndarray, targets: np.ndarray, choose: Choose, *, fold
         own, others = fold == k, fold != k
         others = others if others.any() else own  # a single face has no others
         weights = choose(probs[:, others], targets[others])
-        temperature = fit_temperature(mix(probs[:, others], weights), targets[others])
-        fair[own] = tempered(mix(probs[:, own], weights), temperature)
+        temperature = fit_temperature(log_probs(mix(probs[:, others], weights)), targets[others])
+        fair[own] = soften(mix(probs[:, own], weights), temperature)
     return fair

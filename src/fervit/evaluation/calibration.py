@@ -18,6 +18,22 @@ TOLERANCE = 1e-10
 SMALLEST_STEP = 2.0**-20
 
 
+def calibrate(logits: np.ndarray, targets: np.ndarray, method: str) -> tuple[float, np.ndarray]:
+    """Return the temperature and the `(K,)` bias of `softmax(logits / temperature + bias)`.
+
+    Args:
+        logits: `(N, K)` of validation images.
+        targets: `(N,)` class indices.
+        method: `bcts` fits both, `temperature` that alone, `none` neither (1 and zeros).
+
+    Raises:
+        ModelError: a logit is NaN or infinite.
+    """
+    if method == "bcts":
+        return fit_bcts(logits, targets)
+    return fit_temperature(logits, targets) if method == "temperature" else 1.0, np.zeros(logits.shape[1])
+
+
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     """Return the temperature T at which `softmax(logits / T)` has the smallest negative log-likelihood.
 

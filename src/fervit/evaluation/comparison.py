@@ -15,13 +15,12 @@ from fervit import probabilities
 from fervit.data.dataset import Dataset
 from fervit.errors import DataError
 from fervit.evaluation import intervals, metrics
-from fervit.evaluation.intervals import Interval
+from fervit.evaluation.intervals import FEWEST, Interval
 from fervit.evaluation.measurement import predict_dataset
 from fervit.types import Classifier
 
 EXACT_UP_TO = 1000  # disagreements; beyond, the corrected chi-square is the same to three digits and quicker
 LEVEL = 0.05
-FEWEST = 30  # pictures; on fewer nothing is claimed
 RESAMPLES = 2000
 
 

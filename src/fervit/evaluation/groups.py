@@ -18,9 +18,8 @@ from fervit.data.dataset import Dataset
 from fervit.data.join import KEY_COLUMNS, join, read_table
 from fervit.errors import DataError, unknown
 from fervit.evaluation import intervals, metrics
-from fervit.evaluation.intervals import Interval
+from fervit.evaluation.intervals import FEWEST, Interval
 
-FEWEST = 30  # pictures
 MOST_GROUPS = 24  # values of a column; more is no grouping but a measurement
 RESAMPLES = 2000
 

@@ -10,6 +10,7 @@ from fervit.errors import DataError
 Interval = tuple[float, float]
 """Lower and upper end."""
 
+FEWEST = 30  # images; nothing is claimed about fewer: what they show is chance
 CHUNK = 4_000_000  # resampled rows held at a time: 32 MB
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from fervit import probabilities
 from fervit.errors import ConfigError
 from fervit.evaluation import intervals
+from fervit.evaluation.intervals import FEWEST
 
 WANTED = (0.8, 0.9, 0.95, 0.99)  # shares of right answers that a report computes thresholds for
-FEWEST = 30  # answers; a precision that fewer show is chance
 CURVE_POINTS = 80  # of a curve in a report; the full one has a point for every picture
 
 

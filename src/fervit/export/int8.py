@@ -13,7 +13,7 @@ import numpy as np
 from fervit.errors import ModelError
 from fervit.export.float16 import expand
 from fervit.export.rounding import round_weights
-from fervit.runtime.ort import onnxruntime_quietly
+from fervit.runtime.ort import onnxruntime_quietly, open_session
 from fervit.types import METADATA_KEY, ModelSpec
 
 PRODUCTS = ("MatMul", "Gemm", "Conv")
@@ -164,7 +164,6 @@ def _grams(proto: Any, products: Sequence[str], batches: Sequence[Batch]) -> dic
     """Return for each product's weights the Gram matrices of its inputs and a 1, `(G, I + 1, I + 1)`, all batches."""
     import onnx
 
-    onnxruntime = onnxruntime_quietly()
     nodes = [node for node in proto.graph.node if node.name in products]
     shapes = {entry.name: tuple(entry.dims) for entry in proto.graph.initializer}
     inputs = sorted({node.input[0] for node in nodes})
@@ -172,9 +171,7 @@ def _grams(proto: Any, products: Sequence[str], batches: Sequence[Batch]) -> dic
     watched.CopyFrom(proto)
     for name in inputs:
         watched.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(watched.SerializeToString(), threads=None)
     rng = np.random.default_rng(0)
     grams: dict[str, np.ndarray] = {}
     for batch in batches:

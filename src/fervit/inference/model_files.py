@@ -1,9 +1,10 @@
 """Which file or folder a model's name means, and the refusal of what is none."""
 
+import hashlib
 from pathlib import Path
 
 from fervit.errors import ModelError
-from fervit.files import ASSETS, is_pickle
+from fervit.files import ASSETS, file_digest, is_pickle
 
 SHIPPED_MODELS = ("mobilenet", "tiny", "mobilenet_int8")  # by name, in place of a path; the first is the default
 SHIPPED = "shipped"  # as starting weights: the Transformer that this installation carries
@@ -74,6 +75,16 @@ def starting_weights(init: str | Path) -> str | Path:
     return find_folder(init) if str(init) in SHIPPED_MODELS else init
 
 
+def model_hash(path: Path) -> str:
+    """Return the hex SHA-256 of a model: of the exported file's bytes, or of a folder's weights and settings."""
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    if path.is_dir():  # but not what else lies in the folder of a run: its log, its checkpoints
+        folders = [path, *sorted(path.glob("members/*"))]
+        files = [file for folder in folders for file in sorted(folder.iterdir()) if _is_model_file(file)]
+    digests = [file_digest(file) for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
 def check_file(path: Path) -> None:
     """Refuse, before anything reads it, what is no ONNX file.
 
@@ -112,3 +123,7 @@ def _asset(name: str, remedy: str) -> Path:
     if not path.exists():
         raise ModelError(f"this installation of fervit carries no model ({path} is missing): {remedy}")
     return path
+
+
+def _is_model_file(file: Path) -> bool:
+    return file.suffix == ".safetensors" or file.name in ("config.json", "preprocessor_config.json", "ensemble.json")

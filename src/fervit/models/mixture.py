@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from fervit.errors import ModelError
-from fervit.labels import canonical
+from fervit.labels import canonical, label_places
 from fervit.models.checkpoint import ENSEMBLE_FILE, read_checkpoint, save_checkpoint
 from fervit.types import ModelSpec
 
@@ -36,7 +36,7 @@ class Mixture(nn.Module):
         self.members = nn.ModuleList(members)
         names = {preprocess: name for name, preprocess in spec.inputs.items()}
         self.sources = [names[own.preprocess] for own in specs]
-        self.orders = [_order(own, spec) for own in specs]
+        self.orders = [label_places(own.labels, spec.labels) for own in specs]
         self.temperature = spec.temperature
         self.log_weights: torch.Tensor
         self.register_buffer("log_weights", torch.tensor(weights).log().view(-1, 1, 1))
@@ -134,12 +134,6 @@ def load_mixture(folder: Path) -> tuple[Mixture, ModelSpec]:
     if (expected.inputs, expected.labels) != (spec.inputs, spec.labels):
         raise ModelError(f"{folder}: its members are not those that it was made of; run `fervit ensemble` again")
     return Mixture([model for model, _ in loaded], specs, weights, spec).eval(), spec
-
-
-def _order(own: ModelSpec, spec: ModelSpec) -> list[int]:
-    """Return where each of the mixture's labels stands among a member's."""
-    places = {canonical(name): k for k, name in enumerate(own.labels)}
-    return [places[canonical(name)] for name in spec.labels]
 
 
 def _plain(name: str) -> str:

@@ -7,19 +7,10 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
-NONE = "–"
+from fervit.formatting import NONE, percent, percent_interval
+
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """A header and rows of text."""
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """Return a share as text, `66.6 %`; a dash for None."""
-    return NONE if share is None else f"{100 * share:.{digits}f} %"
-
-
-def span(interval: Sequence[float] | None, digits: int = 1) -> str:
-    """Return an interval of shares as text, `64.2 to 66.8 %`; a dash for None."""
-    return NONE if interval is None else f"{100 * interval[0]:.{digits}f} to {100 * interval[1]:.{digits}f} %"
 
 
 def at_least(threshold: float) -> str:
@@ -37,8 +28,8 @@ def threshold_table(report: Mapping[str, Any]) -> Table | None:
         if row["threshold"] is None:
             rows.append((wanted, "out of reach", NONE, NONE, NONE))
         else:
-            shown = (at_least(row["threshold"]), percent(row["coverage"]), percent(row["precision"]))
-            rows.append((wanted, *shown, span(row["precision_ci95"])))
+            shown = (at_least(row["threshold"]), percent(row["coverage"], 1), percent(row["precision"], 1))
+            rows.append((wanted, *shown, percent_interval(row["precision_ci95"], 1)))
     return ("right at least", "answer from", "faces answered", "right of these", "95 % interval"), rows
 
 
@@ -50,8 +41,8 @@ def selective_sentence(report: Mapping[str, Any]) -> str:
     row = next((row for row in points if row["wanted"] == 0.9), points[-1])
     threshold = at_least(row["threshold"])
     text = (
-        f"Answering only from a probability of {threshold} on, it is right {percent(row['precision'])} of the time "
-        f"and answers {percent(row['coverage'])} of the faces (fervit predict --min-confidence {threshold})."
+        f"Answering only from a probability of {threshold} on, it is right {percent(row['precision'], 1)} of the time "
+        f"and answers {percent(row['coverage'], 1)} of the faces (fervit predict --min-confidence {threshold})."
     )
     if report["split"] == "private_test":
         text += " Take the threshold from public_test: one that was chosen on the pictures it is judged by flatters."
@@ -62,15 +53,15 @@ def leak_sentences(report: Mapping[str, Any]) -> list[str]:
     """Return which pictures also stand in earlier splits, and how the model does on those of the train split."""
     result = []
     for split, count in report.get("seen_in", {}).items():
-        share = percent(count / report["n"])
+        share = percent(count / report["n"], 1)
         result.append(f"{count:,} of the {report['n']:,} faces ({share}) stand pixel for pixel in {split} too.")
     leaked = report["n"] - (report["n_leak_free"] or report["n"])
     if leaked and report["accuracy_leak_free"] is not None:
         rest_right = round(report["accuracy_leak_free"] * report["n_leak_free"])
         right = round(report["accuracy"] * report["n"]) - rest_right
         result.append(
-            f"On the {leaked:,} from train it is right {percent(right / leaked)} of the time, "
-            f"on the others {percent(report['accuracy_leak_free'])}."
+            f"On the {leaked:,} from train it is right {percent(right / leaked, 1)} of the time, "
+            f"on the others {percent(report['accuracy_leak_free'], 1)}."
         )
     return result
 
@@ -90,10 +81,10 @@ def group_tables(report: Mapping[str, Any]) -> list[tuple[str, Table, list[str]]
                 (
                     group["name"],
                     f"{group['n']:,}",
-                    percent(group["accuracy"]),
-                    span(group["accuracy_ci95"]),
+                    percent(group["accuracy"], 1),
+                    percent_interval(group["accuracy_ci95"], 1),
                     f"{group['macro_f1']:.3f}",
-                    percent(group["ece"]),
+                    percent(group["ece"], 1),
                     *(percent(group["recall"][name], 0) for name in labels),
                 )
             )
@@ -113,7 +104,7 @@ def robustness_tables(report: Mapping[str, Any]) -> list[Table]:
     rows: list[tuple[str, ...]] = []
     for kind, of_kind in _by_kind([*found["conditions"], *found["jitter"]]).items():
         relative = [row["relative_accuracy"] for row in of_kind if row["relative_accuracy"] is not None]
-        stays = percent(sum(relative) / len(relative)) if relative else NONE
+        stays = percent(sum(relative) / len(relative), 1) if relative else NONE
         rows.append((kind, *(percent(row["accuracy"], 0) for row in of_kind), stays))
     if rows:
         tables.append((("right at severity", "1", "2", "3", "4", "5", "stays"), rows))
@@ -121,8 +112,12 @@ def robustness_tables(report: Mapping[str, Any]) -> list[Table]:
     for subset in found["subsets"]:
         for name, figures in ((subset["name"], subset["inside"]), (f"not {subset['name']}", subset["outside"])):
             if figures is not None:
-                shown = (f"{figures['n']:,}", percent(figures["accuracy"]), span(figures["accuracy_ci95"]))
-                lines.append((name, *shown, f"{figures['macro_f1']:.3f}", percent(figures["ece"])))
+                shown = (
+                    f"{figures['n']:,}",
+                    percent(figures["accuracy"], 1),
+                    percent_interval(figures["accuracy_ci95"], 1),
+                )
+                lines.append((name, *shown, f"{figures['macro_f1']:.3f}", percent(figures["ece"], 1)))
     if lines:
         tables.append((("faces with", "faces", "right", "95 % interval", "macro-F1", "ECE"), lines))
     return tables

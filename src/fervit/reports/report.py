@@ -8,7 +8,7 @@ import base64
 import json
 import platform
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fervit.errors import ConfigError, MissingExtra
+from fervit.formatting import NONE, markdown_table, percent
 from fervit.labels import FER7, canonical
 from fervit.reports import findings, plots
 from fervit.reports.published import PAPER
@@ -26,7 +27,6 @@ from fervit.types import ModelSpec
 
 FER2013_TEST_SIZE = 3589  # pictures in PublicTest, and as many in PrivateTest
 PACKAGES = ("fervit", "numpy", "onnxruntime", "torch", "transformers")
-NONE = findings.NONE
 CLASS_HEADER = ("expression", "precision", "recall", "95 % interval", "F1", "95 % interval", "paper's F1", "faces")
 FACES = {
     "mistakes": "The surest mistakes (label > answer)",
@@ -346,18 +346,6 @@ def _markdown_findings(report: Mapping[str, Any], faces: Mapping[str, bytes]) ->
     for name in faces:
         parts += [f"## {FACES[name]}", f"![{FACES[name]}](faces/{name}.png)"]
     return parts
-
-
-def markdown_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Return a Markdown table; every column but the first is aligned to the right."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    cells = [[text.replace("|", "\\|") for text in row] for row in (header, *rows)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
-
-
-def percent(share: float) -> str:
-    """Return a share as text, `66.62 %`."""
-    return f"{100 * share:.2f} %"
 
 
 def _score(value: float) -> str:

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fervit.errors import ModelError, unknown
-from fervit.runtime.ort import cores, onnxruntime_quietly
+from fervit.errors import ModelError, reason, unknown
+from fervit.runtime.ort import cores, open_session
 from fervit.types import METADATA_KEY, OUTPUT
 
 AUTO = "auto"
@@ -103,12 +103,7 @@ def is_8_bit(path: Path) -> bool:
 
 
 def _open_session(path: Path) -> Any:
-    onnxruntime = onnxruntime_quietly()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; they reach the user as exceptions anyway
-    options.inter_op_num_threads = options.intra_op_num_threads = 1  # the caller's own thread
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return open_session(path)
     except Exception as error:  # its exceptions share no base class of their own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{path} is not a readable ONNX model, or truncated: {reason}") from error
+        raise ModelError(f"{path} is not a readable ONNX model, or truncated: {reason(error)}") from error

@@ -1,7 +1,6 @@
 """`Engine`: bytes of a picture in, an answer out; bounded queue, image processes, micro-batches."""
 
 import asyncio
-import hashlib
 import io
 import logging
 import math
@@ -20,7 +19,7 @@ from PIL import Image as Pillow
 
 from fervit.faces.tracking import Tracker
 from fervit.inference.loading import open_classifier
-from fervit.inference.model_files import find_model
+from fervit.inference.model_files import find_model, model_hash
 from fervit.serve.batcher import Batcher
 from fervit.serve.finder import Finder, Found, find_in_process, start_process
 from fervit.serve.metrics import Metrics
@@ -203,13 +202,8 @@ def warm_up_picture() -> bytes:
 
 
 def model_id(path: Path, spec: ModelSpec) -> str:
-    """Return `name@hash` with the first 12 hex digits of the SHA-256 of the model file (of all of an ensemble's)."""
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]:
-        digest.update(file.read_bytes())
-    if (mix := path / "ensemble.json").is_file():
-        digest.update(mix.read_bytes())
-    return f"{spec.name or spec.arch}@{digest.hexdigest()[:12]}"
+    """Return `name@hash` with the first 12 hex digits of the model's SHA-256, see `model_hash`."""
+    return f"{spec.name or spec.arch}@{model_hash(path)[:12]}"
 
 
 def read_card(path: Path) -> str | None:

@@ -18,7 +18,7 @@ from transformers import TrainerCallback, set_seed
 
 from fervit.config.training import TABLES, TrainConfig
 from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
-from fervit.evaluation.calibration import fit_bcts, fit_temperature
+from fervit.evaluation.calibration import calibrate
 from fervit.inference.model_files import starting_weights
 from fervit.models import build_model, save_checkpoint
 from fervit.models.backbone import fold_luma
@@ -120,7 +120,7 @@ def _finish(out: Path, spec: ModelSpec, train_set: Dataset, val_set: Dataset, ru
     if train_set.images.shape[-1] == 1:
         fold_luma(model, spec.preprocess)
     logits = TorchClassifier(model, spec).logits(val_set.images, batch_size=EVAL_BATCH)
-    temperature, bias = _calibrate(logits, val_set.targets, run["config"]["calibration"])
+    temperature, bias = calibrate(logits, val_set.targets, run["config"]["calibration"])
     with torch.no_grad():
         model.classifier.weight /= temperature
         model.classifier.bias /= temperature
@@ -135,14 +135,6 @@ def _finish(out: Path, spec: ModelSpec, train_set: Dataset, val_set: Dataset, ru
     save_checkpoint(model, spec, out)
     (out / "README.md").write_text(card_of(spec, run), encoding="utf-8")
     return figures
-
-
-def _calibrate(logits: np.ndarray, targets: np.ndarray, method: str) -> tuple[float, np.ndarray]:
-    """Return the temperature and the `(K,)` bias to fold into the head."""
-    if method == "bcts":
-        return fit_bcts(logits, targets)
-    temperature = fit_temperature(logits, targets) if method == "temperature" else 1.0
-    return temperature, np.zeros(logits.shape[1])
 
 
 def card_of(spec: ModelSpec, run: Mapping[str, Any], report: Mapping[str, Any] | None = None) -> str:

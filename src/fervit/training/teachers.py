@@ -12,11 +12,13 @@ import numpy as np
 import torch
 
 from fervit.config.training import AugmentConfig, TrainConfig
-from fervit.data.cache import cache_folder, cannot_write, file_digest
+from fervit.data.cache import cache_folder, cannot_write
 from fervit.data.dataset import TRAIN, Dataset
 from fervit.errors import ConfigError, ModelError
+from fervit.labels import canonical, label_places
 from fervit.models.backbone import fuse_attention
 from fervit.models.inputs import denormalise, normalise, resize
+from fervit.probabilities import soften
 from fervit.training.augment import random_affine
 from fervit.types import ModelSpec, Preprocess
 
@@ -51,7 +53,7 @@ def soft_targets(
     """
     if not config.teacher_views:
         raise ConfigError("teacher_views is 0, so no answers are made ahead: train with a LiveTeacher")
-    order = _order(teacher.spec, dataset.labels)
+    order = _label_places(teacher.spec, dataset.labels)
     images = dataset.split(TRAIN).images
     generator = torch.Generator().manual_seed(config.seed)
     total = config.teacher_views * len(images)
@@ -62,7 +64,7 @@ def soft_targets(
         parts.append(np.mean([teacher.probs(view) for view in views], axis=0)[:, order])
         if progress is not None:
             progress(min(total, (start + STEP) * config.teacher_views), total)
-    return soften(np.concatenate(parts), config.teacher_temperature)
+    return soften(np.concatenate(parts), config.teacher_temperature).astype(np.float32)
 
 
 def cached_soft_targets(
@@ -112,7 +114,7 @@ class LiveTeacher:
         self.model = model.eval().requires_grad_(False)
         self.spec = spec
         self.temperature = temperature
-        self._order = torch.tensor(_order(spec, labels))
+        self._order = torch.tensor(_label_places(spec, labels))
 
     def to(self, device: torch.device) -> "LiveTeacher":
         """Move it to where the student learns."""
@@ -131,34 +133,6 @@ class LiveTeacher:
         return (logits / self.temperature).softmax(dim=1).index_select(1, self._order)
 
 
-def _order(spec: ModelSpec, labels: Sequence[str]) -> list[int]:
-    """Return where each of the data set's labels stands among the teacher's."""
-    if set(spec.labels) != set(labels):
-        raise ModelError(f"the teacher answers with {', '.join(spec.labels)}; the data set has {', '.join(labels)}")
-    return [spec.labels.index(name) for name in labels]
-
-
-def model_hash(path: Path) -> str:
-    """Return the hex digest of a model: of the exported file's bytes, or of a folder's weights and settings."""
-    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
-    if path.is_dir():  # but not what else lies in the folder of a run: its log, its checkpoints
-        folders = [path, *sorted(path.glob("members/*"))]
-        files = [file for folder in folders for file in sorted(folder.iterdir()) if _is_model_file(file)]
-    return hashlib.sha256("".join(file_digest(file) for file in files).encode()).hexdigest()
-
-
-def _is_model_file(file: Path) -> bool:
-    return file.suffix == ".safetensors" or file.name in ("config.json", "preprocessor_config.json", "ensemble.json")
-
-
-def soften(probs: np.ndarray, temperature: float) -> np.ndarray:
-    """Return `(N, K)` float32 probabilities raised to `1 / temperature` and normalised again."""
-    logs = np.log(np.maximum(probs, 1e-12)) / temperature
-    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    result: np.ndarray = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    return result
-
-
 def _view(images: np.ndarray, k: int, generator: torch.Generator) -> np.ndarray:
     """Return view number `k` of `(N, H, W, C)` uint8 pictures, of the same shape."""
     if k == 0:
@@ -174,3 +148,10 @@ def _view(images: np.ndarray, k: int, generator: torch.Generator) -> np.ndarray:
         warped: Any = random_affine(x.float(), x.shape[-1], VIEW)
     view: np.ndarray = warped.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return view
+
+
+def _label_places(spec: ModelSpec, labels: Sequence[str]) -> list[int]:
+    """Return where each of the data set's labels stands among the teacher's."""
+    if {canonical(name) for name in spec.labels} != {canonical(name) for name in labels}:
+        raise ModelError(f"the teacher answers with {', '.join(spec.labels)}; the data set has {', '.join(labels)}")
+    return label_places(spec.labels, labels)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import STDOUT, check_split, check_target, limit_torch, progress, table, write_json
+from fervit.cli._shared import STDOUT, check_split, check_target, limit_torch, progress, write_json
 from fervit.errors import ConfigError, unknown
+from fervit.formatting import text_table
 
 if TYPE_CHECKING:
     from fervit.evaluation.comparison import Comparison
@@ -85,7 +86,7 @@ def as_text(result: "Comparison") -> str:
         [
             f"{result.count:,} faces of {result.dataset}, {result.split}",
             "",
-            table(("figure", f"A: {a}", f"B: {b}", "B - A", "95 % interval"), rows),
+            text_table(("figure", f"A: {a}", f"B: {b}", "B - A", "95 % interval"), rows),
             "",
             f"right: both {result.both:,}, only A {result.only[0]:,}, only B {result.only[1]:,}, "
             f"neither {result.neither:,}; the same answer for {100 * result.agreement:.1f} %",

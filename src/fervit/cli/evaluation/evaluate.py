@@ -14,10 +14,10 @@ from fervit.cli._shared import (
     command_line,
     limit_torch,
     progress,
-    table,
     write_json,
 )
 from fervit.errors import ConfigError, unknown
+from fervit.formatting import text_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,14 +161,14 @@ def as_text(report: Mapping[str, Any]) -> str:
     parts = [
         where,
         "",
-        table(CLASS_HEADER, class_rows(report)),
+        text_table(CLASS_HEADER, class_rows(report)),
         "",
-        table(("figure", "value", "95 % interval", "paper"), figures),
+        text_table(("figure", "value", "95 % interval", "paper"), figures),
     ]
     if (thresholds := findings.threshold_table(report)) is not None:
-        parts += ["", table(*thresholds)]
+        parts += ["", text_table(*thresholds)]
     for column, grid, sentences in findings.group_tables(report):
-        parts += ["", f"by {column}", table(*grid), *sentences]
+        parts += ["", f"by {column}", text_table(*grid), *sentences]
     said = [summary(report), calibration_sentence(report), findings.selective_sentence(report)]
     return "\n".join([*parts, "", *said, *findings.leak_sentences(report), *notes(report)])
 

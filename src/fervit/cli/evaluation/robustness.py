@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from fervit.cli._shared import MODEL, STDOUT, check_split, check_target, limit_torch, progress, table, write_json
+from fervit.cli._shared import MODEL, STDOUT, check_split, check_target, limit_torch, progress, write_json
 from fervit.errors import ConfigError
+from fervit.formatting import text_table
 
 ALL = 0
 
@@ -106,13 +107,13 @@ def as_text(report: Mapping[str, Any]) -> str:
                 for kind, of_kind in by_kind.items()
             ]
             steps = ("1", "2", "3", "4", "5") if key == "conditions" else ("3 %", "6 %", "9 %", "12 %", "15 %")
-            parts += ["", table((title, *steps, "of clean", "changed"), rows)]
+            parts += ["", text_table((title, *steps, "of clean", "changed"), rows)]
     if report["unchanged"]:
         parts += ["", f"left out, the pictures stay as they are: {', '.join(report['unchanged'])}"]
     if report["subsets"]:
         lines = [line for subset in report["subsets"] for line in _subset_rows(subset)]
         header = ("subset", "faces", "right", "95 % interval", "macro-F1", "ECE", "FER+ majority")
-        parts += ["", table(header, lines), *(f"{s['name']}: {s['joined']}" for s in report["subsets"])]
+        parts += ["", text_table(header, lines), *(f"{s['name']}: {s['joined']}" for s in report["subsets"])]
     return "\n".join([*parts, "", report["summary"]])
 
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import command_line, progress, table
+from fervit.cli._shared import command_line, progress
 from fervit.cli.training.train import require_torch
 from fervit.errors import ConfigError, unknown
+from fervit.formatting import text_table
 
 if TYPE_CHECKING:
     from fervit.ensemble.voting import Choice, Row
@@ -102,7 +103,7 @@ def as_text(choice: "Choice") -> str:
         [
             f"{where}; what is chosen or calibrated on them flatters there",
             "",
-            table(header, rows),
+            text_table(header, rows),
             "",
             choice.verdict,
         ]

@@ -104,9 +104,9 @@ def _ask(path: Path, dataset: Any, config: Any, threads: int | None) -> Any:
     """Return the teacher for `fervit.training.train`: its answers, or itself where it is to be asked all along."""
     from fervit.cli._shared import progress
     from fervit.inference.loading import open_classifier
-    from fervit.inference.model_files import find_folder, find_model
+    from fervit.inference.model_files import find_folder, find_model, model_hash
     from fervit.training.finetune import Teacher
-    from fervit.training.teachers import LiveTeacher, cached_soft_targets, model_hash
+    from fervit.training.teachers import LiveTeacher, cached_soft_targets
 
     if not config.teacher_views:
         from fervit.models import load_checkpoint
