@@ -25,7 +25,7 @@ from fervit.training.run_folder import CHECKPOINTS, write_whole
 Tensor = torch.Tensor
 RESUME_FILE, WEIGHTS, EMA = "resume.safetensors", "weights.", "ema."  # a file and its two groups of tensors
 METRICS_FILE = "metrics.csv"
-# torch's names for what CPUs multiply bfloat16 with; by either, training is faster than in float32 (docs/results.md).
+# torch's names for what CPUs multiply bfloat16 with; by either, training is faster than in float32 (docs/lab-log.md).
 BF16_INSTRUCTIONS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 
 
