@@ -9,39 +9,9 @@ from pathlib import Path
 import pytest
 
 import fervit
+from scripts.house import PAGE, RANKS, RUN_HALF, TRAIN_HALF, with_picture
 
 ROOT = Path(fervit.__file__).parent
-RANKS = {
-    "errors": 0,
-    "files": 1,
-    "formatting": 1,
-    "labels": 1,
-    "probabilities": 1,
-    "config": 1,
-    "types": 2,
-    "media": 3,
-    "runtime": 3,
-    "faces": 4,
-    "data": 4,
-    "models": 4,
-    "inference": 5,
-    "evaluation": 5,
-    "reports": 6,
-    "export": 6,
-    "serve": 6,
-    "training": 7,
-    "ensemble": 7,
-    "api": 8,
-    "cli": 9,
-    "__main__": 10,
-}
-"""A module imports from its own package or from one of a lower rank."""
-
-RUN_HALF = (
-    *("errors", "files", "formatting", "labels", "probabilities", "types"),
-    *("media", "runtime", "faces", "inference", "serve"),
-)
-TRAIN_HALF = {"data", "models", "evaluation", "reports", "export", "training", "ensemble"}
 HEAVY = {"torch", "transformers", "datasets", "sklearn"}
 LAZY = {"matplotlib", "pyarrow"}  # of the extra `video`: imported where a table or a timeline is written
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
@@ -90,7 +60,7 @@ def test_the_run_half_never_imports_the_train_half(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports(path)}
     assert not roots & HEAVY
     assert not {name.split(".")[0] for name in imports(path, top_level_only=True)} & LAZY
-    assert not {name.split(".")[1] for name in imports(path) if name.startswith("fervit.")} & TRAIN_HALF
+    assert not {name.split(".")[1] for name in imports(path) if name.startswith("fervit.")} & set(TRAIN_HALF)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "cli").glob("*.py")), ids=lambda path: path.stem)
@@ -107,3 +77,56 @@ def test_no_package_has_more_than_thirteen_modules_and_no_module_more_than_400_l
     crowded = {name: count for name, count in counts.items() if count > 13}
     assert crowded == {}
     assert [str(path) for path in MODULES if len(path.read_text(encoding="utf-8").splitlines()) > 400] == []
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield the functions and methods of a file, nested ones too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Return the names of a function's parameters; `self` and `cls` are none."""
+    arguments = function.args
+    named = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    return [name for name in named if name not in ("self", "cls")]
+
+
+def test_no_function_outside_the_command_line_has_more_than_six_parameters() -> None:
+    crowded = {
+        f"{dotted(path)}.{function.name}": count
+        for path in MODULES
+        if package_of(path) != "cli"
+        for function in functions(path)
+        if (count := len(parameters(function))) > 6
+    }
+    assert crowded == {}
+
+
+def test_no_function_is_longer_than_60_lines() -> None:
+    lengths = {
+        f"{dotted(path)}.{function.name}": int(function.end_lineno or 0) - function.lineno + 1
+        for path in MODULES
+        for function in functions(path)
+    }
+    assert {name: length for name, length in lengths.items() if length > 60} == {}
+
+
+def test_no_module_imports_a_private_name_of_another() -> None:
+    private = [
+        f"{dotted(path)}: {node.module}.{alias.name}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("fervit")
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+        if f"{node.module}.{alias.name}" not in NAMES  # `cli/_shared.py` is a module of its package
+    ]
+    assert private == []
+
+
+def test_the_plan_in_the_documentation_is_the_one_that_is_kept() -> None:
+    assert {package_of(path) for path in MODULES} == RANKS.keys()
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == with_picture(page), "run `python scripts/house.py`"

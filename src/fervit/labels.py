@@ -65,7 +65,7 @@ def mapping_matrix(source: Sequence[str], target: Sequence[str]) -> np.ndarray:
 
 
 def label_places(own: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Return where each of the `wanted` labels stands among `own`, by name whatever its spelling.
+    """Return the position of each of the `wanted` labels among `own`, by name whatever its spelling.
 
     Raises:
         DataError: one of them is missing.

@@ -63,7 +63,7 @@ def test_synth_overwrites_only_when_told():
 def test_inspect_writes_pictures_pairs_and_json(tmp_path):
     run("synth", "--count", 70, "--out", "s.parquet")
     output = run("inspect", "s.parquet", "--json", "report.json").output
-    assert "70 pictures, 48 x 48 grey" in output
+    assert "70 images, 48 x 48 grey" in output
     assert json.loads((tmp_path / "report.json").read_text())["images"] == 70
     for name in ("contact_sheet.png", "distribution.png"):
         with Image.open(tmp_path / "inspect-s" / name) as image:
@@ -101,7 +101,7 @@ def test_download_checks_counts_and_says_what_to_pass_to_data(tmp_path, monkeypa
     fake_kaggle(monkeypatch, tmp_path / "kaggle")
     monkeypatch.setattr(fervit.data, "load", lambda source: fer2013)
     output = run("download", "fer2013", "--hash", "abcabc").output
-    assert "35,887 pictures" in output
+    assert "35,887 images" in output
     assert f"--data {tmp_path / 'kaggle'}" in output
     with pytest.raises(DataError, match="expected 0000"):
         run("download", "fer2013", "--hash", "0000")
@@ -120,7 +120,7 @@ def test_download_writes_the_form_that_out_names(tmp_path, monkeypatch):
 def test_an_incomplete_download_is_refused(tmp_path, monkeypatch):
     run("synth", "--count", 14, "--out", "kaggle")
     fake_kaggle(monkeypatch, tmp_path / "kaggle")
-    with pytest.raises(DataError, match=r"is not the whole of FER2013: .* pictures of angry in train, expected 3995"):
+    with pytest.raises(DataError, match=r"is not the whole of FER2013: .* images of angry in train, expected 3995"):
         run("download", "fer2013")
 
 
@@ -139,7 +139,7 @@ def test_download_from_the_hub_loads_that_id(monkeypatch, fer2013):
 
 def test_kaggle_s_own_failures_become_one_line(monkeypatch):
     fake_kaggle(monkeypatch, RuntimeError("403 Client Error\nYou need to log in"))
-    with pytest.raises(DataError, match=r"did not hand over msambare/fer2013 \(403 Client Error You need") as caught:
+    with pytest.raises(DataError, match=r"msambare/fer2013 could not be downloaded from Kaggle \(403 Client Error You need") as caught:
         run("download", "fer2013")
     assert "\n" not in str(caught.value)
 

@@ -263,7 +263,7 @@ def test_unreadable_pictures_are_skipped_counted_and_the_first_is_named(tmp_path
         dataset = load(tmp_path / "d")
     assert len(dataset) == 3
     assert dataset.skipped == ("train/sad/3 ü.jpg", "train/sad/4.png")
-    assert "2 of 5 pictures cannot be read, the first is train/sad/3 ü.jpg" in caplog.text
+    assert "2 of 5 images cannot be read, the first is train/sad/3 ü.jpg" in caplog.text
     assert load(tmp_path / "d").skipped == dataset.skipped
     assert dataset.split("train").rows.tolist() == [0, 1, 2]
 
@@ -278,16 +278,16 @@ def test_a_picture_bomb_is_skipped_without_being_decoded(tmp_path, monkeypatch):
     for name, data in (("bomb.png", bomb), ("medium.png", medium)):
         (tmp_path / "d" / "train" / "sad").mkdir(parents=True, exist_ok=True)
         (tmp_path / "d" / "train" / "sad" / name).write_bytes(data)
-    with pytest.raises(DataError, match=r"2 of 2 pictures cannot be read, the first is train/sad/bomb.png: declares"):
+    with pytest.raises(DataError, match=r"2 of 2 images cannot be read, the first is train/sad/bomb.png: declares"):
         load(tmp_path / "d")
 
 
 def test_folders_without_pictures_say_what_they_hold(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"holds no pictures; expected train/angry/x.jpg"):
+    with pytest.raises(DataError, match=r"holds no images; expected train/angry/x.jpg"):
         load(tmp_path / "empty")
     picture(tmp_path / "loose" / "x.png")
-    with pytest.raises(DataError, match="holds 1 loose pictures and no class folders"):
+    with pytest.raises(DataError, match="holds 1 loose images and no class folders"):
         load(tmp_path / "loose")
     write_rows(tmp_path / "empty" / "fer2013.csv", [])
     with pytest.raises(DataError, match=r"but fer2013.csv: pass that file"):
@@ -309,7 +309,7 @@ def test_links_that_lead_up_or_nowhere_do_no_harm(tmp_path):
 def test_a_file_without_a_split_among_files_with_one_is_named(tmp_path):
     picture(tmp_path / "d" / "sad" / "PublicTest_1.png")
     picture(tmp_path / "d" / "sad" / "x.png")
-    with pytest.raises(DataError, match=r"sad/x.png tells no split while other files do"):
+    with pytest.raises(DataError, match=r"sad/x.png is in no split while other files are"):
         load(tmp_path / "d")
 
 
@@ -361,7 +361,7 @@ def test_parquet_with_named_labels_and_a_split_column(tmp_path):
         ({"image": [b"x"]}, "lacks the column label"),
         ({"image": [b"x"], "label": [9], "usage": ["Training"]}, "row 1: label 9, expected 0 to 6"),
         ({"image": [b"x"], "label": [1], "usage": ["here"]}, "row 1: unknown usage 'here'"),
-        ({"image": [b"x"], "label": [1], "usage": ["Training"]}, "1 of 1 pictures cannot be read, the first is row 1"),
+        ({"image": [b"x"], "label": [1], "usage": ["Training"]}, "1 of 1 images cannot be read, the first is row 1"),
     ],
 )
 def test_malformed_parquet_is_refused(tmp_path, columns, message):
@@ -409,7 +409,7 @@ def test_votes_that_do_not_fit_the_data_are_refused(faces, tmp_path):
     save(faces, tmp_path / "faces.parquet")
     counts = np.ones((30, 10), dtype=int)
     short = write_votes(tmp_path / "short.csv", faces.take(np.arange(29)), counts[:29])
-    with pytest.raises(DataError, match=r"29 rows of votes, faces.parquet has 30 pictures"):
+    with pytest.raises(DataError, match=r"29 rows of votes, faces.parquet has 30 images"):
         load(tmp_path / "faces.parquet", votes=short)
     other = write_votes(tmp_path / "other.csv", faces.take(np.arange(30)[::-1]), counts)
     with pytest.raises(DataError, match="disagree on Usage"):
@@ -475,7 +475,7 @@ def test_a_full_disk_says_so_and_leaves_nothing_behind(faces, tmp_path, monkeypa
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(decode.PictureFile, "__enter__", lambda self: setattr(self, "_file", Full()) or self)
+        patch.setattr(decode.ImageArrayFile, "__enter__", lambda self: setattr(self, "_file", Full()) or self)
         with pytest.raises(DataError, match=r"No space left on device.*set FERVIT_CACHE"):
             load(tmp_path / name)
         patch.undo()
@@ -531,5 +531,5 @@ def test_a_csv_refuses_what_it_cannot_hold(faces, tmp_path):
 def test_a_dataset_says_what_it_is_in_one_line() -> None:
     dataset = load("synthetic:40")
     assert len(text := repr(dataset)) < 200 and "\n" not in text
-    assert f"{len(dataset)} pictures of 48x48x1, 7 labels" in text and f"train {len(dataset.split('train'))}" in text
+    assert f"{len(dataset)} images of 48x48x1, 7 labels" in text and f"train {len(dataset.split('train'))}" in text
     assert repr(dataset.take([])).endswith("empty)")

@@ -182,17 +182,17 @@ def test_names_are_narrowed_by_split_then_by_label_and_never_guessed():
     first = replace(first, split_ids=np.array([0, 2], np.int8), targets=np.array([1, 1]))
     line = {"filename": "same.png"}
     assert join(first, [line], where="t").ambiguous == 1
-    assert join(first, [{**line, "usage": "PrivateTest"}], where="t").pictures.tolist() == [1]
+    assert join(first, [{**line, "usage": "PrivateTest"}], where="t").positions.tolist() == [1]
     assert join(first, [{**line, "usage": "PublicTest"}], where="t").elsewhere == 1
     labelled = replace(first, targets=np.array([1, 3]))
-    assert join(labelled, [{**line, "label": "happiness"}], where="t").pictures.tolist() == [1]
+    assert join(labelled, [{**line, "label": "happiness"}], where="t").positions.tolist() == [1]
     assert join(labelled, [{"filename": "other.png"}], where="t").missing == 1
 
 
 def test_names_match_by_path_or_by_file_name(part):
     named = replace(part, sources=[f"train/x/{k}.png" for k in range(len(part))])
     for name in ("train/x/7.png", "7.png", "elsewhere\\7.png"):
-        assert join(named, [{"filename": name}], where="t").pictures.tolist() == [7]
+        assert join(named, [{"filename": name}], where="t").positions.tolist() == [7]
 
 
 def test_data_without_names_asks_for_row_numbers(part):

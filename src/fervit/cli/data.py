@@ -1,14 +1,11 @@
 """`fervit data`: inspect, download and synth."""
 
-import csv
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from fervit.data.audit import Inspection
+from fervit.cli._shared import STDOUT, check_target, write_json
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +20,7 @@ def register(app: typer.Typer) -> None:
 def inspect(
     data: Annotated[str, typer.Argument(help="Data set: a file, a folder, a Hub id, or synthetic[:N].")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the pictures and pairs.csv; default: inspect-<name>.")
+        Path | None, typer.Option(help="Folder for the images and pairs.csv; default: inspect-<name>.")
     ] = None,
     json_: Annotated[
         str | None,
@@ -31,29 +28,21 @@ def inspect(
     ] = None,
     near: Annotated[bool, typer.Option(help="Also search near duplicates among all pairs.")] = True,
 ) -> None:
-    """Count labels; find unreadable, blank and repeated pictures, leaks between splits, label conflicts."""
+    """Count labels; find unreadable, blank and repeated images, leaks between splits, label conflicts."""
     from fervit.data import load
     from fervit.data.audit import inspect as run
-    from fervit.data.sheet import dataset_sheet, plot_distribution
-    from fervit.errors import DataError, MissingExtra
+    from fervit.data.inspection_report import summary, write_inspection
 
+    check_target("--json", json_)
     dataset = load(data)
     report = run(dataset, near=near)
     folder = out or Path(f"inspect-{_slug(dataset.name)}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        dataset_sheet(dataset).save(folder / "contact_sheet.png")
-        present = [k for k, counts in enumerate(report.counts) if counts.any()]
-        plot_distribution(report.counts[present], dataset.labels, dataset.split_names, folder / "distribution.png")
-        _write_pairs(report, folder / "pairs.csv")
-        if json_ and json_ != "-":
-            Path(json_).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
-    except ImportError as error:
-        raise MissingExtra("drawing the distribution", "train") from error
-    except OSError as error:
-        raise DataError(f"cannot write {error.filename or folder} ({error.strerror or error})") from error
-    typer.echo(json.dumps(report.to_dict(), indent=2) if json_ == "-" else _summary(report))
-    typer.echo(f"written: {folder}/contact_sheet.png, distribution.png, pairs.csv", err=json_ == "-")
+    write_inspection(report, folder)
+    if json_:
+        write_json(json_, report.to_dict())
+    if json_ != STDOUT:
+        typer.echo(summary(report))
+    typer.echo(f"written: {folder}/contact_sheet.png, distribution.png, pairs.csv", err=json_ == STDOUT)
 
 
 def download(
@@ -75,7 +64,7 @@ def download(
     if out is not None:
         save(dataset, out, overwrite=overwrite)
     typer.echo(
-        f"{name}: {len(dataset):,} pictures, counts per split and label as published\n"
+        f"{name}: {len(dataset):,} images, counts per split and label as published\n"
         f"content hash: {dataset.data_hash}\nuse: --data {out or source}"
     )
 
@@ -99,7 +88,7 @@ def synth(
     if sheet is not None:
         try:
             dataset_sheet(dataset).save(sheet)
-        except (OSError, ValueError) as error:  # ValueError: a suffix that Pillow does not know
+        except (OSError, ValueError) as error:  # ValueError: a suffix that Pillow does not support
             raise DataError(f"cannot write {sheet} ({error})") from error
         typer.echo(f"{sheet}: contact sheet")
 
@@ -107,41 +96,3 @@ def synth(
 def _slug(name: str) -> str:
     stem = Path(name).stem if Path(name).suffix in (".csv", ".parquet", ".pq") else name
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in stem).strip(".") or "data"
-
-
-def _write_pairs(report: "Inspection", path: Path) -> None:
-    columns = ["row", "split", "label", "source"]
-    with path.open("w", encoding="utf-8", newline="", errors="replace") as file:
-        writer = csv.writer(file)
-        writer.writerow(["kind", "correlation", *columns, *(f"other_{name}" for name in columns)])
-        for kind, correlation, first, second in report.pairs():
-            left, right = report.describe(first), report.describe(second)
-            cells = [side[name] for side in (left, right) for name in columns]
-            writer.writerow([kind, f"{correlation:.4f}", *cells])
-
-
-def _summary(report: "Inspection") -> str:
-    dataset = report.dataset
-    height, width, channels = dataset.images.shape[1:]
-    width_of = [max(len(label), 6) for label in dataset.labels]
-    head = " ".join(f"{label:>{w}}" for label, w in zip(dataset.labels, width_of, strict=True))
-    lines = [
-        f"{dataset.name}: {len(dataset):,} pictures, {height} x {width} {'grey' if channels == 1 else 'RGB'}",
-        f"content hash: {dataset.data_hash}",
-        f"{'':12} {head} {'total':>7}",
-    ]
-    for split, counts in zip(dataset.split_names, report.counts[report.counts.any(axis=1)], strict=True):
-        cells = " ".join(f"{n:>{w}}" for n, w in zip(counts.tolist(), width_of, strict=True))
-        lines.append(f"{split:12} {cells} {counts.sum():>7}")
-    lines.append(f"unreadable: {len(dataset.skipped)}; blank: {len(report.blank)}; unique: {report.unique:,}")
-    repeats = ", ".join(f"{n} in {split}" for split, n in report.duplicates_within.items())
-    lines.append(f"exact duplicates within a split: {repeats}")
-    near = report.near_leaks
-    for (later, earlier), count in report.leaks.items():
-        more = f", and {near[later, earlier]} more nearly" if near else ""
-        lines.append(f"leak: {count} {later} pictures also stand in {earlier}{more}")
-    images = sum(len(rows) for rows in report.conflicts)
-    lines.append(f"conflicting labels: {len(report.conflicts)} groups of identical pictures ({images} pictures)")
-    if report.near_pairs is not None:
-        lines.append(f"near duplicates: {len(report.near_pairs)} pairs")
-    return "\n".join(lines)

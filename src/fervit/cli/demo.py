@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.errors import ConfigError
+from fervit.formatting import percent
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FACES = 1050  # 70 % to train on, 15 % to choose the epoch on, 15 % to test on; other people in each
 DATA = f"synthetic:{FACES}"
@@ -23,7 +26,7 @@ def demo(
     photo: Annotated[
         Path | None, typer.Option(help="A photo with a face; default: the astronaut of scikit-image.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for pictures, model and report.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for images, model and report.")] = Path("demo"),
 ) -> None:
     """Recognise a photo, then fine-tune, evaluate and report on synthetic faces (under 4 minutes on two cores)."""
     from fervit.cli.training.train import require_torch
@@ -56,6 +59,7 @@ def _recognise(photo: Path | None, out: Path) -> Path:
     from PIL import Image
 
     import fervit
+    from fervit.files import cannot_write
     from fervit.media.draw import annotate
     from fervit.media.images import read_image
 
@@ -66,26 +70,27 @@ def _recognise(photo: Path | None, out: Path) -> Path:
     typer.echo(f"[1/3] Recognising the expressions in {name} with the shipped model")
     predictions = fervit.load()(image)
     for prediction in predictions:
-        typer.echo("  " + ", ".join(f"{label} {100 * p:.0f} %" for label, p in prediction.top(3)))
+        typer.echo("  " + ", ".join(f"{label} {percent(p, 0)}" for label, p in prediction.top(3)))
     if not predictions:
         typer.echo("  no face found")
     path = out / f"{name}-annotated.png"
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot create the folder {out}: {error.strerror}") from error
+        raise cannot_write(out, error) from error
     Image.fromarray(annotate(image, predictions)).save(path)
     return path
 
 
-def _astronaut() -> Any:
+def _astronaut() -> "np.ndarray":
     from fervit.errors import MissingExtra
 
     try:
         from skimage.data import astronaut
     except ImportError:
         raise MissingExtra("the demo's own photo (or give --photo)", "dev") from None
-    return astronaut()
+    photo: np.ndarray = astronaut()
+    return photo
 
 
 def _fine_tune(out: Path) -> Path:

@@ -1,23 +1,32 @@
-"""What is wrong with a data set: duplicates within and across splits, conflicting labels, blank pictures."""
+"""What is wrong with a data set: duplicates within and across splits, conflicting labels, blank images."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import cv2
 import numpy as np
 
 from fervit.data.dataset import PRIVATE_TEST, PUBLIC_TEST, SPLITS, TRAIN, Dataset
 
-BLANK_STD = 1.0  # grey levels; FER2013 has 12 constant pictures and one of std 0.66, the next is at 4.1
-NEAR_CORRELATION = 0.98  # of 48 px grey pictures, mean and contrast removed: the same photo, cut or coded anew
-THUMBNAIL_PX = 48  # FER2013's size: its pictures are compared as they are
+BLANK_STD = 1.0  # grey levels; FER2013 has 12 constant images and one of std 0.66, the next is at 4.1
+NEAR_CORRELATION = 0.98  # of 48 px grey images, mean and contrast removed: the same photo, cut or coded anew
+THUMBNAIL_PX = 48  # FER2013's size: its images are compared as they are
 COARSE_PX = 12  # all pairs are compared at this size first
 # Averaging removes noise: in FER2013 no near pair correlates less than 0.985 when coarse.
 COARSE_CORRELATION = 0.975
 BLOCK_ROWS = 1024
 LISTED_PAIRS = 200  # in `to_dict`
+
+
+class Row(TypedDict):
+    """How an image is named in reports; `source` is its file name or id, where there is one."""
+
+    row: int
+    split: str
+    label: str
+    source: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +35,11 @@ class Inspection:
 
     Attributes:
         dataset: what was inspected.
-        counts: `(S, K)` pictures per split (`SPLITS` order) and label.
-        groups: `(N,)` number of the group of pixel-identical pictures that each row belongs to, from 0.
-        blank: rows of pictures whose grey levels hardly differ (standard deviation under 1).
-        leaks: `(later split, earlier split)` -> pictures of the later one that stand in the earlier.
-        conflicts: rows, group by group, of identical pictures with different labels.
+        counts: `(S, K)` images per split (`SPLITS` order) and label.
+        groups: `(N,)` number of the group of pixel-identical images that each row belongs to, from 0.
+        blank: rows of images whose grey levels hardly differ (standard deviation under 1).
+        leaks: `(later split, earlier split)` -> images of the later one that are in the earlier one, too.
+        conflicts: rows, group by group, of identical images with different labels.
         near_pairs: `(P, 2)` rows of near duplicates, the earlier split first; None when not searched.
         near_correlations: `(P,)` correlation of these pairs.
     """
@@ -46,12 +55,12 @@ class Inspection:
 
     @property
     def unique(self) -> int:
-        """Number of different pictures."""
+        """Number of different images."""
         return int(self.groups.max(initial=-1)) + 1
 
     @property
     def duplicates_within(self) -> dict[str, int]:
-        """Split -> number of pictures that repeat an earlier one of the same split."""
+        """Split -> number of images that repeat an earlier one of the same split."""
         split_ids = self.dataset.split_ids
         return {
             name: int((split_ids == k).sum() - len(np.unique(self.groups[split_ids == k])))
@@ -61,7 +70,7 @@ class Inspection:
 
     @property
     def near_leaks(self) -> dict[tuple[str, str], int]:
-        """`(later split, earlier split)` -> pictures of the later one with only a near duplicate there."""
+        """`(later split, earlier split)` -> images of the later one that are not in the earlier one, but nearly."""
         if self.near_pairs is None:
             return {}
         split_ids = self.dataset.split_ids
@@ -75,7 +84,7 @@ class Inspection:
             leaks[later, earlier] = int((~exact[np.unique(pairs[:, 1])]).sum())
         return leaks
 
-    def describe(self, row: int) -> dict[str, Any]:
+    def describe(self, row: int) -> Row:
         """Return how a row is named in reports."""
         dataset = self.dataset
         return {
@@ -95,11 +104,11 @@ class Inspection:
             for (first, second), correlation in zip(self.near_pairs, self.near_correlations, strict=True):
                 yield "near", float(correlation), int(first), int(second)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the JSON report; lists of pairs are cut after 200."""
         dataset = self.dataset
         height, width, channels = dataset.images.shape[1:]
-        report: dict[str, Any] = {
+        report: dict[str, object] = {
             "name": dataset.name,
             "data_hash": dataset.data_hash,
             "labels": list(dataset.labels),
@@ -142,7 +151,7 @@ def inspect(dataset: Dataset, *, near: bool = True) -> Inspection:
 
     Args:
         dataset: what to inspect.
-        near: also compare all pairs for near duplicates (grows with the square of the number of pictures).
+        near: also compare all pairs for near duplicates (grows with the square of the number of images).
     """
     counts = np.zeros((len(SPLITS), len(dataset.labels)), dtype=np.int64)
     np.add.at(counts, (dataset.split_ids, dataset.targets), 1)
@@ -167,12 +176,12 @@ def inspect(dataset: Dataset, *, near: bool = True) -> Inspection:
 
 
 def exact_leaks(dataset: Dataset, *, seen: Sequence[str] = (TRAIN,), groups: np.ndarray | None = None) -> np.ndarray:
-    """Return `(N,)` bool: rows of public_test and private_test whose pixels also stand in an earlier split.
+    """Return `(N,)` bool: rows of public_test and private_test whose pixels are in an earlier split, too.
 
     Args:
         dataset: the whole data set, with the splits that count as seen.
         seen: splits that count; by default what a model was fitted on. With public_test among them, a
-            private_test picture that stands there is a leak too.
+            private_test image that is in it is a leak too.
         groups: what `duplicate_groups` gave, to spare the work.
     """
     if groups is None:
@@ -201,7 +210,7 @@ def repeated(groups: np.ndarray) -> list[np.ndarray]:
 
 
 def blank_rows(images: np.ndarray) -> np.ndarray:
-    """Return `(B,)` int64 rows of pictures whose grey levels have a standard deviation under 1."""
+    """Return `(B,)` int64 rows of images whose grey levels have a standard deviation under 1."""
     blocks = (images[start : start + BLOCK_ROWS] for start in range(0, len(images), BLOCK_ROWS))
     deviations = [block.reshape(len(block), -1).std(axis=1, dtype=np.float32) for block in blocks]
     return np.flatnonzero(np.concatenate(deviations) < BLANK_STD) if deviations else np.zeros(0, np.int64)
@@ -210,8 +219,8 @@ def blank_rows(images: np.ndarray) -> np.ndarray:
 def near_duplicates(dataset: Dataset, groups: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return near but not exact duplicates: `(P, 2)` int64 rows and `(P,)` float32 correlations, best first.
 
-    Pictures are compared as 48 px grey ones with mean and contrast removed; a pair counts from a correlation
-    of 0.98. All pairs are compared at 12 px first. Blank pictures resemble nothing. The row of the earlier
+    Images are compared as 48 px grey ones with mean and contrast removed; a pair counts from a correlation
+    of 0.98. All pairs are compared at 12 px first. Blank images resemble nothing. The row of the earlier
     split comes first.
     """
     if groups is None:
@@ -243,7 +252,7 @@ def _in(dataset: Dataset, split: str) -> np.ndarray:
 
 
 def _thumbnails(images: np.ndarray, side_px: int) -> np.ndarray:
-    """Return `(N, side, side)` uint8 grey versions of `(N, H, W, C)` pictures."""
+    """Return `(N, side, side)` uint8 grey versions of `(N, H, W, C)` images."""
     thumbnails = np.empty((len(images), side_px, side_px), np.uint8)
     for row, image in enumerate(images):
         grey = image[..., 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -253,7 +262,7 @@ def _thumbnails(images: np.ndarray, side_px: int) -> np.ndarray:
 
 
 def _normalised(images: np.ndarray) -> np.ndarray:
-    """Return `(N, H * W)` float32 rows of mean 0 and length 1, or all-zero where a picture is blank."""
+    """Return `(N, H * W)` float32 rows of mean 0 and length 1, or all-zero where an image is blank."""
     rows = images.reshape(len(images), int(np.prod(images.shape[1:]))).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
     length = np.linalg.norm(rows, axis=1, keepdims=True)

@@ -11,12 +11,11 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fervit.data.dataset import Dataset
-from fervit.errors import DataError
+from fervit.errors import DataError, reason
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def content_hash(images: np.ndarray, targets: np.ndarray, split_ids: np.ndarray)
 def cannot_write(path: Path, error: OSError) -> DataError:
     """Return the error for a cache file that cannot be written, with the way out."""
     return DataError(
-        f"cannot write the decoded data set to {path.parent} ({error.strerror or error}); "
+        f"cannot write the decoded data set to {path.parent} ({reason(error)}); "
         "free some space or set FERVIT_CACHE to another folder"
     )
 
@@ -52,12 +51,12 @@ def cannot_write(path: Path, error: OSError) -> DataError:
 def cached(key: str, build: Callable[[Path], Dataset], *, name: str | None = None) -> Dataset:
     """Return the data set stored under `key`, or build and store it.
 
-    Pictures come back memory-mapped, the small arrays in memory. A half-written entry is never seen: it is
+    Images come back memory-mapped, the small arrays in memory. A half-written entry is never seen: it is
     built beside its place and renamed. An entry that was damaged is built again.
 
     Args:
         key: names the entry; two sources with the same content share it.
-        build: makes the data set; may write its pictures to `images.npy` in the folder it is handed.
+        build: makes the data set; may write its images to `images.npy` in the folder it is handed.
         name: name of the data set, where the entry may have been made from a file of another name.
 
     Raises:
@@ -112,8 +111,10 @@ def _publish(folder: Path, entry: Path) -> None:
 def _store(folder: Path, dataset: Dataset) -> None:
     if not (folder / "images.npy").is_file():
         np.save(folder / "images.npy", dataset.images)
-    arrays: dict[str, Any] = {k: v for k, v in _arrays(dataset).items() if v is not None}
-    np.savez(folder / "arrays.npz", **arrays)
+    arrays = {"targets": dataset.targets, "split_ids": dataset.split_ids, "rows": dataset.rows}
+    if dataset.votes is not None:
+        arrays["votes"] = dataset.votes
+    np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
     meta = {
         "name": dataset.name,
         "labels": dataset.labels,
@@ -122,10 +123,6 @@ def _store(folder: Path, dataset: Dataset) -> None:
         "skipped": list(dataset.skipped),
     }
     (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-
-
-def _arrays(dataset: Dataset) -> dict[str, np.ndarray | None]:
-    return {name: getattr(dataset, name) for name in ("targets", "split_ids", "rows", "votes")}
 
 
 def _open(entry: Path, name: str | None) -> Dataset:

@@ -1,10 +1,10 @@
-"""`Dataset`: pictures of one size in memory or memory-mapped, with targets, splits and a content hash."""
+"""`Dataset`: images of one size in memory or memory-mapped, with targets, splits and a content hash."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fervit.errors import DataError, unknown
 
@@ -24,11 +24,11 @@ class Dataset:
         targets: `(N,)` int64 class indices.
         split_ids: `(N,)` int8 indices into `SPLITS`.
         rows: `(N,)` int64 row numbers in the source (csv order for FER2013).
-        data_hash: hex digest over pictures, labels and splits of the whole source, the same for every form
+        data_hash: hex digest over images, labels and splits of the whole source, the same for every form
             in which the same data circulates in the same order.
         votes: `(N, K)` float32 rows that sum to 1 (FER+ human votes), all-zero where there are none; or None.
         sources: `(N,)` file names or ids, for messages; or None.
-        skipped: names of the source's pictures that could not be read; they have no row here.
+        skipped: names of the source's images that could not be read; they have no row here.
     """
 
     name: str
@@ -46,25 +46,25 @@ class Dataset:
         return len(self.targets)
 
     def __repr__(self) -> str:
-        """Say what it is in one line: notebooks print it, and the pictures with their names would be megabytes."""
+        """Return one line with name, sizes and splits: the default would print megabytes of pixels in a notebook."""
         counts = np.bincount(self.split_ids, minlength=len(SPLITS))
         splits = ", ".join(f"{name} {count}" for name, count in zip(SPLITS, counts, strict=True) if count)
         shape = "x".join(map(str, self.images.shape[1:]))
-        size = f"{len(self)} pictures of {shape}, {len(self.labels)} labels"
+        size = f"{len(self)} images of {shape}, {len(self.labels)} labels"
         return f"Dataset({self.name!r}: {size}; {splits or 'empty'})"
 
     @property
     def split_names(self) -> tuple[str, ...]:
-        """The splits that hold at least one picture, in `SPLITS` order."""
+        """The splits that hold at least one image, in `SPLITS` order."""
         present = set(np.unique(self.split_ids).tolist())
         return tuple(name for k, name in enumerate(SPLITS) if k in present)
 
-    def take(self, index: Any) -> "Dataset":
+    def take(self, index: ArrayLike) -> "Dataset":
         """Return the rows that `index` (indices or a boolean mask) selects."""
         index = np.asarray(index)
         if index.dtype == bool:
             index = np.flatnonzero(index)
-        elif not index.size:  # an empty list is one of floats
+        elif not index.size:  # numpy reads an empty list as one of floats
             index = index.astype(np.int64)
         return replace(
             self,
@@ -73,7 +73,7 @@ class Dataset:
             split_ids=self.split_ids[index],
             rows=self.rows[index],
             votes=None if self.votes is None else self.votes[index],
-            sources=None if self.sources is None else [self.sources[i] for i in index],
+            sources=None if self.sources is None else [self.sources[int(i)] for i in index],
         )
 
     def split(self, name: str) -> "Dataset":
@@ -86,7 +86,7 @@ class Dataset:
             raise DataError(unknown("split", name, SPLITS))
         chosen = np.flatnonzero(self.split_ids == SPLITS.index(name))
         if not len(chosen):
-            raise DataError(f"{self.name} has no {name} pictures (it has: {', '.join(self.split_names) or 'none'})")
+            raise DataError(f"{self.name} has no {name} images (it has: {', '.join(self.split_names) or 'none'})")
         first, last = int(chosen[0]), int(chosen[-1]) + 1
         if last - first == len(chosen):  # contiguous: keep views of the memory map
             return replace(

@@ -1,4 +1,4 @@
-"""Decode pictures safely and bring them to one size, straight into a file that is then memory-mapped."""
+"""Decode images safely and bring them to one size, straight into a file that is then memory-mapped."""
 
 import io
 import logging
@@ -11,24 +11,25 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from fervit.data.cache import cannot_write
+from fervit.data.source_files import one_line
 from fervit.errors import DataError, ImageError
 from fervit.media.images import check_scans
 
 log = logging.getLogger(__name__)
 
-MAX_PIXELS = 64_000_000  # of one encoded picture; a bomb declares more, checked before anything is decoded
-KEEP_SIZE_PX = 64  # pictures that are all of one size up to this stay as they are (FER2013: 48)
+MAX_PIXELS = 64_000_000  # of one encoded image; a bomb declares more, checked before anything is decoded
+KEEP_SIZE_PX = 64  # images that are all of one size up to this stay as they are (FER2013: 48)
 SIZE_PX = 224  # side that all others are resized to: what ViT checkpoints expect
-COPY_ROWS = 512  # pictures per step when a file of pictures is rewritten
+COPY_ROWS = 512  # images per step when a file of images is rewritten
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
 
 Contents = Callable[[], Iterable[bytes]]
-"""Gives the encoded pictures in order, each time it is called; `b""` stands for one that cannot be read."""
+"""Gives the encoded images in order, each time it is called; `b""` stands for one that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Size and channels that all pictures of a data set are brought to."""
+    """Size and channels that all images of a data set are brought to."""
 
     height: int
     width: int
@@ -37,7 +38,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Decoded pictures.
+    """Decoded images.
 
     Attributes:
         images: `(N, H, W, C)` uint8, memory-mapped.
@@ -50,8 +51,8 @@ class Decoded:
     failed: dict[int, str]
 
 
-class PictureFile:
-    """An `.npy` file of uint8 pictures that grows row by row: a set larger than memory can be decoded.
+class ImageArrayFile:
+    """An `.npy` file of uint8 images that grows row by row: a set larger than memory can be decoded.
 
     Rows are written, not memory-mapped: a full disk is then an error and not a crash of the process.
     """
@@ -90,7 +91,7 @@ class PictureFile:
         self.count += len(images)
 
     def finish(self) -> np.ndarray:
-        """Write the final count and return the memory-mapped `(N, H, W, C)` pictures."""
+        """Write the final count and return the memory-mapped `(N, H, W, C)` images."""
         try:
             self._file.seek(0)
             self._header()
@@ -104,17 +105,17 @@ class PictureFile:
 
 
 def decode_all(contents: Contents, store: Path, *, size_px: int | None = None) -> Decoded:
-    """Decode every picture to one shape, into `store / "images.npy"`; those that cannot be read are left out.
+    """Decode every image to one shape, into `store / "images.npy"`; those that cannot be read are left out.
 
-    Pictures that are all of one size, at most 64 px, keep it. All others are squashed to a square of
+    Images that are all of one size, at most 64 px, keep it. All others are squashed to a square of
     `size_px` (default 224 px; the aspect ratio is not kept, as Hugging Face's ViT image processor does it).
-    The result has one channel when every picture is grey, whatever mode it is stored in, else three.
+    The result has one channel when every image is grey, whatever mode it is stored in, else three.
     """
     shape = common_shape(contents(), size_px)
     kept: list[int] = []
     failed: dict[int, str] = {}
     colour = False
-    with PictureFile(store / "images.npy", shape) as file:
+    with ImageArrayFile(store / "images.npy", shape) as file:
         for position, data in enumerate(contents()):
             try:
                 image = decode(data, shape)
@@ -132,7 +133,7 @@ def decode_all(contents: Contents, store: Path, *, size_px: int | None = None) -
 
 
 def common_shape(contents: Iterable[bytes], size_px: int | None) -> Shape:
-    """Return the shape that fits all pictures, from their headers alone; see `decode_all` for the rule."""
+    """Return the shape that fits all images, from their headers alone; see `decode_all` for the rule."""
     sizes: set[tuple[int, int]] = set()
     grey = True
     for data in contents:
@@ -154,10 +155,10 @@ def common_shape(contents: Iterable[bytes], size_px: int | None) -> Shape:
 
 
 def decode(data: bytes, shape: Shape) -> np.ndarray:
-    """Decode one picture, upright, to `(H, W, C)` uint8.
+    """Decode one image, upright, to `(H, W, C)` uint8.
 
     Raises:
-        ImageError: it is empty, no picture, truncated, declares more than 64 million pixels, or is a JPEG of more
+        ImageError: it is empty, no image, truncated, declares more than 64 million pixels, or is a JPEG of more
             than 100 scans.
     """
     if not data:
@@ -171,28 +172,28 @@ def decode(data: bytes, shape: Shape) -> np.ndarray:
             upright = ImageOps.exif_transpose(image)
             if upright.mode in ("I", "I;16", "I;16B", "F"):
                 upright = _to_eight_bits(upright)
-            picture = upright.convert("L" if shape.channels == 1 else "RGB")
+            converted = upright.convert("L" if shape.channels == 1 else "RGB")
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(f"declares more than {MAX_PIXELS // 10**6} million pixels") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError ...
-        raise ImageError(f"not a readable picture ({' '.join(str(error).split())[:120]})") from error
-    if picture.size != (shape.width, shape.height):
-        picture = picture.resize((shape.width, shape.height), Image.Resampling.BILINEAR)
-    return np.asarray(picture, dtype=np.uint8).reshape(shape.height, shape.width, shape.channels)
+        raise ImageError(f"not a readable image ({one_line(error)})") from error
+    if converted.size != (shape.width, shape.height):
+        converted = converted.resize((shape.width, shape.height), Image.Resampling.BILINEAR)
+    return np.asarray(converted, dtype=np.uint8).reshape(shape.height, shape.width, shape.channels)
 
 
 def report_failed(failed: dict[int, str], sources: list[str], total: int, where: str) -> tuple[str, ...]:
-    """Log one warning for the pictures that were skipped and return their names.
+    """Log one warning for the images that were skipped and return their names.
 
     Raises:
-        DataError: there is no other picture.
+        DataError: there is no other image.
     """
     if not failed:
         return ()
     first = min(failed)
-    summary = f"{len(failed)} of {total} pictures cannot be read, the first is {sources[first]}: {failed[first]}"
+    summary = f"{len(failed)} of {total} images cannot be read, the first is {sources[first]}: {failed[first]}"
     if len(failed) == total:
         raise DataError(f"{where}: {summary}")
     log.warning("%s: %s; skipped", where, summary)
@@ -211,10 +212,10 @@ def _is_grey(image: np.ndarray) -> bool:
 
 
 def _drop_colour(store: Path, shape: Shape) -> np.ndarray:
-    """Rewrite grey pictures that were stored as RGB with one channel."""
+    """Rewrite grey images that were stored as RGB with one channel."""
     path, grey_path = store / "images.npy", store / "grey.npy"
     images = np.load(path, mmap_mode="r")
-    with PictureFile(grey_path, Shape(shape.height, shape.width, 1)) as file:
+    with ImageArrayFile(grey_path, Shape(shape.height, shape.width, 1)) as file:
         for start in range(0, len(images), COPY_ROWS):
             file.extend(images[start : start + COPY_ROWS, :, :, :1])
         file.finish()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fervit.data.dataset import SPLITS, Dataset
+from fervit.data.source_files import one_line
 from fervit.errors import DataError, MissingExtra, unknown
 from fervit.labels import FER7
 
@@ -15,7 +16,7 @@ KAGGLE_ID = "msambare/fer2013"
 KAGGLE_ADDRESS = "https://www.kaggle.com"
 TIMEOUT_S = 10.0
 
-# Goodfellow et al. 2013, ICML challenge: pictures per label, FER7 order.
+# Goodfellow et al. 2013, ICML challenge: images per label, FER7 order.
 FER2013_COUNTS = {
     "train": (3995, 436, 4097, 7215, 4830, 3171, 4965),
     "public_test": (467, 56, 496, 895, 653, 415, 607),
@@ -30,7 +31,7 @@ def download(name: str, *, hub: str | None = None, data_hash: str | None = None)
         name: `fer2013`.
         hub: a Hub id to take it from.
         data_hash: content hash that must come out, or its beginning. FER2013 circulates as csv and as JPEG
-            files, whose pixels differ a little, so no single hash is right for all.
+            files, whose pixels differ a little, so no single hash fits all.
 
     Returns:
         What `load` takes (the folder it was put in, or the Hub id) and the loaded, checked data set.
@@ -50,24 +51,24 @@ def download(name: str, *, hub: str | None = None, data_hash: str | None = None)
 
 
 def check_fer2013(dataset: Dataset) -> None:
-    """Compare the pictures per split and label with FER2013's.
+    """Compare the images per split and label with FER2013's.
 
     Raises:
-        DataError: they differ (the message names the first difference), or pictures are not 48 x 48 and grey.
+        DataError: they differ (the message names the first difference), or images are not 48 x 48 and grey.
     """
     if dataset.labels != FER7:
         raise DataError(f"{dataset.name} is not FER2013: its labels are {', '.join(dataset.labels)}")
     if dataset.images.shape[1:] != (48, 48, 1):
         height, width, channels = dataset.images.shape[1:]
-        raise DataError(f"{dataset.name} is not FER2013: its pictures are {height} x {width} x {channels}")
+        raise DataError(f"{dataset.name} is not FER2013: its images are {height} x {width} x {channels}")
     if dataset.skipped:
-        raise DataError(f"{dataset.name}: {len(dataset.skipped)} pictures cannot be read; download it again")
+        raise DataError(f"{dataset.name}: {len(dataset.skipped)} images cannot be read; download it again")
     for k, split in enumerate(SPLITS):
         found = np.bincount(dataset.targets[dataset.split_ids == k], minlength=len(FER7))
         for label, count, expected in zip(FER7, found.tolist(), FER2013_COUNTS[split], strict=True):
             if count != expected:
                 raise DataError(
-                    f"{dataset.name} is not the whole of FER2013: {count} pictures of {label} in {split}, "
+                    f"{dataset.name} is not the whole of FER2013: {count} images of {label} in {split}, "
                     f"expected {expected}; download it again"
                 )
 
@@ -90,10 +91,9 @@ def _from_kaggle(handle: str) -> Path:
     try:
         return Path(kagglehub.dataset_download(handle))
     except Exception as error:  # requests, urllib3 and kagglehub's own, by version
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(
-            f"Kaggle did not hand over {handle} ({reason}); get it at {KAGGLE_ADDRESS}/datasets/{handle} "
-            "with a browser, unpack it and pass the folder"
+            f"{handle} could not be downloaded from Kaggle ({one_line(error)}); get it at "
+            f"{KAGGLE_ADDRESS}/datasets/{handle} with a browser, unpack it and pass the folder"
         ) from error
 
 
@@ -104,10 +104,10 @@ def _check_reachable(address: str) -> None:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S):
             return
     except urllib.error.HTTPError:
-        return  # it answered
+        return  # a refusal, too, shows that the site can be reached
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise DataError(f"{address} cannot be reached ({reason}); connect to the internet and try again") from error
+        cause = getattr(error, "reason", error)  # urllib wraps the system's error
+        raise DataError(f"{address} cannot be reached ({cause}); connect to the internet and try again") from error
 
 
 DOWNLOADS: dict[str, Callable[[str | None], tuple[Path | str, Dataset]]] = {"fer2013": _download_fer2013}

@@ -1,8 +1,8 @@
-"""Tables about pictures (subset lists, groups of people): csv files joined to a `Dataset`, carefully.
+"""Tables about images (subset lists, groups of people): csv files joined to a `Dataset`, carefully.
 
-A table names pictures by `row` (the source's row number, from 0, as `Dataset.rows` has it) or by a file name. File
+A table names images by `row` (the source's row number, from 0, as `Dataset.rows` has it) or by a file name. File
 names are not unique in FER2013, so that a `usage` or `split` column narrows them to a split, and a label column
-to one of two pictures of a name. A name that still fits several pictures joins none of them, and is counted.
+to one of two images of a name. A name that still fits several images joins none of them, and is counted.
 """
 
 import csv
@@ -15,6 +15,7 @@ import numpy as np
 
 from fervit.data.dataset import SPLITS, Dataset
 from fervit.data.listing import find_split
+from fervit.data.source_files import open_csv
 from fervit.errors import DataError, unknown
 from fervit.labels import canonical
 
@@ -25,33 +26,33 @@ LABEL_COLUMNS = ("label", "label_name", "fer2013_label", "expression", "emotion"
 KEY_COLUMNS = frozenset({*ROW_COLUMNS, *NAME_COLUMNS, *SPLIT_COLUMNS, *LABEL_COLUMNS})
 
 Find = Callable[[Mapping[str, str]], list[int]]
-"""Positions of the pictures that a line of a table may mean."""
+"""Positions of the images that a line of a table may mean."""
 
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """Which lines of a table name which pictures.
+    """Which lines of a table name which images.
 
     Attributes:
-        pictures: `(M,)` int64 positions in the data set, one for each line that names exactly one.
+        positions: `(M,)` int64 positions in the data set, one for each line that names exactly one.
         lines: `(M,)` int64 numbers of these lines, from 0.
-        elsewhere: lines about a split that the data set has no picture of.
-        missing: lines whose picture is not there.
-        ambiguous: lines that fit several pictures.
+        elsewhere: lines about a split that the data set has no image of.
+        missing: lines whose image is not there.
+        ambiguous: lines that fit several images.
     """
 
-    pictures: np.ndarray
+    positions: np.ndarray
     lines: np.ndarray
     elsewhere: int
     missing: int
     ambiguous: int
 
     def describe(self) -> str:
-        """Return the counts in words, such as `605 lines matched, 2 without a picture`."""
-        parts = [f"{len(self.pictures):,} matched"]
+        """Return the counts in words, such as `605 lines matched, 2 without an image`."""
+        parts = [f"{len(self.positions):,} matched"]
         for count, words in (
-            (self.missing, "without a picture here"),
-            (self.ambiguous, "with a name of several pictures (left out)"),
+            (self.missing, "without an image here"),
+            (self.ambiguous, "with a name of several images (left out)"),
             (self.elsewhere, "about other splits"),
         ):
             if count:
@@ -66,78 +67,95 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
         DataError: it is missing, not a csv file, or has no lines.
     """
     path = Path(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            rows = [
-                {(key or "").strip().lower(): str(value or "").strip() for key, value in row.items() if key is not None}
-                for row in reader
-            ]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a csv file that can be read ({error})") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+    with open_csv(path) as file:
+        rows = [
+            {(key or "").strip().lower(): str(value or "").strip() for key, value in row.items() if key is not None}
+            for row in csv.DictReader(file, restval="")
+        ]
     if not rows:
-        raise DataError(f"{path} has no lines; expected a csv file with a header and a line for each picture")
+        raise DataError(f"{path} has no lines; expected a csv file with a header and a line for each image")
     return rows
 
 
 def join(dataset: Dataset, table: Sequence[Mapping[str, str]], *, where: str) -> Joined:
-    """Find the picture that each line of a table names.
+    """Find the image that each line of a table names.
 
     Args:
-        dataset: the pictures, whole or one split.
+        dataset: the images, whole or one split.
         table: what `read_table` gave.
         where: the table's name, for messages.
 
     Raises:
-        DataError: the table names no pictures (no `row` and no file name column), or it names them by file name
-            and the data set knows none; or a row number or split is malformed.
+        DataError: the table names no images (no `row` and no file name column), or it names them by file name
+            and the data set has none; or a row number or split is malformed.
     """
-    columns = table[0]
-    by_row = next((c for c in ROW_COLUMNS if c in columns), None)
-    by_name = next((c for c in NAME_COLUMNS if c in columns), None)
-    if by_row is None and by_name is None:
-        raise DataError(f"{where} names no pictures: expected a column row or filename, it has {', '.join(columns)}")
-    if by_row is None and dataset.sources is None:
-        raise DataError(
-            f"{where} names pictures by {by_name}, but {dataset.name} holds no file names: add a column `row` (row "
-            "number from 0), or load the data from parquet or a folder"
-        )
-    find = _by_row(dataset, by_row, where) if by_row is not None else _by_name(dataset, str(by_name))
-    split_column = next((c for c in SPLIT_COLUMNS if c in columns), None)
-    label_column = next((c for c in LABEL_COLUMNS if c in columns), None)
-    pictures, lines, counts = [], [], {"elsewhere": 0, "missing": 0, "ambiguous": 0}
-    present = set(np.unique(dataset.split_ids).tolist())
+    candidates = _candidates(dataset, table, where)
+    positions, lines, counts = [], [], {"elsewhere": 0, "missing": 0, "ambiguous": 0}
     for number, row in enumerate(table):
+        found = candidates(row)
+        if found is None:
+            counts["elsewhere"] += 1
+        elif len(found) == 1:
+            positions.append(found[0])
+            lines.append(number)
+        else:
+            counts["ambiguous" if found else "missing"] += 1
+    return Joined(np.array(positions, np.int64), np.array(lines, np.int64), **counts)
+
+
+def read_subset(dataset: Dataset, path: str | Path) -> tuple[np.ndarray, Joined]:
+    """Return the positions of the images that a csv list names, `(n,)` int64 in order, each once.
+
+    Raises:
+        DataError: see `read_table` and `join`; or no image of the list is in the data set.
+    """
+    joined = join(dataset, read_table(path), where=str(path))
+    if not len(joined.positions):
+        raise DataError(f"{path} names no image of {dataset.name} ({joined.describe()})")
+    return np.unique(joined.positions), joined
+
+
+def _candidates(
+    dataset: Dataset, table: Sequence[Mapping[str, str]], where: str
+) -> Callable[[Mapping[str, str]], list[int] | None]:
+    """Return a function from a line to the images that it may mean, None for a split that the data set lacks."""
+    find = _finder(dataset, table[0], where)
+    split_column = _first_of(SPLIT_COLUMNS, table[0])
+    label_column = _first_of(LABEL_COLUMNS, table[0])
+    present = set(np.unique(dataset.split_ids).tolist())
+
+    def candidates(row: Mapping[str, str]) -> list[int] | None:
         found = find(row)
         if split_column is not None and row[split_column]:
             split_id = _split_id(row[split_column], where)
             if split_id not in present:
-                counts["elsewhere"] += 1
-                continue
+                return None
             found = [k for k in found if dataset.split_ids[k] == split_id]
         if len(found) > 1 and label_column is not None:
             label = canonical(row[label_column])
             found = [k for k in found if canonical(dataset.labels[dataset.targets[k]]) == label] or found
-        if len(found) == 1:
-            pictures.append(found[0])
-            lines.append(number)
-        else:
-            counts["ambiguous" if found else "missing"] += 1
-    return Joined(np.array(pictures, np.int64), np.array(lines, np.int64), **counts)
+        return found
+
+    return candidates
 
 
-def read_subset(dataset: Dataset, path: str | Path) -> tuple[np.ndarray, Joined]:
-    """Return the positions of the pictures that a csv list names, `(n,)` int64 in order, each once.
+def _finder(dataset: Dataset, columns: Mapping[str, str], where: str) -> Find:
+    """Return a function that finds a line's images by row number or, without such a column, by file name."""
+    by_row, by_name = _first_of(ROW_COLUMNS, columns), _first_of(NAME_COLUMNS, columns)
+    if by_row is not None:
+        return _by_row(dataset, by_row, where)
+    if by_name is None:
+        raise DataError(f"{where} names no images: expected a column row or filename, it has {', '.join(columns)}")
+    if dataset.sources is None:
+        raise DataError(
+            f"{where} names images by {by_name}, but {dataset.name} holds no file names: add a column `row` (row "
+            "number from 0), or load the data from parquet or a folder"
+        )
+    return _by_name(dataset, by_name)
 
-    Raises:
-        DataError: see `read_table` and `join`; or no picture of the list is in the data set.
-    """
-    joined = join(dataset, read_table(path), where=str(path))
-    if not len(joined.pictures):
-        raise DataError(f"{path} names no picture of {dataset.name} ({joined.describe()})")
-    return np.unique(joined.pictures), joined
+
+def _first_of(names: Sequence[str], columns: Mapping[str, str]) -> str | None:
+    return next((name for name in names if name in columns), None)
 
 
 def _by_row(dataset: Dataset, column: str, where: str) -> Find:

@@ -1,4 +1,4 @@
-"""What is known of a data set before its pictures are decoded: labels, splits and names."""
+"""What a source lists before its images are decoded: labels, splits and names."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -29,7 +29,7 @@ SPLIT_NAMES = {
     "privatetest": PRIVATE_TEST,
 }
 SPLIT_SEED = b"fervit split 0\n"
-TRAIN_SHARE, PUBLIC_TEST_SHARE = 0.8, 0.1  # the rest is private_test
+TRAIN_FRACTION, PUBLIC_TEST_FRACTION = 0.8, 0.1  # the rest is private_test
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Listing:
         name: name of the data set.
         where: the source, for messages.
         names: label name per row.
-        split_ids: `(N,)` int8 indices into `SPLITS`, or None where the source has no splits: pictures are
+        split_ids: `(N,)` int8 indices into `SPLITS`, or None where the source has no splits: images are
             then divided 80/10/10 by a seeded hash of their encoded bytes: equal files stay together, and a
             file keeps its split when others come or go.
         sources: name per row, for messages.
@@ -81,11 +81,11 @@ def split_ids_of(names: Iterable[object], where: str) -> np.ndarray:
 
 
 def split_of_content(data: bytes) -> int:
-    """Return the index into `SPLITS` that the seeded hash of an encoded picture draws."""
-    share = int.from_bytes(hashlib.sha256(SPLIT_SEED + data).digest()[:8], "big") / 2**64
-    if share < TRAIN_SHARE:
+    """Return the index into `SPLITS` that the seeded hash of an encoded image draws."""
+    fraction = int.from_bytes(hashlib.sha256(SPLIT_SEED + data).digest()[:8], "big") / 2**64
+    if fraction < TRAIN_FRACTION:
         return SPLITS.index(TRAIN)
-    return SPLITS.index(PUBLIC_TEST if share < TRAIN_SHARE + PUBLIC_TEST_SHARE else PRIVATE_TEST)
+    return SPLITS.index(PUBLIC_TEST if fraction < TRAIN_FRACTION + PUBLIC_TEST_FRACTION else PRIVATE_TEST)
 
 
 def label_set(names: Iterable[str]) -> tuple[str, ...]:
@@ -95,10 +95,10 @@ def label_set(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def assemble(listing: Listing, contents: Contents, store: Path, size_px: int | None) -> Dataset:
-    """Decode the pictures into the folder `store` and return the data set; see `decode_all`.
+    """Decode the images into the folder `store` and return the data set; see `decode_all`.
 
     Raises:
-        DataError: no picture can be read, or the disk is full.
+        DataError: no image can be read, or the disk is full.
     """
     decoded = decode_all(contents, store, size_px=size_px)
     total = len(listing.sources)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from fervit.data.cache import cached
 from fervit.data.dataset import Dataset
-from fervit.errors import DataError
-from fervit.files import file_digest
+from fervit.data.source_files import cannot_read
+from fervit.errors import DataError, reason
+from fervit.files import file_digest, replacing
 
 FORMS = (
     "a FER2013 .csv file (emotion, pixels, Usage); a .parquet file (image, label, usage); a folder of class "
@@ -20,7 +21,7 @@ def load(source: str | Path, *, votes: str | Path | None = None, size_px: int | 
     Args:
         source: a FER2013 csv or parquet file, a folder of class folders, `synthetic[:N[:seed]]` or a Hub id.
         votes: FER+ votes to join (csv or parquet), for FER2013 in its csv order.
-        size_px: side to squash pictures to; by default pictures that are all of one size up to 64 px keep it
+        size_px: side to squash images to; by default images that are all of one size up to 64 px keep it
             and others become 224 px. A csv keeps its size.
 
     Raises:
@@ -42,7 +43,7 @@ def load(source: str | Path, *, votes: str | Path | None = None, size_px: int | 
 def form_of(source: str | Path) -> str:
     """Return which reader takes `source`: `csv`, `parquet`, `folder`, `synthetic` or `hub`.
 
-    What exists on disk comes first; a name `owner/name` is a Hub id unless a folder `owner` stands here.
+    What exists on disk comes first; a name `owner/name` is a Hub id unless there is a folder `owner` here.
 
     Raises:
         DataError: it is none of the accepted forms (the message lists them).
@@ -87,14 +88,10 @@ def save(dataset: Dataset, out: Path, *, overwrite: bool = False) -> None:
                 remove_written(out)
             write_folder(dataset, out)
             return
-        partial = out.with_name(f"{out.name}.partial")
-        try:
-            write(dataset, partial)
-            partial.replace(out)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(out) as beside:
+            write(dataset, beside)
     except OSError as error:
-        raise DataError(f"cannot write {out} ({error.strerror or error})") from error
+        raise DataError(f"cannot write {out} ({reason(error)})") from error
 
 
 def check_out(out: Path, *, overwrite: bool) -> None:
@@ -142,4 +139,4 @@ def _file_key(path: Path) -> str:
     try:
         return file_digest(path)[:32]
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+        raise cannot_read(path, error) from error

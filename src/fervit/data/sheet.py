@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fervit.data.dataset import Dataset
+from fervit.formatting import percent
 
 GAP_PX = 2
 CAPTION_PX = 12
@@ -16,16 +17,16 @@ PAPER, INK = (255, 255, 255), (30, 30, 30)
 def contact_sheet(
     images: np.ndarray, *, columns: int = 10, scale: float = 1.0, captions: Sequence[str] | None = None
 ) -> Image.Image:
-    """Draw pictures in a grid, row by row.
+    """Draw images in a grid, row by row.
 
     Args:
         images: `(N, H, W, C)` uint8, C = 1 (grey) or 3 (RGB).
-        columns: pictures per row.
-        scale: factor on the pictures' size.
-        captions: one short line per picture, drawn under it.
+        columns: images per row.
+        scale: factor on the images' size.
+        captions: one short line per image, drawn under it.
 
     Returns:
-        An RGB picture; with no pictures, a blank one a single pixel high.
+        An RGB image; with no images, a blank one a single pixel high.
     """
     count, height, width = images.shape[:3]
     columns = max(1, min(columns, count))
@@ -38,20 +39,20 @@ def contact_sheet(
     font = ImageFont.load_default(CAPTION_PX - 2)
     for position, image in enumerate(images):
         x, y = position % columns * cell_width, position // columns * cell_height
-        picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
+        tile = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
         if scale != 1:
-            picture = picture.resize((cell_width - GAP_PX, max(1, round(height * scale))), Image.Resampling.BICUBIC)
-        sheet.paste(picture, (x, y))
+            tile = tile.resize((cell_width - GAP_PX, max(1, round(height * scale))), Image.Resampling.BICUBIC)
+        sheet.paste(tile, (x, y))
         if captions is not None:
             text = _shorten(captions[position], font, cell_width - GAP_PX)
-            draw.text((x, y + picture.height), text, fill=INK, font=font)
+            draw.text((x, y + tile.height), text, fill=INK, font=font)
     return sheet
 
 
 def dataset_sheet(dataset: Dataset, *, columns: int = 16, scale: float | None = None, seed: int = 0) -> Image.Image:
-    """Draw one row of pictures per label, chosen at random, with the label's name and share on the left.
+    """Draw one row of images per label, chosen at random, with the label's name, count and percentage on the left.
 
-    `scale` is by default what makes a picture about 64 px wide.
+    `scale` is by default what makes an image about 64 px wide.
     """
     height, width = dataset.images.shape[1:3]
     scale = 64 / width if scale is None else scale
@@ -61,27 +62,27 @@ def dataset_sheet(dataset: Dataset, *, columns: int = 16, scale: float | None = 
     for target, label in enumerate(dataset.labels):
         rows = np.flatnonzero(dataset.targets == target)
         chosen = np.sort(rng.choice(rows, size=min(columns, len(rows)), replace=False))
-        share = f"{len(rows):,} ({100 * len(rows) / max(1, len(dataset)):.1f} %)"
-        strips.append((label, share, dataset.images[chosen]))
-    lines = [line for label, share, _ in strips for line in (label, share)]
+        count = f"{len(rows):,} ({percent(len(rows) / max(1, len(dataset)), 1)})"
+        strips.append((label, count, dataset.images[chosen]))
+    lines = [line for label, count, _ in strips for line in (label, count)]
     margin = round(max((font.getlength(line) for line in lines), default=0)) + 8 * GAP_PX
     cell_width, cell_height = round(width * scale) + GAP_PX, max(40, round(height * scale)) + GAP_PX
     sheet = Image.new("RGB", (margin + columns * cell_width, max(1, len(strips) * cell_height)), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for row, (label, share, images) in enumerate(strips):
+    for row, (label, count, images) in enumerate(strips):
         top = row * cell_height
         draw.text((4 * GAP_PX, top + 2), label, fill=INK, font=font)
-        draw.text((4 * GAP_PX, top + 20), share, fill=INK, font=font)
+        draw.text((4 * GAP_PX, top + 20), count, fill=INK, font=font)
         if len(images):
             sheet.paste(contact_sheet(images, columns=columns, scale=scale), (margin, top))
     return sheet
 
 
 def plot_distribution(counts: np.ndarray, labels: Sequence[str], splits: Sequence[str], path: Path) -> None:
-    """Write a PNG with one group of bars per label, one bar per split: its share of the split, counts above.
+    """Write a PNG with one group of bars per label, one bar per split: its percentage of the split, counts above.
 
     Args:
-        counts: `(S, K)` pictures per split and label.
+        counts: `(S, K)` images per split and label.
         labels: K names.
         splits: S names.
         path: the PNG to write.
@@ -97,7 +98,7 @@ def plot_distribution(counts: np.ndarray, labels: Sequence[str], splits: Sequenc
         bars = axes.bar(x, 100 * counts[k] / total, width=0.94 * width, label=f"{split} (n = {counts[k].sum():,})")
         axes.bar_label(bars, [f"{n:,}" for n in counts[k]], fontsize=6, rotation=90, padding=2)
     axes.set_xticks(np.arange(len(labels)), list(labels))
-    axes.set_ylabel("share of the split [%]")
+    axes.set_ylabel("percentage of the split")
     axes.set_title("Labels per split")
     axes.margins(y=0.18)
     axes.spines[["top", "right"]].set_visible(False)

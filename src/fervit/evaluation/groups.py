@@ -193,7 +193,7 @@ def read_groups(
         raise DataError(f"{path} has no column of groups beside {', '.join(table[0])}; add one, such as age or gender")
     joined = join(part, table, where=str(path))
     values = {name: np.full(len(part), "", dtype=object) for name in wanted}
-    for picture, line in zip(joined.pictures, joined.lines, strict=True):
+    for picture, line in zip(joined.positions, joined.lines, strict=True):
         for name, column in values.items():
             value = table[line][name]
             if column[picture] and value and column[picture] != value:
@@ -202,7 +202,7 @@ def read_groups(
                     f"(line {line + 2}); keep one of the lines"
                 )
             column[picture] = value or column[picture]
-    missing = len(part) - len(np.unique(joined.pictures))
+    missing = len(part) - len(np.unique(joined.positions))
     if missing and not allow_missing:
         raise DataError(
             f"{path} misses {missing:,} of {len(part):,} pictures ({joined.describe()}); "

@@ -10,8 +10,9 @@ import numpy as np
 
 from fervit.data.cache import content_hash
 from fervit.data.dataset import SPLITS, Dataset
-from fervit.data.decode import PictureFile, Shape
+from fervit.data.decode import ImageArrayFile, Shape
 from fervit.data.listing import USAGES, find_split
+from fervit.data.source_files import find_columns, open_csv
 from fervit.errors import DataError, unknown
 from fervit.labels import FER7
 
@@ -25,7 +26,7 @@ Row = tuple[int, str, str, str]
 
 
 def read_csv(path: Path, store: Path) -> Dataset:
-    """Read a csv of square grey pictures, its columns in any order and case, with or without stray spaces.
+    """Read a csv of square grey images, its columns in any order and case, with or without stray spaces.
 
     Raises:
         DataError: a column is missing, or a row is malformed (the message names the line), or there is none.
@@ -37,7 +38,7 @@ def read_csv(path: Path, store: Path) -> Dataset:
         if first is None:
             raise DataError(f"{path} has a header but no rows")
         side = _side(path, first[0])
-        with PictureFile(store / "images.npy", Shape(side, side, 1)) as file:
+        with ImageArrayFile(store / "images.npy", Shape(side, side, 1)) as file:
             chunk: list[Row] | None = first
             while chunk is not None:
                 targets += [_target(path, row) for row in chunk]
@@ -62,13 +63,13 @@ def write_csv(dataset: Dataset, path: Path) -> None:
     """Write `emotion,pixels,Usage` as Kaggle's `fer2013.csv` does.
 
     Raises:
-        DataError: the pictures are not square and grey, or their labels are not FER2013's seven.
+        DataError: the images are not square and grey, or their labels are not FER2013's seven.
     """
     height, width, channels = dataset.images.shape[1:]
     if dataset.labels != FER7 or channels != 1 or height != width:
         raise DataError(
-            f"{dataset.name} has {height} x {width} x {channels} pictures with {len(dataset.labels)} labels; "
-            "a csv holds square grey pictures with FER2013's seven: write a .parquet file or a folder"
+            f"{dataset.name} has {height} x {width} x {channels} images with {len(dataset.labels)} labels; "
+            "a csv holds square grey images with FER2013's seven: write a .parquet file or a folder"
         )
     text = [str(value) for value in range(256)]
     with path.open("w", encoding="ascii", newline="\n") as file:
@@ -119,43 +120,22 @@ def _parse_row(path: Path, row: Row, count: int) -> np.ndarray:
 
 
 def _chunks(path: Path) -> Generator[list[Row]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            order = find_columns(path, next(reader, None), COLUMNS)
-            chunk: list[Row] = []
-            for cells in reader:
-                if not cells:
-                    continue
-                if len(cells) <= max(order):
-                    raise DataError(f"{path}, line {reader.line_num}: {len(cells)} columns, expected {max(order) + 1}")
-                emotion, pixels, usage = (cells[column] for column in order)
-                chunk.append((reader.line_num, emotion, pixels.strip(), usage))
-                if len(chunk) == CHUNK_ROWS:
-                    yield chunk
-                    chunk = []
-            if chunk:
+    with open_csv(path) as file:
+        reader = csv.reader(file)
+        order = find_columns(path, next(reader, None), COLUMNS)
+        chunk: list[Row] = []
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) <= max(order):
+                raise DataError(f"{path}, line {reader.line_num}: {len(cells)} columns, expected {max(order) + 1}")
+            emotion, pixels, usage = (cells[column] for column in order)
+            chunk.append((reader.line_num, emotion, pixels.strip(), usage))
+            if len(chunk) == CHUNK_ROWS:
                 yield chunk
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a csv file that can be read ({error})") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})") from error
-
-
-def find_columns(path: Path, header: list[str] | None, wanted: tuple[str, ...]) -> list[int]:
-    """Return the position of each wanted column; spaces and case in the header do not matter.
-
-    Raises:
-        DataError: the file is empty or a column is missing.
-    """
-    if header is None:
-        raise DataError(f"{path} is empty; expected a csv file with the columns {', '.join(wanted)}")
-    names = [name.strip().lower() for name in header]
-    missing = [name for name in wanted if name.lower() not in names]
-    if missing:
-        found = ", ".join(name.strip()[:30] for name in header[:12])
-        raise DataError(f"{path} lacks the column(s) {', '.join(missing)}; it has {found or 'none'}")
-    return [names.index(name.lower()) for name in wanted]
+                chunk = []
+        if chunk:
+            yield chunk
 
 
 def _side(path: Path, row: Row) -> int:

@@ -1,4 +1,4 @@
-"""FER+ votes (Barsoum et al. 2016): ten crowd votes per FER2013 picture, joined by csv row order."""
+"""FER+ votes (Barsoum et al. 2016): ten crowd votes per FER2013 image, joined by csv row order."""
 
 import csv
 from dataclasses import replace
@@ -8,8 +8,8 @@ import numpy as np
 
 from fervit.data.dataset import Dataset
 from fervit.data.listing import split_ids_of
-from fervit.data.readers.fer2013 import find_columns
-from fervit.data.readers.parquet import import_parquet
+from fervit.data.readers.parquet import import_parquet, not_parquet
+from fervit.data.source_files import find_columns, open_csv
 from fervit.errors import DataError
 from fervit.labels import FERPLUS8, mapping_matrix
 
@@ -31,7 +31,7 @@ FACE_COLUMNS = 8  # the first eight are expressions, in FERPLUS8's order
 def join_votes(dataset: Dataset, path: Path) -> Dataset:
     """Return `dataset` with `votes`: FER+ counts mapped to its labels and normalised to sum to 1.
 
-    Votes for contempt, unknown and not-a-face are dropped; a picture with no other vote gets an all-zero row.
+    Votes for contempt, unknown and not-a-face are dropped; an image with no other vote gets an all-zero row.
 
     Args:
         dataset: FER2013 in csv row order, whole.
@@ -46,9 +46,7 @@ def join_votes(dataset: Dataset, path: Path) -> Dataset:
     counts, usages = read(path)
     total = len(dataset) + len(dataset.skipped)
     if len(counts) != total:
-        raise DataError(
-            f"{path} has {len(counts)} rows of votes, {dataset.name} has {total} pictures; expected as many"
-        )
+        raise DataError(f"{path} has {len(counts)} rows of votes, {dataset.name} has {total} images; expected as many")
     if (split_ids_of(usages, str(path))[dataset.rows] != dataset.split_ids).any():
         raise DataError(f"{path} and {dataset.name} disagree on Usage: the rows are not in the same order")
     mapped = counts[dataset.rows, :FACE_COLUMNS] @ mapping_matrix(FERPLUS8, dataset.labels)
@@ -64,7 +62,7 @@ def _read_parquet(path: Path) -> tuple[np.ndarray, list[str]]:
     try:
         table = parquet.read_table(path)
     except (ArrowException, OSError) as error:
-        raise DataError(f"{path} is not a parquet file that can be read ({' '.join(str(error).split())})") from error
+        raise not_parquet(path, error) from error
     order = find_columns(path, table.column_names, ("Usage", *VOTE_COLUMNS))
     usage, *votes = (table.column(position) for position in order)
     counts = np.stack([column.to_numpy().astype(np.float64) for column in votes], axis=1)
@@ -74,20 +72,17 @@ def _read_parquet(path: Path) -> tuple[np.ndarray, list[str]]:
 def _read_csv(path: Path) -> tuple[np.ndarray, list[str]]:
     counts: list[list[float]] = []
     usages: list[str] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            order = find_columns(path, next(reader, None), ("Usage", *VOTE_COLUMNS))
-            for cells in reader:
-                if not cells:
-                    continue
-                try:
-                    counts.append([float(cells[column]) for column in order[1:]])
-                    usages.append(cells[order[0]])
-                except (ValueError, IndexError) as error:
-                    raise DataError(f"{path}, line {reader.line_num}: expected ten counts of votes") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a csv file that can be read ({error})") from error
+    with open_csv(path) as file:
+        reader = csv.reader(file)
+        order = find_columns(path, next(reader, None), ("Usage", *VOTE_COLUMNS))
+        for cells in reader:
+            if not cells:
+                continue
+            try:
+                counts.append([float(cells[column]) for column in order[1:]])
+                usages.append(cells[order[0]])
+            except (ValueError, IndexError) as error:
+                raise DataError(f"{path}, line {reader.line_num}: expected ten counts of votes") from error
     return _checked(path, np.array(counts, dtype=np.float64).reshape(-1, len(VOTE_COLUMNS))), usages
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from fervit.data.cache import cached
 from fervit.data.dataset import SPLITS, TRAIN, Dataset
 from fervit.data.listing import USAGES, Listing, assemble, find_split
+from fervit.data.source_files import cannot_read
 from fervit.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -27,19 +28,19 @@ Entry = tuple[str, str, str | None, int, int]
 def read_folder(folder: Path, size_px: int | None = None) -> Dataset:
     """Read class folders, with or without split folders (train, val, test and their like) above them.
 
-    File names that begin with `Training_`, `PublicTest_` or `PrivateTest_` tell the split; else the split
+    File names that begin with `Training_`, `PublicTest_` or `PrivateTest_` name the split; else the split
     folder does; with neither, see `Listing.split_ids`. Rows are ordered by split, then by the number in
-    such a name, then by path; numbers that count all files from 0 are row numbers. Pictures that cannot be
+    such a name, then by path; numbers that count all files from 0 are row numbers. Images that cannot be
     read are skipped with one warning and listed in `Dataset.skipped`.
 
     The cache entry is found by names, sizes and times of change: 36,000 files need not be read again.
 
     Raises:
-        DataError: there are no pictures in class folders, or none of them can be read.
+        DataError: there are no images in class folders, or none of them can be read.
     """
     entries = _entries(folder)
     if not entries:
-        raise DataError(_no_pictures(folder))
+        raise DataError(_without_images(folder))
     digest = hashlib.sha256(repr((sorted(entries), size_px)).encode("utf-8", "surrogateescape")).hexdigest()
     return cached(f"folder-{digest[:32]}", lambda store: _build(folder, entries, store, size_px), name=folder.name)
 
@@ -54,7 +55,7 @@ def write_folder(dataset: Dataset, folder: Path) -> None:
 
 
 def remove_written(folder: Path) -> None:
-    """Delete the pictures that `write_folder` wrote, and nothing else."""
+    """Delete the images that `write_folder` wrote, and nothing else."""
     for relative, *_ in _entries(folder):
         path = folder / relative
         if FER2013_NAME.fullmatch(path.stem) and path.suffix == ".png":
@@ -67,7 +68,7 @@ def _build(folder: Path, entries: list[Entry], store: Path, size_px: int | None)
     if not seeded and None in splits:
         stray = entries[splits.index(None)][0]
         raise DataError(
-            f"{folder}: {stray} tells no split while other files do; put it into a folder train, val or test"
+            f"{folder}: {stray} is in no split while other files are; put it into a folder train, val or test"
         )
     ids = [0 if split is None else SPLITS.index(split) for split in splits]
     order = _order([path for path, *_ in entries], ids)
@@ -94,14 +95,14 @@ def _entries(folder: Path) -> list[Entry]:
     try:
         return _find(folder)
     except OSError as error:
-        raise DataError(f"{error.filename or folder} cannot be read ({error.strerror})") from error
+        raise cannot_read(error.filename or folder, error) from error
 
 
 def _find(folder: Path) -> list[Entry]:
     top = _subfolders(folder)
     split_folders = [name for name in top if find_split(name) is not None and _subfolders(folder / name)]
     if not split_folders:
-        return [entry for name in top for entry in _pictures(folder, name, name, None)]
+        return [entry for name in top for entry in _image_entries(folder, name, name, None)]
     others = [name for name in top if name not in split_folders]
     if others:
         log.warning("%s: %s beside the split folders left out", folder, ", ".join(others))
@@ -109,7 +110,7 @@ def _find(folder: Path) -> list[Entry]:
         entry
         for split in split_folders
         for name in _subfolders(folder / split)
-        for entry in _pictures(folder, f"{split}/{name}", name, split)
+        for entry in _image_entries(folder, f"{split}/{name}", name, split)
     ]
 
 
@@ -118,18 +119,18 @@ def _subfolders(folder: Path) -> list[str]:
         return sorted(item.name for item in found if item.is_dir() and not item.name.startswith((".", "__")))
 
 
-def _pictures(folder: Path, relative: str, class_name: str, split: str | None) -> Iterator[Entry]:
+def _image_entries(folder: Path, relative: str, class_name: str, split: str | None) -> Iterator[Entry]:
     with os.scandir(folder / relative) as found:
         for item in sorted(found, key=lambda item: item.name):
             path = f"{relative}/{item.name}"
             if item.name.startswith("."):
                 continue
             if item.is_dir(follow_symlinks=False):  # a link may lead back up
-                yield from _pictures(folder, path, class_name, split)
+                yield from _image_entries(folder, path, class_name, split)
             elif item.name.lower().endswith(SUFFIXES):
                 try:
                     status = item.stat()
-                except OSError:  # a dead link: reported with the pictures that cannot be read
+                except OSError:  # a dead link: reported with the images that cannot be read
                     yield path, class_name, split, 0, 0
                     continue
                 yield path, class_name, split, status.st_size, status.st_mtime_ns
@@ -150,12 +151,12 @@ def _order(paths: list[str], split_ids: list[int]) -> list[int]:
     return sorted(range(len(paths)), key=lambda k: (split_ids[k], numbers[k], paths[k]))
 
 
-def _no_pictures(folder: Path) -> str:
+def _without_images(folder: Path) -> str:
     files = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in (".csv", ".parquet"))
     if files:
         return f"{folder} has no class folders, but {', '.join(files[:3])}: pass that file"
     loose = sum(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
-    found = f"{loose} loose pictures and no class folders" if loose else "no pictures"
+    found = f"{loose} loose images and no class folders" if loose else "no images"
     return (
         f"{folder} holds {found}; expected train/angry/x.jpg, test/angry/x.jpg, ... or angry/x.jpg, ... "
         "(for `fervit pretrain`, which needs no labels: train/unlabelled/x.jpg)"

@@ -4,8 +4,10 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -13,8 +15,12 @@ from fervit.data.cache import VERSION, cache_folder, cached, cannot_write
 from fervit.data.dataset import SPLITS, Dataset
 from fervit.data.listing import Listing, assemble, find_split
 from fervit.data.readers.parquet import IMAGE_COLUMNS, LABEL_COLUMNS
+from fervit.data.source_files import one_line
 from fervit.errors import DataError, MissingExtra
 from fervit.labels import FER7
+
+if TYPE_CHECKING:
+    from datasets import IterableDataset
 
 log = logging.getLogger(__name__)
 
@@ -50,50 +56,107 @@ def read_hub(repo: str, size_px: int | None = None) -> Dataset:
 
 def stream(repo: str, revision: str | None, store: Path, size_px: int | None) -> Dataset:
     """Stream all splits of a data set (a Hub id, or a local folder as `datasets` reads it) into `store`."""
-    try:
-        from datasets import Image, load_dataset
-    except ImportError as error:
-        raise MissingExtra("reading Hub data sets", "download") from error
+    spool = Spool(store / "encoded.bin")
     names: list[str] = []
     split_ids: list[int] = []
     sources: list[str] = []
-    lengths: list[int] = []
-    spool = store / "encoded.bin"
-    try:
-        with warnings.catch_warnings(), spool.open("wb") as file:
-            warnings.simplefilter("ignore")
-            for split_name, rows in load_dataset(repo, revision=revision, streaming=True).items():
-                split = find_split(split_name)
-                if split is None:
-                    raise DataError(f"{repo}: split {split_name!r} is none of train, validation, test")
-                image, label, classes = _columns(repo, rows)
-                for number, row in enumerate(rows.cast_column(image, Image(decode=False)), start=1):
-                    source = f"{split_name} row {number}"
-                    names.append(_label_name(repo, source, row[label], classes))
-                    split_ids.append(SPLITS.index(split))
-                    sources.append(source)
-                    data = row[image]["bytes"] or _read_local(row[image]["path"])
-                    try:
-                        file.write(data)
-                    except OSError as error:
-                        raise cannot_write(spool, error) from error
-                    lengths.append(len(data))
-    except (DataError, MissingExtra):
-        raise
-    except Exception as error:  # datasets and its file systems raise anything
-        raise DataError(f"{repo} cannot be streamed from the Hub ({_one_line(error)})") from error
+    with warnings.catch_warnings(), spool.writing():
+        warnings.simplefilter("ignore")  # those of `datasets` are not the user's to mend
+        for row in _rows(repo, revision):
+            spool.append(row.image)
+            names.append(row.label)
+            split_ids.append(row.split_id)
+            sources.append(row.source)
     if not names:
         raise DataError(f"{repo} has no rows")
-
-    def contents() -> Iterator[bytes]:
-        with spool.open("rb") as encoded:
-            for length in lengths:
-                yield encoded.read(length)
-
     listing = Listing(repo, repo, names, np.array(split_ids, dtype=np.int8), sources)
-    dataset = assemble(listing, contents, store, size_px)
-    spool.unlink()
+    dataset = assemble(listing, spool.contents, store, size_px)
+    spool.path.unlink()
     return dataset
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a Hub data set: the encoded image, the label's name, the index into `SPLITS`, and the row's name."""
+
+    image: bytes
+    label: str
+    split_id: int
+    source: str
+
+
+class Spool:
+    """Encoded images in one file, one after another: they are decoded twice, and streamed only once."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lengths: list[int] = []
+        self._file: BinaryIO
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep the file open for `append`.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        try:
+            self._file = self.path.open("wb")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        with self._file:
+            yield
+
+    def append(self, image: bytes) -> None:
+        """Add one image.
+
+        Raises:
+            DataError: the disk is full.
+        """
+        try:
+            self._file.write(image)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        self._lengths.append(len(image))
+
+    def contents(self) -> Iterator[bytes]:
+        """Yield the images in order."""
+        with self.path.open("rb") as file:
+            for length in self._lengths:
+                yield file.read(length)
+
+
+def _rows(repo: str, revision: str | None) -> Iterator[Row]:
+    """Yield the rows of all splits.
+
+    Raises:
+        DataError: the data set cannot be streamed, or its splits, columns or labels do not fit.
+        MissingExtra: the package `datasets` is not installed.
+    """
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise MissingExtra("reading Hub data sets", "download") from error
+    try:
+        for split_name, rows in load_dataset(repo, revision=revision, streaming=True).items():
+            yield from _rows_of_split(repo, split_name, rows)
+    except DataError:
+        raise
+    except Exception as error:  # datasets and its file systems raise anything
+        raise DataError(f"{repo} cannot be streamed from the Hub ({one_line(error)})") from error
+
+
+def _rows_of_split(repo: str, split_name: str, rows: "IterableDataset") -> Iterator[Row]:
+    from datasets import Image
+
+    split = find_split(split_name)
+    if split is None:
+        raise DataError(f"{repo}: split {split_name!r} is none of train, validation, test")
+    image, label, classes = _columns(repo, rows)
+    for number, row in enumerate(rows.cast_column(image, Image(decode=False)), start=1):
+        source = f"{split_name} row {number}"
+        name = _label_name(repo, source, row[label], classes)
+        yield Row(row[image]["bytes"] or _read_local(row[image]["path"]), name, SPLITS.index(split), source)
 
 
 def _revision(repo: str) -> str:
@@ -109,14 +172,14 @@ def _revision(repo: str) -> str:
         raise ConnectionError("HF_HUB_OFFLINE is set") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
-        if status in (401, 403, 404):  # the Hub answers 401 for what does not exist
+        if status in (401, 403, 404):  # the Hub returns 401 for what does not exist
             raise DataError(
                 f"{repo!r} is no file or folder here, and the Hub has no such data set, or it is private or "
                 "gated (then log in: hf auth login)"
             ) from error
-        raise ConnectionError(f"the Hub answered {status}") from error
+        raise ConnectionError(f"the Hub returned status {status}") from error
     except Exception as error:  # httpx, requests or sockets, by version
-        raise ConnectionError(_one_line(error)) from error
+        raise ConnectionError(one_line(error)) from error
 
 
 def _last_cached(slug: str) -> str | None:
@@ -124,11 +187,11 @@ def _last_cached(slug: str) -> str | None:
     return found[-1].name.rpartition(f"hub-{slug}-")[2].partition("-")[0] if found else None
 
 
-def _columns(repo: str, rows: Any) -> tuple[str, str, tuple[str, ...]]:
-    """Return the picture column, the label column and the class names, empty when labels are texts."""
+def _columns(repo: str, rows: "IterableDataset") -> tuple[str, str, tuple[str, ...]]:
+    """Return the image column, the label column and the class names, empty when labels are texts."""
     from datasets import ClassLabel, Image
 
-    features: dict[str, Any] = rows.features or next(iter(rows.take(1)), {})
+    features: dict[str, object] = rows.features or next(iter(rows.take(1)), {})
     image = [name for name, feature in (rows.features or {}).items() if isinstance(feature, Image)]
     image = image or [name for name in features if name.lower() in IMAGE_COLUMNS]
     label = [name for name, feature in (rows.features or {}).items() if isinstance(feature, ClassLabel)]
@@ -139,7 +202,7 @@ def _columns(repo: str, rows: Any) -> tuple[str, str, tuple[str, ...]]:
     return image[0], label[0], classes
 
 
-def _label_name(repo: str, source: str, value: Any, classes: tuple[str, ...]) -> str:
+def _label_name(repo: str, source: str, value: object, classes: tuple[str, ...]) -> str:
     if isinstance(value, str):
         return value
     classes = classes or FER7  # plain numbers: FER2013's, as in a parquet file
@@ -156,7 +219,3 @@ def _read_local(path: str | None) -> bytes:
         return Path(path).read_bytes() if path else b""
     except OSError:
         return b""
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,16 +1,21 @@
-"""Pictures in parquet: our columns (`image` bytes, `label`, `usage`) and Hugging Face's (`image` struct)."""
+"""Images in parquet: our columns (`image` bytes, `label`, `usage`) and Hugging Face's (`image` struct)."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fervit.data.dataset import SPLITS, Dataset
 from fervit.data.listing import USAGES, Listing, assemble, split_ids_of
+from fervit.data.source_files import one_line
 from fervit.errors import DataError, MissingExtra
 from fervit.labels import FER7
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "emotion", "expression")
@@ -19,7 +24,7 @@ BATCH_ROWS = 512
 
 
 def read_parquet(path: Path, store: Path, size_px: int | None = None) -> Dataset:
-    """Read encoded pictures with their labels (integers or names) and usage.
+    """Read encoded images with their labels (integers or names) and usage.
 
     Integers are named by the file's `label_name` column or by the class names in Hugging Face's metadata,
     else they are FER2013's. Without a usage or split column, see `Listing.split_ids`.
@@ -50,7 +55,7 @@ def read_parquet(path: Path, store: Path, size_px: int | None = None) -> Dataset
             )
             return assemble(listing, lambda: _contents(file, image), store, size_px)
     except (ArrowException, OSError) as error:
-        raise DataError(f"{path} is not a parquet file that can be read ({' '.join(str(error).split())})") from error
+        raise not_parquet(path, error) from error
 
 
 def write_parquet(dataset: Dataset, path: Path) -> None:
@@ -68,7 +73,7 @@ def write_parquet(dataset: Dataset, path: Path) -> None:
         return buffer.getvalue()
 
     usages = [USAGES[SPLITS[split]] for split in dataset.split_ids]
-    columns: dict[str, Any] = {
+    columns = {
         "image": pyarrow.array([encode(image) for image in dataset.images], type=pyarrow.binary()),
         "label": pyarrow.array(dataset.targets.astype(np.int8)),
         "label_name": pyarrow.array([dataset.labels[target] for target in dataset.targets]),
@@ -78,7 +83,7 @@ def write_parquet(dataset: Dataset, path: Path) -> None:
     parquet.write_table(pyarrow.table(columns), path, compression="none")  # PNG is compressed already
 
 
-def import_parquet(feature: str) -> Any:
+def import_parquet(feature: str) -> ModuleType:
     """Return `pyarrow.parquet`.
 
     Raises:
@@ -88,7 +93,13 @@ def import_parquet(feature: str) -> Any:
         import pyarrow.parquet
     except ImportError as error:
         raise MissingExtra(feature, "train") from error
-    return pyarrow.parquet
+    parquet: ModuleType = pyarrow.parquet
+    return parquet
+
+
+def not_parquet(path: Path, error: Exception) -> DataError:
+    """Build the error for a file that pyarrow cannot read."""
+    return DataError(f"{path} is not a parquet file that can be read ({one_line(error)})")
 
 
 def _column(path: Path, columns: dict[str, str], choices: tuple[str, ...]) -> str:
@@ -98,38 +109,42 @@ def _column(path: Path, columns: dict[str, str], choices: tuple[str, ...]) -> st
     raise DataError(f"{path} lacks the column {' or '.join(choices)}; it has {', '.join(columns.values())}")
 
 
-def _values(file: Any, column: str) -> list[Any]:
-    values: list[Any] = file.read(columns=[column])[column].to_pylist()
+def _values(file: "ParquetFile", column: str) -> list[object]:
+    values: list[object] = file.read(columns=[column])[column].to_pylist()
     return values
 
 
-def _contents(file: Any, column: str) -> Iterator[bytes]:
+def _contents(file: "ParquetFile", column: str) -> Iterator[bytes]:
     for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column]):
         for value in batch.column(0).to_pylist():
             data = value.get("bytes") if isinstance(value, dict) else value
             yield data if isinstance(data, bytes) else b""
 
 
-def _label_names(path: Path, file: Any, column: str, columns: dict[str, str]) -> list[str]:
-    values = _values(file, column)
-    for row, value in enumerate(values, start=1):
+def _label_names(path: Path, file: "ParquetFile", column: str, columns: dict[str, str]) -> list[str]:
+    values: list[int | str] = []
+    for row, value in enumerate(_values(file, column), start=1):
         if not isinstance(value, int | str):
             raise DataError(f"{path}, row {row}: the label is {value!r}, expected a number or a name")
-    if all(isinstance(value, str) for value in values):
-        return values
+        values.append(value)
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) == len(values):
+        return texts
     if "label_name" in columns:
         return [str(name) for name in _values(file, columns["label_name"])]
     classes = _classes(file, column) or FER7
+    names = []
     for row, value in enumerate(values, start=1):
         if not isinstance(value, int) or not 0 <= value < len(classes):
             raise DataError(
                 f"{path}, row {row}: label {value!r}, expected 0 to {len(classes) - 1} "
                 f"({', '.join(classes)}); other labels need their names (a label_name column)"
             )
-    return [classes[value] for value in values]
+        names.append(classes[value])
+    return names
 
 
-def _classes(file: Any, column: str) -> tuple[str, ...]:
+def _classes(file: "ParquetFile", column: str) -> tuple[str, ...]:
     """Return the class names that `datasets` writes into a parquet file's metadata, if there are any."""
     raw = (file.schema_arrow.metadata or {}).get(b"huggingface")
     try:

@@ -14,7 +14,7 @@ _SHIFT = 4  # bits of sub-pixel position in OpenCV's drawing calls
 
 @dataclass(frozen=True)
 class Scene:
-    """How a face is seen: what changes from picture to picture without meaning.
+    """How a face is seen: what changes from image to image without meaning.
 
     Angles are in degrees, `scale` and the offsets relative to the frame, `light` points from the face to the
     light (x right, y down, z to the viewer), `noise` is in grey levels, `blur_px` in px at 48 px, `cover` is

@@ -22,9 +22,9 @@ from fervit.labels import FER7, canonical
 
 DEFAULT_COUNT = 2100  # 300 people with seven expressions each; drawn in a few seconds
 
-# Action units of each expression, with the share of the full movement that shows at intensity 1; one variant
+# Action units of each expression, with the fraction of the full movement at intensity 1; one variant
 # is drawn per face. Combinations: Ekman & Friesen 1978, FACS, table 11-1, as in EMFACS (Friesen & Ekman
-# 1983). The shares are ours, set by eye.
+# 1983). The fractions are ours, set by eye.
 PROTOTYPES: dict[str, tuple[Mapping[str, float], ...]] = {
     "angry": (
         {"4": 1.0, "5": 0.5, "7": 0.7, "23": 0.7, "24": 1.0, "17": 0.5},
@@ -110,7 +110,7 @@ def draw_face(
     Args:
         label: one of `FER7`.
         rng: where chance comes from; the same state draws the same face.
-        size_px: side of the picture; shapes do not depend on it.
+        size_px: side of the image; shapes do not depend on it.
         intensity: strength of the expression, 0..1; drawn from 0.5..1 when None.
         identity: the person; drawn when None.
         variation: 1 for a data set's spread of pose, light, noise and covered faces, 0 for a studio portrait.
@@ -148,10 +148,10 @@ def synthesize(count: int, *, seed: int = 0, size_px: int = 48) -> Dataset:
     Args:
         count: number of faces.
         seed: of the whole data set, 0 or more.
-        size_px: side of the pictures.
+        size_px: side of the images.
 
     Returns:
-        A data set with `(count, size_px, size_px, 1)` uint8 pictures; `sources` name the person.
+        A data set with `(count, size_px, size_px, 1)` uint8 images; `sources` name the person.
 
     Raises:
         DataError: `count`, `seed` or `size_px` is out of range.
@@ -160,26 +160,31 @@ def synthesize(count: int, *, seed: int = 0, size_px: int = 48) -> Dataset:
         raise DataError(f"a synthetic data set needs at least 1 face, not {count}")
     if seed < 0:
         raise DataError(f"the seed of a synthetic data set is 0 or more, not {seed}")
-    index = np.arange(count)
-    person = index // len(FER7)
-    targets = np.concatenate([_class_order(seed, p) for p in range(int(person[-1]) + 1)])[:count]
-    pattern = np.array([_SPLIT_OF[letter] for letter in _SPLIT_PATTERN], dtype=np.int8)
-    split_ids = pattern[person % len(pattern)]
-    people = [draw_identity(np.random.default_rng((seed, p, 1))) for p in range(int(person[-1]) + 1)]
+    person = np.arange(count) // len(FER7)
+    people = range(int(person[-1]) + 1)
+    targets = np.concatenate([_class_order(seed, p) for p in people])[:count]
+    identities = [draw_identity(np.random.default_rng((seed, p, 1))) for p in people]
     images = np.empty((count, size_px, size_px, 1), dtype=np.uint8)
-    for k in index.tolist():
+    for k, (target, p) in enumerate(zip(targets.tolist(), person.tolist(), strict=True)):
         rng = np.random.default_rng((seed, k, 2))
-        images[k, :, :, 0] = draw_face(FER7[targets[k]], rng, size_px=size_px, identity=people[person[k]])
+        images[k, :, :, 0] = draw_face(FER7[target], rng, size_px=size_px, identity=identities[p])
+    split_ids = _split_ids(person)
     return Dataset(
         name=f"synthetic:{count}" + (f":{seed}" if seed else ""),
         labels=FER7,
         images=images,
         targets=targets,
         split_ids=split_ids,
-        rows=index.astype(np.int64),
+        rows=np.arange(count, dtype=np.int64),
         data_hash=content_hash(images, targets, split_ids),
         sources=[f"synthetic person {p}" for p in person.tolist()],
     )
+
+
+def _split_ids(person: np.ndarray) -> np.ndarray:
+    """Return `(N,)` int8 indices into `SPLITS` of faces, from the numbers of the people who show them."""
+    pattern = np.array([_SPLIT_OF[letter] for letter in _SPLIT_PATTERN], dtype=np.int8)
+    return np.asarray(pattern[person % len(pattern)])
 
 
 def _class_order(seed: int, person: int) -> np.ndarray:
@@ -209,9 +214,14 @@ def parse_synthetic(source: str) -> tuple[int, int] | None:
     return (int(rest[0]) if rest else DEFAULT_COUNT), (int(rest[1]) if len(rest) == 2 else 0)
 
 
+def drawing_modules() -> list[Path]:
+    """Return the files of this package: all of the code that decides what is drawn, and nothing else."""
+    return sorted(Path(__file__).parent.glob("*.py"))
+
+
 def drawing_digest() -> str:
     """Return a short digest of all that decides the pixels: the drawing code, numpy and OpenCV."""
     digest = hashlib.sha256(f"{np.__version__} {cv2.__version__}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in drawing_modules():
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

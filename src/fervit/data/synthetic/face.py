@@ -33,11 +33,11 @@ def render(person: Identity, shape: Shape, scene: Scene, *, rng: np.random.Gener
     _paint_hair(canvas, person, shape)
     soft *= 1 - _blend_hair(canvas, person, rng)  # no wrinkles on a fringe
     light = _shade(canvas, scene, head, soft)
-    picture = canvas.albedo.astype(np.float32) * light
+    image = canvas.albedo.astype(np.float32) * light
     if person.glasses and scene.cover != "sunglasses":
-        _glasses(canvas, picture, person, dark=False)
-    _cover(canvas, picture, person, scene, rng)
-    return _photograph(picture, scene, rng, size_px)
+        _glasses(canvas, image, person, dark=False)
+    _cover(canvas, image, person, scene, rng)
+    return _photograph(image, scene, rng, size_px)
 
 
 def _background(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
@@ -195,7 +195,7 @@ def _paint_nostrils(canvas: Canvas, person: Identity, shape: Shape) -> None:
         canvas.line(canvas.albedo, canvas.project(points), grey(person.skin * 0.25), 3.0)
 
 
-# Hairlines from the picture's right to its left: `(x, y)`, y counted from the person's hairline above -0.5.
+# Hairlines from the image's right to its left: `(x, y)`, y counted from the person's hairline above -0.5.
 _HAIRLINES: dict[str, tuple[tuple[float, float], ...]] = {
     "short": (
         (0.9, -0.2),
@@ -309,7 +309,7 @@ def _shade(canvas: Canvas, scene: Scene, head: np.ndarray, soft: np.ndarray) -> 
     return np.asarray(1 + weight * (lit - 1))
 
 
-def _glasses(canvas: Canvas, picture: np.ndarray, person: Identity, *, dark: bool) -> None:
+def _glasses(canvas: Canvas, image: np.ndarray, person: Identity, *, dark: bool) -> None:
     frame = np.zeros_like(canvas.albedo)
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     super_x = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** 0.6
@@ -322,12 +322,12 @@ def _glasses(canvas: Canvas, picture: np.ndarray, person: Identity, *, dark: boo
         canvas.line(frame, np.concatenate([pixels, pixels[:1]]), 255, 3.0)
         canvas.line(frame, canvas.project(np.array([(side * 0.74, -0.12), (side * 0.95, -0.15)])), 255, 3.0)
     canvas.line(frame, canvas.project(np.array([(-0.12, -0.12), (0.0, -0.15), (0.12, -0.12)])), 255, 3.0)
-    picture *= 1 - (0.93 if dark else 0.75) * (frame.astype(np.float32) / 255)
+    image *= 1 - (0.93 if dark else 0.75) * (frame.astype(np.float32) / 255)
 
 
-def _cover(canvas: Canvas, picture: np.ndarray, person: Identity, scene: Scene, rng: np.random.Generator) -> None:
+def _cover(canvas: Canvas, image: np.ndarray, person: Identity, scene: Scene, rng: np.random.Generator) -> None:
     if scene.cover == "sunglasses":
-        return _glasses(canvas, picture, person, dark=True)
+        return _glasses(canvas, image, person, dark=True)
     if scene.cover == "none":
         return None
     mask = np.zeros_like(canvas.albedo)
@@ -354,7 +354,7 @@ def _cover(canvas: Canvas, picture: np.ndarray, person: Identity, scene: Scene, 
     weight = canvas.blur(mask, 1.2).astype(np.float32) / 255
     folds = canvas.blur(rng.normal(0, 1, mask.shape).astype(np.float32), 5.0)
     fabric = tone * 205 * (1 + 0.9 * folds) * (0.75 + 0.25 * canvas.blur(mask, 9.0).astype(np.float32) / 255)
-    picture += weight * (fabric - picture)
+    image += weight * (fabric - image)
     return None
 
 
@@ -370,10 +370,10 @@ def _hand(canvas: Canvas, mask: np.ndarray, rng: np.random.Generator) -> None:
     canvas.fill(mask, canvas.project(palm, 0.85), 255)
 
 
-def _photograph(picture: np.ndarray, scene: Scene, rng: np.random.Generator, size_px: int) -> np.ndarray:
+def _photograph(image: np.ndarray, scene: Scene, rng: np.random.Generator, size_px: int) -> np.ndarray:
     texture = rng.normal(0, 0.035, (24, 24)).astype(np.float32)
-    picture = picture * (1 + cv2.resize(texture, picture.shape, interpolation=cv2.INTER_LINEAR))
-    small = cv2.resize(picture, (size_px, size_px), interpolation=cv2.INTER_AREA)
+    image = image * (1 + cv2.resize(texture, image.shape, interpolation=cv2.INTER_LINEAR))
+    small = cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA)
     if scene.blur_px > 0.2:
         small = cv2.GaussianBlur(small, (0, 0), scene.blur_px * size_px / 48)
     level = (small * np.float32(scene.gain) - 110) * np.float32(scene.contrast) + 110

@@ -1,6 +1,6 @@
 """Geometry of the synthetic faces: who a person is, and where action units move that person's features.
 
-Face coordinates: the origin lies at the middle of the head, x to the picture's right, y down; one unit is
+Face coordinates: the origin lies at the middle of the head, x to the image's right, y down; one unit is
 about half the width of a head. The chin is near y = 1.2, the mouth near 0.7,
 the eyes near -0.1, the top near -1.3.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 EYE_Y, NOSE_Y, MOUTH_Y = -0.10, 0.36, 0.70
 HAIR_STYLES = ("bald", "short", "parted", "fringe", "long")
-_T = np.linspace(-1.0, 1.0, 21)  # along an eye or a mouth, from the picture's left to its right
+_T = np.linspace(-1.0, 1.0, 21)  # along an eye or a mouth, from the image's left to its right
 _U = np.linspace(0.0, 1.0, 9)  # along a brow, from the nose outward
 
 
@@ -92,7 +92,7 @@ def draw_identity(rng: np.random.Generator) -> Identity:
 class Eye:
     """One eye: `(N, 2)` lid curves from left to right, the iris's centre and radius, and the brow.
 
-    `brow` is a `(2N, 2)` closed outline that begins at the inner end; `side` is -1 for the picture's left.
+    `brow` is a `(2N, 2)` closed outline that begins at the inner end; `side` is -1 for the image's left.
     """
 
     side: int
@@ -163,7 +163,7 @@ def face_shape(person: Identity, units: Mapping[str, float]) -> Shape:
     Args:
         person: whose face.
         units: action unit numbers as text (`"12"`) to intensity 0..1; absent ones are 0. See
-            `fervit.data.synthetic.dataset.PROTOTYPES` for the numbers that are known.
+            `fervit.data.synthetic.dataset.PROTOTYPES` for the units that can be drawn.
     """
     au = {name: 0.0 for name in _UNITS} | dict(units)
     mouth = _mouth(person, au)
@@ -300,7 +300,7 @@ def _mouth(person: Identity, au: Mapping[str, float]) -> Mouth:
 
 
 def _pair(points: list[tuple[float, float]], depth: float, width: float = 0.03) -> list[Crease]:
-    """Return a crease of the picture's right half and its mirror image."""
+    """Return a crease of the image's right half and its mirror image."""
     curve = np.array(points)
     return [Crease(curve, depth, width), Crease(curve * (-1, 1), depth, width)]
 

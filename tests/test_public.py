@@ -1,0 +1,15 @@
+"""The public surface: a name that is added or taken away is added or taken away here, too."""
+
+import fervit
+
+PUBLIC = (
+    *("Box", "Dataset", "Face", "FervitError", "FrameResult", "ImageResult", "ModelSpec", "OnnxClassifier"),
+    *("Prediction", "Preprocess", "Recognizer", "TrainConfig", "VideoWriter", "annotate", "compare", "distill"),
+    *("evaluate", "export_onnx", "load", "load_dataset", "make_detector", "probe", "read_frames", "read_image"),
+    *("table_rows", "threshold_for", "train"),
+)
+
+
+def test_the_public_names_are_these_and_each_says_what_it_is() -> None:
+    assert sorted(fervit.__all__) == list(PUBLIC)
+    assert [name for name in PUBLIC if not (getattr(fervit, name).__doc__ or "").strip()] == []
