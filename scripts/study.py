@@ -9,7 +9,7 @@ takes), `votes = true`, `plain = true` (without the study's `set`) and `pretrain
 makes the row's starting weights first).
 A row whose run is complete is not run again; one that was interrupted goes on. Accuracy is that of public_test, with
 McNemar's test against the reference for the same seed, and the difference in negative log-likelihood with its 95 %
-interval over the pictures: it shows smaller changes. `--private` adds private_test, to be read once at the end.
+interval over the images: it shows smaller changes. `--private` adds private_test, to be read once at the end.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import sys
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,12 @@ from fervit.evaluation import intervals, metrics
 from fervit.evaluation.comparison import mcnemar
 from fervit.evaluation.measurement import predict_dataset
 from fervit.models import TorchClassifier, load_checkpoint
+
+Table = dict[str, Any]
+"""A table of TOML: a study or one of its rows; or what a run's run.json holds."""
+
+Probs = dict[tuple[str, str, int], np.ndarray]
+"""`(N, K)` predictions by row, split and seed."""
 
 KEYS = {"name", "recipe", "set", "init", "votes", "pretrain", "plain"}
 
@@ -57,12 +64,12 @@ def main() -> None:
     print(table)
 
 
-def settings_of(study: dict, row: dict) -> list[str]:
+def settings_of(study: Table, row: Table) -> list[str]:
     """Return the overrides of a row's recipe, the study's first."""
     return [*([] if row.get("plain") else study.get("set", [])), *row.get("set", [])]
 
 
-def _train(args: argparse.Namespace, study: dict, row: dict, seed: int) -> None:
+def _train(args: argparse.Namespace, study: Table, row: Table, seed: int) -> None:
     out = _folder(args, row, seed)
     if "public_test" in _read(out / "run.json"):
         return
@@ -78,7 +85,7 @@ def _train(args: argparse.Namespace, study: dict, row: dict, seed: int) -> None:
     _fervit(args, out, command)
 
 
-def _pretrain(args: argparse.Namespace, row: dict, seed: int, init: str) -> str:
+def _pretrain(args: argparse.Namespace, row: Table, seed: int, init: str | None) -> str:
     run = _folder(args, row, seed)
     out = run.with_name(f"{run.name}-pretrained")
     if not (out / "model.safetensors").is_file():
@@ -97,10 +104,10 @@ def _fervit(args: argparse.Namespace, out: Path, command: list[str]) -> None:
     print(f"{out.name}: {'done' if code == 0 else f'failed, see {log.name}'}", flush=True)
 
 
-def _table(args: argparse.Namespace, study: dict, rows: list[dict]) -> str:
+def _table(args: argparse.Namespace, study: Table, rows: list[Table]) -> str:
     dataset = load(args.data)
     splits = [PUBLIC_TEST, PRIVATE_TEST] if args.private else [PUBLIC_TEST]
-    probs: dict[tuple[str, str, int], np.ndarray] = {}
+    probs: Probs = {}
     done, sizes = [], {}
     for row in rows:
         for seed in study.get("seeds", [0]):
@@ -128,49 +135,51 @@ def _table(args: argparse.Namespace, study: dict, rows: list[dict]) -> str:
     return "\n".join([study["title"], "", *("| " + " | ".join(cells) + " |" for cells in lines), "", note, ""])
 
 
-def _figures(answers: list[np.ndarray], targets: np.ndarray) -> list[str]:
-    hits = [answer.argmax(axis=1) == targets for answer in answers]
+def _figures(predictions: list[np.ndarray], targets: np.ndarray) -> list[str]:
+    hits = [probs.argmax(axis=1) == targets for probs in predictions]
     f1 = [
-        metrics.macro_f1(metrics.confusion_matrix(targets, answer.argmax(axis=1), answer.shape[1]))
-        for answer in answers
+        metrics.macro_f1(metrics.confusion_matrix(targets, probs.argmax(axis=1), probs.shape[1]))
+        for probs in predictions
     ]
     if len(hits) == 1:
         low, high = intervals.wilson_interval(int(hits[0].sum()), len(targets))
         spread = f"{100 * low:.1f} to {100 * high:.1f}"
     else:
         spread = f"seeds {100 * min(h.mean() for h in hits):.1f} to {100 * max(h.mean() for h in hits):.1f}"
-    loss = np.mean([metrics.nll(answer, targets) for answer in answers])
+    loss = np.mean([metrics.nll(probs, targets) for probs in predictions])
     return [f"{100 * np.mean([h.mean() for h in hits]):.2f} % ({spread})", f"{np.mean(f1):.3f}", f"{loss:.3f}"]
 
 
-def _against(name: str, reference: str, seeds: list[int], probs: dict, targets: np.ndarray) -> list[str]:
+def _against(name: str, reference: str, seeds: list[int], probs: Probs, targets: np.ndarray) -> list[str]:
     """Return the two cells that compare a row with the reference: McNemar for each seed, NLL over them together."""
     shared = [seed for seed in seeds if (reference, PUBLIC_TEST, seed) in probs]
     if name == reference or not shared:
         return ["", ""]
     words, gaps = [], []
     for seed in shared:
-        answers = [probs[n, PUBLIC_TEST, seed] for n in (name, reference)]
-        mine, theirs = (answer.argmax(axis=1) == targets for answer in answers)
+        pair = [probs[n, PUBLIC_TEST, seed] for n in (name, reference)]
+        mine, theirs = (one.argmax(axis=1) == targets for one in pair)
         test = mcnemar(int((theirs & ~mine).sum()), int((mine & ~theirs).sum()))
         words.append(f"{100 * (mine.mean() - theirs.mean()):+.2f} points, p = {test.p:.2g}")
-        of_truth = [answer[np.arange(len(targets)), targets].clip(probabilities.SMALLEST_PROB) for answer in answers]
+        of_truth = [one[np.arange(len(targets)), targets].clip(probabilities.SMALLEST_PROB) for one in pair]
         gaps.append(np.log(of_truth[1] / of_truth[0]))
-    gap = np.mean(gaps, axis=0)  # of each picture
+    gap = np.mean(gaps, axis=0)  # of each image
     mean, half = gap.mean(), 1.96 * gap.std(ddof=1) / np.sqrt(len(gap))
     return ["; ".join(words), f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})"]
 
 
-def _folder(args: argparse.Namespace, row: dict, seed: int) -> Path:
-    return args.out / f"{row['name'].replace(' ', '-').replace(',', '')}-{seed}"
+def _folder(args: argparse.Namespace, row: Table, seed: int) -> Path:
+    out: Path = args.out
+    return out / f"{row['name'].replace(' ', '-').replace(',', '')}-{seed}"
 
 
 def _sets(settings: list[str]) -> list[str]:
     return [word for setting in settings for word in ("--set", setting)]
 
 
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def _read(path: Path) -> Table:
+    run: Table = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return run
 
 
 if __name__ == "__main__":

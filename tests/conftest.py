@@ -33,7 +33,8 @@ def media() -> Path:
 @pytest.fixture(scope="session")
 def astronaut() -> np.ndarray:
     """A `(512, 512, 3)` photo with one face near (225, 120)."""
-    return pytest.importorskip("skimage.data").astronaut()
+    photo: np.ndarray = pytest.importorskip("skimage.data").astronaut()
+    return photo
 
 
 @pytest.fixture(scope="session")

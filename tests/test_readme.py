@@ -5,6 +5,8 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -13,15 +15,16 @@ from fervit.cli import demo, main
 from fervit.media.video_writer import VideoWriter
 from tests.helpers import ROOT
 
+Run = Callable[[str], str]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language):
+def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     """A folder with a photo.jpg and a clip.mp4 in it, as the README's reader has."""
     data = pytest.importorskip("skimage.data", reason="the photo comes with scikit-image")
     photo = data.astronaut()
@@ -33,11 +36,11 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def run(folder, monkeypatch, capsys):
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a README command in the reader's folder, in this process: importing torch anew takes ten seconds."""
     monkeypatch.chdir(folder)
 
-    def call(command):
+    def call(command: str) -> str:
         words = shlex.split(command)
         assert words[0] == "fervit"
         monkeypatch.setattr(sys, "argv", words)
@@ -50,7 +53,7 @@ def run(folder, monkeypatch, capsys):
     return call
 
 
-def test_the_first_block_is_the_two_commands_of_the_makefile():
+def test_the_first_block_is_the_two_commands_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text()
     commands = [line.split("#")[0].strip() for line in blocks("bash")[0].splitlines()]
     assert commands == ["make demo", "make test"]
@@ -59,7 +62,7 @@ def test_the_first_block_is_the_two_commands_of_the_makefile():
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # a minute of processor time, of which a busy machine gives little
-def test_the_commands_run_in_order(folder, run):
+def test_the_commands_run_in_order(folder: Path, run: Run) -> None:
     five, further = (block.splitlines() for block in blocks("bash")[1:3])
     assert len(five) == 5
     shown = [run(command) for command in five + further]
@@ -78,14 +81,14 @@ def test_the_commands_run_in_order(folder, run):
     assert any((folder / "explained").iterdir())
 
 
-def test_the_python_example_runs(folder):
+def test_the_python_example_runs(folder: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", blocks("python")[0]]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=True)
     assert done.stdout.startswith("happy")
 
 
 @pytest.mark.slow
-def test_the_demo_runs_and_leaves_its_pictures(folder, run, monkeypatch):
+def test_the_demo_runs_and_leaves_its_images(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "DATA", "synthetic:140")  # all of its steps, on fewer faces
     monkeypatch.setattr(demo, "EPOCHS", 1)
     output = run("fervit demo --out demo")
@@ -95,6 +98,6 @@ def test_the_demo_runs_and_leaves_its_pictures(folder, run, monkeypatch):
     assert "happy" in output
 
 
-def test_pictures_and_links_of_the_readme_exist():
+def test_images_and_links_of_the_readme_exist() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("http") or (ROOT / target).exists(), target

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,20 +22,20 @@ LOG = ROOT / "docs" / "runs" / "tiny"
 MODELS = ROOT / "models"
 
 
-def test_both_forms_give_the_same_answers_and_the_same_spec():
+def test_both_forms_give_the_same_probabilities_and_the_same_spec() -> None:
     onnx, torch = OnnxClassifier(find_model("tiny")), TorchClassifier(shipped_checkpoint())
     assert onnx.spec == torch.spec
     faces = synth.synthesize(21).images
     np.testing.assert_allclose(onnx.probs(list(faces)), torch.probs(faces), atol=1e-5)
 
 
-def test_assets_fit_into_the_wheel_and_hold_no_pickle():
+def test_assets_fit_into_the_wheel_and_hold_no_pickle() -> None:
     files = [path for path in default_model().parent.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 40e6
     assert {path.suffix for path in files} <= {".onnx", ".safetensors", ".json", ".md"}
 
 
-def test_every_shipped_model_has_a_name_a_card_and_half_the_room():
+def test_every_shipped_model_has_a_name_a_card_and_half_the_room() -> None:
     assert {path.stem for path in default_model().parent.glob("*.onnx")} == {*SHIPPED_MODELS, "yunet_graph"}
     assert find_model(None) == default_model() == find_model(SHIPPED_MODELS[0])
     for name in SHIPPED_MODELS:
@@ -45,7 +46,7 @@ def test_every_shipped_model_has_a_name_a_card_and_half_the_room():
     assert find_model("tiny").stat().st_size < 1.05 * weights  # in 16 bits, as the folder's
 
 
-def test_the_card_and_the_log_name_the_run():
+def test_the_card_and_the_log_name_the_run() -> None:
     card = (shipped_checkpoint() / "README.md").read_text(encoding="utf-8")
     metrics = OnnxClassifier(find_model("tiny")).spec.metrics
     assert f"{metrics['private_test']['accuracy']:.4f}" in card
@@ -55,7 +56,7 @@ def test_the_card_and_the_log_name_the_run():
     assert "Art. 5(1)(f)" in card
 
 
-def test_photos_of_the_media_folder_are_recognised(media):
+def test_photos_of_the_media_folder_are_recognised(media: Path) -> None:
     recognizer = fervit.load()
     expected = {
         "expression_happy.jpg": "happy",
@@ -80,7 +81,7 @@ def test_photos_of_the_media_folder_are_recognised(media):
     ],
 )
 @pytest.mark.skipif(not MODELS.is_dir(), reason="models/ is in the repository only")
-def test_a_model_beside_the_package_is_what_its_card_says(name, kind, base, media):
+def test_a_model_beside_the_package_is_what_its_card_says(name: str, kind: str, base: str, media: Path) -> None:
     classifier = TorchClassifier(MODELS / name)
     card = (MODELS / name / "README.md").read_text(encoding="utf-8")
     assert kind in card and f"(`{classifier.spec.arch}`" in kind and base in card
@@ -93,17 +94,17 @@ def test_a_model_beside_the_package_is_what_its_card_says(name, kind, base, medi
 
 
 @pytest.mark.skipif(not MODELS.is_dir(), reason="models/ is in the repository only")
-def test_the_packages_mobilenet_is_the_one_beside_it():
+def test_the_packages_mobilenet_is_the_one_beside_it() -> None:
     by_name, classifier = find_model("mobilenet"), TorchClassifier(MODELS / "mobilenet")
     card = (MODELS / "mobilenet" / "README.md").read_text(encoding="utf-8")
     assert (by_name.with_suffix("") / "README.md").read_text(encoding="utf-8") == card
-    carried = OnnxClassifier(by_name)
-    assert carried.spec == classifier.spec
+    bundled = OnnxClassifier(by_name)
+    assert bundled.spec == classifier.spec
     faces = synth.synthesize(21).images
-    np.testing.assert_allclose(carried.probs(list(faces)), classifier.probs(faces), atol=1e-5)
+    np.testing.assert_allclose(bundled.probs(list(faces)), classifier.probs(faces), atol=1e-5)
 
 
-def test_the_8_bit_model_answers_as_the_exact_one_does_and_its_card_says_what_it_is():
+def test_the_8_bit_model_predicts_as_the_exact_one_does_and_its_card_says_what_it_is() -> None:
     exact, small = OnnxClassifier(find_model("mobilenet")), OnnxClassifier(find_model("mobilenet_int8"))
     assert small.spec == dataclasses.replace(exact.spec, name="mobilenet_int8", metrics=small.spec.metrics)
     faces = list(synth.synthesize(70).images)
@@ -121,7 +122,7 @@ def test_the_8_bit_model_answers_as_the_exact_one_does_and_its_card_says_what_it
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED_MODELS)
-def test_evaluation_on_fer2013_reproduces_the_card_to_the_digit(name):
+def test_evaluation_on_fer2013_reproduces_the_card_to_the_digit(name: str) -> None:
     path = DATA / "fer2013.parquet"
     if not path.is_file():
         pytest.skip(f"FER2013 is not at {path}")
@@ -129,6 +130,6 @@ def test_evaluation_on_fer2013_reproduces_the_card_to_the_digit(name):
     report = evaluate(classifier, load(path), split="public_test")
     expected = classifier.spec.metrics["public_test"]
     # In 8 bits the last bit of a sum, which CPUs differ in, can be a whole step of what follows.
-    answers = 5 if name.endswith("int8") else 1
-    assert report.accuracy.value == pytest.approx(expected["accuracy"], abs=answers / 3589)
-    assert report.to_dict()["accuracy_leak_free"] == pytest.approx(expected["accuracy_leak_free"], abs=answers / 3309)
+    faces = 5 if name.endswith("int8") else 1
+    assert report.accuracy.value == pytest.approx(expected["accuracy"], abs=faces / 3589)
+    assert report.to_dict()["accuracy_leak_free"] == pytest.approx(expected["accuracy_leak_free"], abs=faces / 3309)

@@ -1,4 +1,4 @@
-"""Inspection: exact and near duplicates, leaks, conflicts, blank pictures; known answers on FER2013."""
+"""Inspection: exact and near duplicates, leaks, conflicts, blank images; known faults of FER2013."""
 
 import csv
 import json
@@ -7,32 +7,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from fervit.data import Dataset, load
 from fervit.data.audit import exact_leaks, inspect, near_duplicates
-from fervit.data.sheet import contact_sheet, dataset_sheet
 from fervit.labels import FER7
 from tests.helpers import DATA
 
 real = pytest.mark.skipif(not (DATA / "fer2013.parquet").exists(), reason="FER2013 is not on this machine")
 
 
-def make(images, targets, split_ids):
+def make(images: ArrayLike, targets: ArrayLike, split_ids: ArrayLike) -> Dataset:
     return Dataset(
         name="made",
         labels=FER7,
         images=np.asarray(images, np.uint8),
         targets=np.asarray(targets),
         split_ids=np.asarray(split_ids, np.int8),
-        rows=np.arange(len(targets)),
+        rows=np.arange(np.size(targets)),
         data_hash="0",
         skipped=("train/sad/broken.jpg",),
     )
 
 
 @pytest.fixture
-def planted():
-    """Ten noise pictures; rows 6 to 9 are copies, one of them with noise, one shared by public and private."""
+def planted() -> Dataset:
+    """Ten noise images; rows 6 to 9 are copies, one of them with noise, one shared by public and private."""
     images = np.random.default_rng(0).integers(0, 256, (11, 48, 48, 1), dtype=np.uint8)
     images[6] = images[0]  # public_test in train
     images[7] = images[0]  # private_test in train (and public_test)
@@ -43,13 +43,13 @@ def planted():
     return make(images, [0, 1, 2, 3, 4, 5, 0, 0, 5, 1, 6], [0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 0])
 
 
-def test_leaks_are_what_stands_in_the_splits_that_count_as_seen(planted):
+def test_leaks_are_what_stands_in_the_splits_that_count_as_seen(planted: Dataset) -> None:
     assert np.flatnonzero(exact_leaks(planted)).tolist() == [6, 7]
     assert np.flatnonzero(exact_leaks(planted, seen=("train", "public_test"))).tolist() == [6, 7, 8]
     assert not exact_leaks(planted, seen=()).any()
 
 
-def test_inspection_finds_every_planted_fault(planted):
+def test_inspection_finds_every_planted_fault(planted: Dataset) -> None:
     report = inspect(planted)
     assert report.unique == 7
     assert report.blank.tolist() == [10]
@@ -58,12 +58,12 @@ def test_inspection_finds_every_planted_fault(planted):
         ("public_test", "train"): 1, ("private_test", "train"): 1, ("private_test", "public_test"): 2
     }  # fmt: skip
     assert [rows.tolist() for rows in report.conflicts] == [[2, 3]]
-    assert report.near_pairs.tolist() == [[1, 9]]
+    assert report.near_pairs is not None and report.near_pairs.tolist() == [[1, 9]]
     assert report.near_leaks["private_test", "train"] == 1
     assert report.counts.sum() == 11
 
 
-def test_the_report_is_json_and_names_unreadable_pictures(planted):
+def test_the_report_is_json_and_names_unreadable_pictures(planted: Dataset) -> None:
     report = json.loads(json.dumps(inspect(planted).to_dict()))
     assert report["unreadable"] == {"count": 1, "sources": ["train/sad/broken.jpg"]}
     assert report["exact_leaks"]["private_test in train"] == 1
@@ -71,42 +71,28 @@ def test_the_report_is_json_and_names_unreadable_pictures(planted):
     assert "near" not in inspect(planted, near=False).to_dict()
 
 
-def test_the_earlier_split_stands_first_in_a_near_pair_whatever_the_row_order(planted):
+def test_the_earlier_split_stands_first_in_a_near_pair_whatever_the_row_order(planted: Dataset) -> None:
     pairs, correlations = near_duplicates(planted.take(np.arange(11)[::-1]))
     assert pairs.tolist() == [[9, 1]]
     assert 0.98 <= correlations[0] < 1
 
 
-def test_colour_pictures_of_any_size_can_be_inspected():
+def test_colour_images_of_any_size_can_be_inspected() -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 70, 50, 3), dtype=np.uint8)
     images[3] = images[0]
     report = inspect(make(images, [0, 1, 2, 3], [0, 0, 1, 2]))
     assert report.leaks["private_test", "train"] == 1
 
 
-def test_an_empty_data_set_can_be_inspected():
+def test_an_empty_data_set_can_be_inspected() -> None:
     report = inspect(make(np.zeros((0, 48, 48, 1)), np.zeros(0, np.int64), []))
     assert report.unique == 0
     assert report.to_dict()["images"] == 0
 
 
-def test_contact_sheet_places_pictures_row_by_row():
-    images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1) * 10 + np.zeros((5, 4, 6, 1), np.uint8)
-    sheet = contact_sheet(images, columns=3)
-    assert sheet.size == (3 * 8 - 2, 2 * 6 - 2)
-    assert [sheet.getpixel((x, y))[0] for y in (0, 6) for x in (0, 8, 16)] == [0, 10, 20, 30, 40, 255]
-    assert contact_sheet(images, columns=3, scale=2).size == (3 * 14 - 2, 2 * 10 - 2)
-    assert contact_sheet(images, columns=3, captions=["a"] * 5).height > sheet.height
-    assert contact_sheet(images[:0]).height == 1
-    assert contact_sheet(np.zeros((2, 4, 4, 3), np.uint8)).mode == "RGB"
-
-
-def test_data_set_sheet_has_a_row_per_label(planted):
-    assert dataset_sheet(planted).height == 7 * 66
-
-
+@pytest.mark.slow
 @real
-def test_fer2013_has_the_known_faults():
+def test_fer2013_has_the_known_faults() -> None:
     dataset = load(DATA / "fer2013.parquet")
     started = time.perf_counter()
     leaks = exact_leaks(dataset)
@@ -123,10 +109,11 @@ def test_fer2013_has_the_known_faults():
 
 @real
 @pytest.mark.slow
-def test_every_known_near_leak_of_fer2013_is_found():
+def test_every_known_near_leak_of_fer2013_is_found() -> None:
     dataset = load(DATA / "fer2013.parquet")
     report = inspect(dataset)
     assert report.near_leaks["public_test", "train"] + report.near_leaks["private_test", "train"] == 61
+    assert dataset.sources is not None and report.near_pairs is not None
     names = [Path(source).name for source in dataset.sources]
     found = {(names[a], names[b]) for a, b in report.near_pairs}
     with (DATA / "test_leaks.csv").open(encoding="utf-8") as file:

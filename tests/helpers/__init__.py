@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fervit.data import Dataset
+from fervit.data.download import FER2013_COUNTS
 from fervit.labels import FER7
 from fervit.types import ModelSpec
 
@@ -26,8 +27,8 @@ QUICK = {
 }
 
 
-def faces(count=32, seed=0, votes=False):
-    """Grey 16 px pictures, each class of its own brightness; half train, a quarter each other split."""
+def faces(count: int = 32, seed: int = 0, votes: bool = False) -> Dataset:
+    """Grey 16 px images, each class of its own brightness; half train, a quarter each other split."""
     rng = np.random.default_rng(seed)
     targets = np.arange(count) % 7
     images = rng.integers(0, 20, (count, 16, 16, 1), dtype=np.uint8)
@@ -43,6 +44,14 @@ def faces(count=32, seed=0, votes=False):
         data_hash="0" * 64,
         votes=np.eye(7, dtype=np.float32)[(targets + 1) % 7] if votes else None,
     )
+
+
+def blank_fer2013() -> Dataset:
+    """A data set with FER2013's counts of images per split and label, all of them of one grey."""
+    targets = np.concatenate([np.repeat(np.arange(7), FER2013_COUNTS[split]) for split in FER2013_COUNTS])
+    split_ids = np.repeat([0, 1, 2], [sum(FER2013_COUNTS[split]) for split in FER2013_COUNTS]).astype(np.int8)
+    images = np.broadcast_to(np.uint8(9), (len(targets), 48, 48, 1))
+    return Dataset("kaggle", FER7, images, targets, split_ids, np.arange(len(targets)), "abc" * 10)
 
 
 def write_onnx(path: Path, metadata: dict[str, str], *, classes: int = 7, size: int = 32) -> None:

@@ -1,14 +1,18 @@
 """Random weights of a small ViT in timm's naming."""
 
+from pathlib import Path
+
 import torch
 from safetensors.torch import save_file
 
 
-def timm_weights(*, dinov2=False, width=64, depth=2, patch=8, grid=4, seed=0):
+def timm_weights(
+    *, dinov2: bool = False, width: int = 64, depth: int = 2, patch: int = 8, grid: int = 4, seed: int = 0
+) -> dict[str, torch.Tensor]:
     """Random weights of a small ViT in timm's naming."""
     generator = torch.Generator().manual_seed(seed)
 
-    def draw(*shape):
+    def draw(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator) * 0.1
 
     weights = {
@@ -20,7 +24,7 @@ def timm_weights(*, dinov2=False, width=64, depth=2, patch=8, grid=4, seed=0):
         "norm.bias": draw(width),
     }
     for k in range(depth):
-        shapes = {
+        shapes: dict[str, tuple[int, ...]] = {
             "norm1.weight": (width,),
             "norm1.bias": (width,),
             "attn.qkv.weight": (3 * width, width),
@@ -40,7 +44,8 @@ def timm_weights(*, dinov2=False, width=64, depth=2, patch=8, grid=4, seed=0):
     return weights
 
 
-def save_timm(path, **options):
-    weights = timm_weights(**options)
+def save_timm(path: Path, *, dinov2: bool = False, **sizes: int) -> dict[str, torch.Tensor]:
+    """Write such weights as a safetensors file and return them; `sizes` are those of `timm_weights`, and its seed."""
+    weights = timm_weights(dinov2=dinov2, **sizes)
     save_file(weights, path)
     return weights

@@ -1,38 +1,36 @@
 import argparse
 import shutil
-import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fervit.config.training import config_from_dict, load_config
+from fervit.data import PUBLIC_TEST
 from fervit.training.finetune import train
+from scripts import study as script
 from tests.helpers import QUICK, SCRIPTS, faces
 from tests.helpers.weights import save_timm
 
 
 @pytest.mark.parametrize("path", sorted((SCRIPTS / "studies").glob("*.toml")), ids=lambda path: path.stem)
-def test_every_row_of_every_study_is_a_valid_recipe_and_differs_from_the_others(path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
-    from study import KEYS, settings_of
-
+def test_every_row_of_every_study_is_a_valid_recipe_and_differs_from_the_others(path: Path) -> None:
     study = tomllib.loads(path.read_text())
     rows = {row["name"]: row for row in study["row"]}
     assert len(rows) == len(study["row"])
     assert study["reference"] in rows
     seen = []
     for row in rows.values():
-        assert row.keys() <= KEYS
-        config = load_config(row["recipe"], settings_of(study, row))
+        assert row.keys() <= script.KEYS
+        config = load_config(row["recipe"], script.settings_of(study, row))
         seen.append((config, row.get("pretrain"), row.get("init")))
     assert all(seen.count(one) == 1 for one in seen)
 
 
-def test_the_table_of_finished_runs_has_their_figures_and_leaves_out_the_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
-    import study as script
-
+def test_the_table_of_finished_runs_has_their_figures_and_leaves_out_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = faces(112)
     monkeypatch.setattr(script, "load", lambda _: dataset)
     save_timm(tmp_path / "w.safetensors")
@@ -47,17 +45,14 @@ def test_the_table_of_finished_runs_has_their_figures_and_leaves_out_the_others(
     assert lines[3][-2:] == ["+0.00 points, p = 1", "+0.000 (+0.000 to +0.000)"]  # the same run under another name
 
 
-def test_a_row_is_set_against_the_reference_picture_by_picture(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
-    from study import PUBLIC_TEST, _against
-
+def test_a_row_is_set_against_the_reference_image_by_image() -> None:
     targets = np.array([0, 0, 1, 1])
     reference, better = np.array([0.4, 0.4, 0.6, 0.6]), np.array([0.8, 0.4, 0.2, 0.2])  # of label 0
     probs = {(name, PUBLIC_TEST, 0): np.stack([p, 1 - p], axis=1) for name, p in (("a", reference), ("b", better))}
-    accuracy, loss = _against("b", "a", [0], probs, targets)
-    assert accuracy == "+75.00 points, p = 0.25"  # three that only b has right
+    accuracy, loss = script._against("b", "a", [0], probs, targets)
+    assert accuracy == "+75.00 points, p = 0.25"  # three that only b predicts correctly
     gaps = -np.log([2, 1, 2, 2])
     half = 1.96 * gaps.std(ddof=1) / 2
     assert loss == f"{gaps.mean():+.3f} ({gaps.mean() - half:+.3f} to {gaps.mean() + half:+.3f})"
     assert gaps.mean() < 0  # less is better
-    assert _against("a", "a", [0], probs, targets) == ["", ""]
+    assert script._against("a", "a", [0], probs, targets) == ["", ""]

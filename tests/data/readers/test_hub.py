@@ -1,19 +1,20 @@
 """Hub data sets, streamed from a loopback stub and from a local folder; nothing leaves this machine."""
 
-import io
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from fervit.data.dataset import SPLITS
 from fervit.data.readers import hub
 from fervit.errors import DataError
 from tests.helpers import hub_stub
+from tests.helpers.data_files import png
 
 SCRIPT = """
 import json, sys
@@ -31,8 +32,8 @@ else:
 
 
 @pytest.fixture
-def repository(tmp_path):
-    """A folder as `push_to_hub` writes it: parquet with an Image and a ClassLabel column, one broken picture."""
+def repository(tmp_path: Path) -> Path:
+    """A folder as `push_to_hub` writes it: parquet with an Image and a ClassLabel column, one broken image."""
     datasets = pytest.importorskip("datasets")
     rng = np.random.default_rng(0)
     folder = tmp_path / "repository"
@@ -40,31 +41,31 @@ def repository(tmp_path):
     names = ["Anger", "Happiness", "neutral"]
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
     for split, count in (("train", 4), ("validation", 2), ("test", 2)):
-        pictures = []
+        images = []
         for _ in range(count):
-            buffer = io.BytesIO()
-            Image.fromarray(rng.integers(0, 256, (48, 48), dtype=np.uint8)).save(buffer, format="PNG")
-            pictures.append({"bytes": buffer.getvalue(), "path": None})
+            image = rng.integers(0, 256, (48, 48), dtype=np.uint8)
+            images.append({"bytes": png(image), "path": None})
         if split == "train":
-            pictures[3] = {"bytes": b"no picture", "path": None}
-        rows = {"image": pictures, "label": [k % 3 for k in range(count)]}
+            images[3] = {"bytes": b"no image", "path": None}
+        rows = {"image": images, "label": [k % 3 for k in range(count)]}
         table = datasets.Dataset.from_dict(rows, features=features)
         table.to_parquet(str(folder / "data" / f"{split}-00000-of-00001.parquet"))
     return folder
 
 
-def run(source, tmp_path, **environment):
+def run(source: str, tmp_path: Path, **environment: str) -> dict[str, Any]:
     settings = {**os.environ, "FERVIT_CACHE": str(tmp_path / "cache"), "HF_HOME": str(tmp_path / "hf"), **environment}
     settings.pop("HF_HUB_OFFLINE", None) if "HF_HUB_OFFLINE" not in environment else None
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, source], env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=100
     )
     assert done.stdout, done.stderr
-    return json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 @pytest.mark.slow
-def test_a_hub_data_set_is_streamed_once_and_then_opens_without_the_hub(repository, tmp_path):
+def test_a_hub_data_set_is_streamed_once_and_then_opens_without_the_hub(repository: Path, tmp_path: Path) -> None:
     server = hub_stub.serve(repository, "someone/faces")
     endpoint = f"http://127.0.0.1:{server.server_port}"
     try:
@@ -80,7 +81,7 @@ def test_a_hub_data_set_is_streamed_once_and_then_opens_without_the_hub(reposito
     assert run("someone/faces", tmp_path, HF_ENDPOINT=endpoint) == first
 
 
-def test_a_hub_data_set_that_does_not_exist_says_so(repository, tmp_path):
+def test_a_hub_data_set_that_does_not_exist_says_so(repository: Path, tmp_path: Path) -> None:
     server = hub_stub.serve(repository, "someone/faces")
     try:
         message = run("someone/else", tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{server.server_port}")["error"]
@@ -90,14 +91,15 @@ def test_a_hub_data_set_that_does_not_exist_says_so(repository, tmp_path):
     assert "the Hub has no such data set" in message
 
 
-def test_without_a_network_the_message_says_that_the_hub_cannot_be_reached(tmp_path):
+def test_without_a_network_the_message_says_that_the_hub_cannot_be_reached(tmp_path: Path) -> None:
     message = run("someone/faces", tmp_path, HF_ENDPOINT="http://127.0.0.1:9")["error"]
     assert message.startswith("'someone/faces' is no file or folder here")
     assert "cannot be reached" in message
     assert "\n" not in message
 
 
-def test_a_local_folder_streams_as_the_hub_does(repository, tmp_path):
+@pytest.mark.slow
+def test_a_local_folder_streams_as_the_hub_does(repository: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     store.mkdir()
     dataset = hub.stream(str(repository), None, store, size_px=32)
@@ -106,7 +108,7 @@ def test_a_local_folder_streams_as_the_hub_does(repository, tmp_path):
     assert not (store / "encoded.bin").exists()
 
 
-def test_columns_without_a_label_are_refused(tmp_path):
+def test_columns_without_a_label_are_refused(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     folder = tmp_path / "texts"
     folder.mkdir()

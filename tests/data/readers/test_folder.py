@@ -1,0 +1,96 @@
+"""Class folders: splits by name, folder or content, labels, links, and folders that hold no images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fervit.data import load
+from fervit.errors import DataError
+from fervit.labels import FER7
+from tests.helpers.data_files import write_image, write_rows
+
+pytestmark = pytest.mark.usefixtures("cache_folder")
+
+
+def test_kaggle_folder_tells_the_split_by_the_file_name(tmp_path: Path) -> None:
+    for k, name in enumerate(("train/angry/Training_10.png", "train/happy/Training_2.png",
+                              "test/angry/PrivateTest_5.png", "test/sad/PublicTest_7.png")):  # fmt: skip
+        write_image(tmp_path / "fer" / name, seed=k)
+    dataset = load(tmp_path / "fer")
+    assert dataset.sources == ["train/happy/Training_2.png", "train/angry/Training_10.png",
+                               "test/sad/PublicTest_7.png", "test/angry/PrivateTest_5.png"]  # fmt: skip
+    assert dataset.split_ids.tolist() == [0, 0, 1, 2]
+    assert dataset.targets.tolist() == [3, 0, 4, 0]
+    assert dataset.images.shape == (4, 48, 48, 1)
+
+
+@pytest.mark.parametrize(
+    "names", [("Train", "VAL", "Test"), ("training", "valid", "testing"), ("train", "Validation", "test")]
+)
+def test_split_folders_are_known_in_any_case(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for k, name in enumerate(names):
+        write_image(tmp_path / "d" / name / "Happiness" / f"{k}.jpg", seed=k)
+    dataset = load(tmp_path / "d")
+    assert dataset.split_ids.tolist() == [0, 1, 2]
+    assert set(dataset.targets.tolist()) == {FER7.index("happy")}
+
+
+def test_a_plain_class_folder_is_split_by_content(tmp_path: Path) -> None:
+    for k in range(200):
+        write_image(tmp_path / "d" / ("Anger", "joy")[k % 2] / f"{k}.png", size=(8, 8), seed=k)
+    dataset = load(tmp_path / "d")
+    counts = np.bincount(dataset.split_ids, minlength=3)
+    assert 140 <= counts[0] <= 175
+    assert counts[1:].min() >= 8
+    splits = dict(zip(dataset.sources or (), dataset.split_ids, strict=True))
+    (tmp_path / "d" / "joy" / "1.png").rename(tmp_path / "d" / "joy" / "renamed.png")
+    (tmp_path / "d" / "Anger" / "0.png").unlink()
+    again = load(tmp_path / "d")
+    assert len(again) == 199
+    for source, split in zip(again.sources or (), again.split_ids, strict=True):
+        assert split == splits["joy/1.png" if source == "joy/renamed.png" else source]
+
+
+def test_extra_classes_give_sorted_canonical_labels(tmp_path: Path) -> None:
+    for name in ("Happiness", "contempt", "Anger"):
+        write_image(tmp_path / "d" / "train" / name / "x.png")
+    assert load(tmp_path / "d").labels == ("angry", "contempt", "happy")
+
+
+def test_folders_without_images_say_what_they_hold(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"holds no images; expected train/angry/x.jpg"):
+        load(tmp_path / "empty")
+    write_image(tmp_path / "loose" / "x.png")
+    with pytest.raises(DataError, match="holds 1 loose images and no class folders"):
+        load(tmp_path / "loose")
+    write_rows(tmp_path / "empty" / "fer2013.csv", [])
+    with pytest.raises(DataError, match=r"but fer2013.csv: pass that file"):
+        load(tmp_path / "empty")
+
+
+def test_links_that_lead_up_or_nowhere_do_no_harm(tmp_path: Path) -> None:
+    write_image(tmp_path / "d" / "train" / "sad" / "a.png")
+    try:
+        (tmp_path / "d" / "train" / "sad" / "up").symlink_to(tmp_path / "d", target_is_directory=True)
+        (tmp_path / "d" / "train" / "sad" / "dead.png").symlink_to(tmp_path / "gone.png")
+    except OSError:
+        pytest.skip("this system makes no links")
+    dataset = load(tmp_path / "d")
+    assert dataset.sources == ["train/sad/a.png"]
+    assert dataset.skipped == ("train/sad/dead.png",)
+
+
+def test_a_file_without_a_split_among_files_with_one_is_named(tmp_path: Path) -> None:
+    write_image(tmp_path / "d" / "sad" / "PublicTest_1.png")
+    write_image(tmp_path / "d" / "sad" / "x.png")
+    with pytest.raises(DataError, match=r"sad/x.png is in no split while other files are"):
+        load(tmp_path / "d")
+
+
+def test_a_changed_image_is_decoded_again(tmp_path: Path) -> None:
+    write_image(tmp_path / "d" / "train" / "sad" / "a.png", seed=1)
+    first = load(tmp_path / "d").data_hash
+    write_image(tmp_path / "d" / "train" / "sad" / "a.png", seed=2)
+    assert load(tmp_path / "d").data_hash != first
