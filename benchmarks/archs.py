@@ -1,13 +1,13 @@
-"""Cost of every architecture against the plain ViT: parameters, GFLOPs, pictures/s in training and in inference.
+"""Cost of every architecture against the plain ViT: parameters, GFLOPs, images/s in training and in inference.
 
 Usage: python benchmarks/archs.py [--init WEIGHTS | FOLDER] [--image-size N] [--rounds 5] [--batch 32]
            [--threads N] [--only ARCH ...]
 
-Each architecture is as its carried recipe builds it (input side, options), the plain ViT as `tiny` does. A training
+Each architecture is as its bundled recipe builds it (input side, options), the plain ViT as `tiny` does. A training
 step is forward, the architecture's own loss, backward and fused AdamW on resident random input, in float32; inference
 is the exported model in ONNX Runtime on one thread. Architectures take turns, and a ratio is the median over the
 rounds of what the architecture did over what the plain ViT did in the same round: single figures depend on what else
-the machine does, ratios much less. GFLOPs are of one picture's forward pass, a multiplication and an addition each
+the machine does, ratios much less. GFLOPs are of one image's forward pass, a multiplication and an addition each
 counted (torch.utils.flop_counter: matrix products and convolutions).
 """
 
@@ -89,7 +89,7 @@ def trainer(model: Any, side: int, batch: int) -> Callable[[], float]:
         optimizer.zero_grad()
 
     model.train()
-    return lambda: pictures_per_s(step, batch)
+    return lambda: images_per_s(step, batch)
 
 
 def runner(path: Path, side: int, batch: int) -> Callable[[], float]:
@@ -98,10 +98,10 @@ def runner(path: Path, side: int, batch: int) -> Callable[[], float]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     x = np.random.default_rng(0).standard_normal((batch, 3, side, side), dtype=np.float32)
-    return lambda: pictures_per_s(lambda: session.run(None, {"pixel_values": x}), batch)
+    return lambda: images_per_s(lambda: session.run(None, {"pixel_values": x}), batch)
 
 
-def pictures_per_s(step: Callable[[], Any], batch: int) -> float:
+def images_per_s(step: Callable[[], Any], batch: int) -> float:
     for _ in range(WARM_UP):
         step()
     start = time.perf_counter()

@@ -1,12 +1,12 @@
-"""How the default detector's boxes sit inside FER2013's pictures, and what detect -> crop -> classify costs.
+"""How the default detector's boxes sit inside FER2013's images, and what detect -> crop -> classify costs.
 
 Usage: python benchmarks/crop_margin.py FER2013 [--model M.onnx] [--count 500] [--measure 300] [--roll DEG ...]
 
-FER2013's pictures are framed one way (by OpenCV's face detector, 48 px). Each is upscaled four times and pasted on
+FER2013's images are all framed by OpenCV's face detector (48 px). Each is upscaled four times and pasted on
 a grey canvas (`--canvas edge`: with its own edge repeated around it, as a photo would go on). The first part
-measures, on training pictures, how large the picture is and where its middle lies, in units of the detected box:
-`crop_margin` and `crop_offset` are set from it. The second part classifies validation pictures (PublicTest) by the
-bare picture and by detect -> crop -> classify on the canvas, at several margins. The third turns the canvas, to see
+measures, on training images, how large the image is and where its middle lies, in units of the detected box:
+`crop_margin` and `crop_offset` are set from it. The second part classifies validation images (PublicTest) by the
+bare image and by detect -> crop -> classify on the canvas, at several margins. The third turns the canvas, to see
 what roll correction by landmarks is worth.
 """
 
@@ -25,9 +25,9 @@ SCALE, PAD = 4, 120
 CANVAS = "grey"
 
 
-def on_canvas(picture: np.ndarray, roll: float = 0.0) -> np.ndarray:
-    """Return the picture, four times as large, in the middle of a canvas, turned clockwise by `roll` degrees."""
-    grey = picture[..., 0]
+def on_canvas(image: np.ndarray, roll: float = 0.0) -> np.ndarray:
+    """Return the image, four times as large, in the middle of a canvas, turned clockwise by `roll` degrees."""
+    grey = image[..., 0]
     side = grey.shape[0] * SCALE
     large = np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC))
     if CANVAS == "edge":
@@ -44,10 +44,10 @@ def best_face(faces):
     return max(faces, key=lambda face: face.box.area, default=None)
 
 
-def measure(pictures, detector) -> None:
+def measure(images, detector) -> None:
     ratios, downs, rights, found = [], [], [], 0
-    for picture in pictures:
-        canvas = on_canvas(picture)
+    for image in images:
+        canvas = on_canvas(image)
         face = best_face(detector.detect([canvas])[0])
         if face is None:
             continue
@@ -56,8 +56,8 @@ def measure(pictures, detector) -> None:
         ratios.append((canvas.shape[0] - 2 * PAD) / max(box.width, box.height))
         downs.append((middle - (box.y1 + box.y2) / 2) / box.height)
         rights.append((middle - (box.x1 + box.x2) / 2) / box.height)
-    print(f"{found} of {len(pictures)} training pictures have a face")
-    for name, values in (("picture side / box side", ratios), ("middle below", downs), ("middle right", rights)):
+    print(f"{found} of {len(images)} training images have a face")
+    for name, values in (("image side / box side", ratios), ("middle below", downs), ("middle to the right", rights)):
         low, half, high = np.percentile(values, [25, 50, 75])
         print(f"  {name:<24} median {half:+.3f} (quartiles {low:+.3f} {high:+.3f})")
     print(f"-> crop_margin {(np.median(ratios) - 1) / 2:+.3f}, crop_offset {np.median(downs):+.3f}")
@@ -68,12 +68,12 @@ def accuracy(classifier, crops, targets) -> tuple[float, np.ndarray]:
     return 100 * hits.mean(), hits
 
 
-def compare(pictures, targets, detector, classifier, margins) -> None:
-    direct, hits = accuracy(classifier, pictures, targets)
-    canvases = [on_canvas(picture) for picture in pictures]
+def compare(images, targets, detector, classifier, margins) -> None:
+    direct, hits = accuracy(classifier, images, targets)
+    canvases = [on_canvas(image) for image in images]
     faces = [best_face(found) for found in detector.detect(canvases)]
     have = np.array([face is not None for face in faces])
-    print(f"{len(pictures)} PublicTest pictures: direct {direct:.1f} %; {have.sum()} have a face on the canvas,")
+    print(f"{len(images)} PublicTest images: direct {direct:.1f} %; {have.sum()} have a face on the canvas,")
     print(f"  direct on these {100 * hits[have].mean():.1f} %")
     for margin, offset in margins:
         preprocess = dataclasses.replace(classifier.spec.preprocess, crop_margin=margin, crop_offset=offset)
@@ -87,9 +87,9 @@ def compare(pictures, targets, detector, classifier, margins) -> None:
         print(f"  margin {margin:+.3f} offset {offset:+.3f}: {through:.1f} % of found, {loss:+.1f}")
 
 
-def roll(pictures, targets, detector, classifier, degrees) -> None:
+def roll(images, targets, detector, classifier, degrees) -> None:
     for angle in degrees:
-        canvases = [on_canvas(picture, angle) for picture in pictures]
+        canvases = [on_canvas(image, angle) for image in images]
         faces = [best_face(found) for found in detector.detect(canvases)]
         have = np.array([face is not None for face in faces])
         preprocess = classifier.spec.preprocess
@@ -123,11 +123,11 @@ def main() -> None:
     measure(training.images[np.sort(rng.choice(len(training), args.measure, replace=False))], detector)
     public = data.split("public_test")
     chosen = np.sort(rng.choice(len(public), min(args.count, len(public)), replace=False))
-    pictures, targets = public.images[chosen], public.targets[chosen]
+    images, targets = public.images[chosen], public.targets[chosen]
     own = classifier.spec.preprocess
     margins = [(own.crop_margin, own.crop_offset), *((margin, own.crop_offset) for margin in args.margin)]
-    compare(pictures, targets, detector, classifier, margins)
-    roll(pictures[: args.count // 2], targets[: args.count // 2], detector, classifier, args.roll)
+    compare(images, targets, detector, classifier, margins)
+    roll(images[: args.count // 2], targets[: args.count // 2], detector, classifier, args.roll)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/int8_rounding.py fer2013.parquet [--model mobilenet] [--files OTHER.onnx OTHER.xml ...]
 
-Every line: the mean Kullback-Leibler divergence of the 8-bit answers from the 32-bit ones on public_test, the share of
-answers that differ, and the accuracy. `--files` are 8-bit files of the same model that were made otherwise.
+Every line: the mean Kullback-Leibler divergence of the 8-bit predictions from the 32-bit ones on public_test, the
+fraction of predictions that differ, and the accuracy. `--files` are 8-bit files of the same model, made otherwise.
 """
 
 import argparse

@@ -3,12 +3,12 @@ r"""fervit against `fer` and `@vladmandic/human`, end to end on the same photos,
 Usage: python benchmarks/peers.py FER2013 --fer FER_VENV/bin/python --human NODE_MODULES [--count 200] [--video V]
            [--rounds 3]
 
-The photos are validation pictures (PublicTest) of FER2013, upscaled and laid on a canvas as in crop_margin.py, so
+The photos are validation images (PublicTest) of FER2013, upscaled and laid on a canvas as in crop_margin.py, so
 that every detector has to find the face first. Each peer is called as its own readme says, one photo after another,
 models warm: `FER().detect_emotions(photo)` (tflite net; `--fer-keras` for the keras one), human's `detect` on its
-wasm backend. fervit runs `Recognizer.images` on the decoded photos. A photo without an answer counts as wrong. All
+wasm backend. fervit runs `Recognizer.images` on the decoded photos. A photo without a prediction counts as wrong. All
 take their turn `--rounds` times; the ratios are medians over the rounds. A video's frames are given to all of them as
-photos, decoded before; fervit's own `Recognizer.video`, which decodes and follows the faces, stands beside.
+photos, decoded before; fervit's own `Recognizer.video`, which decodes and follows the faces, has its own line.
 
   python -m venv FER_VENV; FER_VENV/bin/pip install tensorflow-cpu 'opencv-python-headless<5' requests pandas \
     matplotlib pillow tqdm ffmpeg-python 'moviepy<2' 'setuptools<81'; FER_VENV/bin/pip install --no-deps fer==25.10.3
@@ -42,18 +42,19 @@ from fer.fer import FER
 import cv2; cv2.setNumThreads(threads)
 photos = np.load(sys.argv[1]); net = FER(use_tflite=sys.argv[2] == "tflite")
 net.detect_emotions(photos[0]); start = time.perf_counter()
-answers = [net.detect_emotions(photo) for photo in photos[:, :, :, ::-1]]
+found = [net.detect_emotions(photo) for photo in photos[:, :, :, ::-1]]
 seconds = time.perf_counter() - start
-best = [max(a, key=lambda f: f["box"][2] * f["box"][3]) if a else None for a in answers]
+best = [max(a, key=lambda f: f["box"][2] * f["box"][3]) if a else None for a in found]
 labels = [max(b["emotions"], key=b["emotions"].get) if b else None for b in best]
-print("ANSWER" + json.dumps({"seconds": seconds, "labels": labels}))
+print("RESULT" + json.dumps({"seconds": seconds, "labels": labels}))
 """
 HUMAN = """
 const fs = require('fs'), NM = process.argv[2], [count, height, width, threads] = process.argv.slice(4).map(Number);
 const Human = require(NM + '/@vladmandic/human/dist/human.node-wasm.js').default;
 const models = NM + '/@vladmandic/human/models/';  // node's fetch takes no file addresses
-const server = require('http').createServer((ask, answer) => fs.readFile(models + require('path').basename(ask.url),
-  (error, data) => { answer.statusCode = error ? 404 : 200; answer.end(data); })).listen(0, '127.0.0.1');
+const base = require('path').basename;
+const server = require('http').createServer((request, response) => fs.readFile(models + base(request.url),
+  (error, data) => { response.statusCode = error ? 404 : 200; response.end(data); })).listen(0, '127.0.0.1');
 server.once('listening', async () => {
   const off = { enabled: false };
   const human = new Human({ backend: 'wasm', debug: false, cacheSensitivity: 0, filter: off,
@@ -70,58 +71,58 @@ server.once('listening', async () => {
     labels.push(f && f.emotion && f.emotion.length ? f.emotion[0].emotion : null);
   }
   const seconds = Number(process.hrtime.bigint() - start) / 1e9;
-  console.log('ANSWER' + JSON.stringify({ seconds, labels })); process.exit(0);
+  console.log('RESULT' + JSON.stringify({ seconds, labels })); process.exit(0);
 });
 """
 
 
-def ask(command: list[str]) -> dict:
+def result_of(command: list[str]) -> dict:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWER")]
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
     if not lines:
         raise SystemExit(f"{command[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return json.loads(lines[0].removeprefix("ANSWER"))
+    return json.loads(lines[0].removeprefix("RESULT"))
 
 
 def fervit(photos: np.ndarray, recognizer: Recognizer) -> dict:
     list(recognizer.images(photos[:4]))
     start = time.perf_counter()
     results = list(recognizer.images(photos))
-    return answer(time.perf_counter() - start, [r.predictions for r in results])
+    return result(time.perf_counter() - start, [r.predictions for r in results])
 
 
 def fervit_video(path: Path, recognizer: Recognizer) -> dict:
     start = time.perf_counter()
     results = list(recognizer.video(path))
-    return answer(time.perf_counter() - start, [r.predictions for r in results])
+    return result(time.perf_counter() - start, [r.predictions for r in results])
 
 
-def answer(seconds: float, predictions: list) -> dict:
+def result(seconds: float, predictions: list) -> dict:
     best = [max(found, key=lambda p: p.face.box.area, default=None) for found in predictions]
     return {"seconds": seconds, "labels": [p.label if p else None for p in best]}
 
 
 def one_round(photos: np.ndarray, args, threads: int, video: Path | None) -> dict[str, dict]:
-    answers = {}
+    results = {}
     for runtime in args.runtimes:
         recognizer = load(args.model, threads=threads, runtime=runtime)
-        answers[f"fervit, {runtime}"] = fervit(photos, recognizer)
+        results[f"fervit, {runtime}"] = fervit(photos, recognizer)
         if video:
-            answers[f"fervit's video, {runtime}"] = fervit_video(video, recognizer)
+            results[f"fervit's video, {runtime}"] = fervit_video(video, recognizer)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photos.npy"
         np.save(path, photos)
         photos.tofile(Path(folder) / "photos.raw")
         if args.fer:
             for net in ("tflite", "keras") if args.fer_keras else ("tflite",):
-                answers[f"fer, {net}"] = ask([args.fer, "-c", FER, str(path), net, str(threads)])
+                results[f"fer, {net}"] = result_of([args.fer, "-c", FER, str(path), net, str(threads)])
         if args.human:
             modules = str(Path(args.human).resolve())
             sizes = [str(v) for v in (*photos.shape[:3], threads)]
             script = Path(folder) / "human.cjs"
             script.write_text(HUMAN)
-            answers["human"] = ask(["node", str(script), modules, str(Path(folder) / "photos.raw"), *sizes])
-    return answers
+            results["human"] = result_of(["node", str(script), modules, str(Path(folder) / "photos.raw"), *sizes])
+    return results
 
 
 def compare(photos: np.ndarray, args, threads: int, *, targets: list[str] | None, video: Path | None = None) -> None:
@@ -131,17 +132,17 @@ def compare(photos: np.ndarray, args, threads: int, *, targets: list[str] | None
         labels = rounds[0][name]["labels"]
         found = sum(label is not None for label in labels)
         seconds = [turn[name]["seconds"] for turn in rounds]
-        pictures, faces = (count / statistics.median(seconds) for count in (len(labels), found))
-        line = f"  {name:<26} {pictures:6.1f} pictures/s, {faces:6.1f} faces/s, {found} of {len(labels)} found"
+        images, faces = (count / statistics.median(seconds) for count in (len(labels), found))
+        line = f"  {name:<26} {images:6.1f} images/s, {faces:6.1f} faces/s, {found} of {len(labels)} found"
         if targets is not None:
             aliases = {"disgusted": "disgust", "fearful": "fear", "angry": "angry", "surprised": "surprise"}
-            right = [aliases.get(a, a) == b for a, b in zip(labels, targets, strict=True)]
-            line += f", {100 * np.mean(right):.1f} % right"
+            correct = [aliases.get(a, a) == b for a, b in zip(labels, targets, strict=True)]
+            line += f", {100 * np.mean(correct):.1f} % correct"
         ratios = [turn[name]["seconds"] / turn[ours]["seconds"] for turn in rounds]
-        share = sum(label is not None for label in rounds[0][ours]["labels"]) / max(found, 1)
+        fraction = sum(label is not None for label in rounds[0][ours]["labels"]) / max(found, 1)
         times = statistics.median(ratios)
         spread = f"{min(ratios):.1f} to {max(ratios):.1f}"
-        print(f"{line}; {ours} gives {times:.1f}x the pictures/s ({spread}), {times * share:.1f}x the faces/s")
+        print(f"{line}; {ours} gives {times:.1f}x the images/s ({spread}), {times * fraction:.1f}x the faces/s")
 
 
 def main() -> None:
@@ -159,7 +160,7 @@ def main() -> None:
     args = parser.parse_args()
     public = load_data(args.data).split("public_test")
     chosen = np.sort(np.random.default_rng(1).choice(len(public), args.count, replace=False))
-    photos = np.stack([on_canvas(picture) for picture in public.images[chosen]])
+    photos = np.stack([on_canvas(image) for image in public.images[chosen]])
     targets = [public.labels[k] for k in public.targets[chosen]]
     for threads in args.threads:
         print(f"{args.count} photos of {photos.shape[2]} x {photos.shape[1]}, {threads} thread(s)")

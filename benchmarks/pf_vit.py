@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _loop import bare_session
+from timing import bare_session
 from transformers import ViTConfig, ViTForImageClassification
 
 from fervit.export.onnx import export

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _loop import bare_session
 from PIL import Image
+from timing import bare_session
 
 from fervit.data.synthetic.dataset import synthesize
 from fervit.faces.detectors import make_detector
@@ -56,18 +56,18 @@ def bare_loop(session, spec, paths, detector) -> np.ndarray:
         batch = []
         for path in paths[start : start + BATCH]:
             with Image.open(path) as image:
-                picture = image.convert("RGB")
-            for crop in cut(picture, spec.preprocess, detector):
+                photo = image.convert("RGB")
+            for crop in cut(photo, spec.preprocess, detector):
                 small = crop.resize((side, side), Image.Resampling.BILINEAR)
                 batch.append((np.asarray(small, np.float32).transpose(2, 0, 1) / 255 - mean) / std)
         logits.append(session.run(None, {"pixel_values": np.stack(batch)})[0])
     return np.concatenate(logits)
 
 
-def cut(picture, preprocess, detector) -> list:
+def cut(photo, preprocess, detector) -> list:
     if detector is None:
-        return [picture]
-    pixels = np.asarray(picture)
+        return [photo]
+    pixels = np.asarray(photo)
     [faces] = detector.detect([pixels])
     return [Image.fromarray(crop_face(pixels, face.box, preprocess, face.landmarks)) for face in faces]
 
@@ -97,7 +97,7 @@ def main() -> None:
             logits = bare_loop(session, classifier.spec, paths, detector)
             bare = count / (time.perf_counter() - start)
             labels = [classifier.spec.labels[i] for i in logits.argmax(1)]
-            assert [p.label for r in results for p in r.predictions] == labels, "the two loops answer differently"
+            assert [p.label for r in results for p in r.predictions] == labels, "the two loops predict differently"
             if k:  # the first round warms up
                 ratios.append(ours / bare)
                 print(f"round {k}: fervit {ours:6.1f} files/s, bare {bare:6.1f} files/s, ratio {ours / bare:.3f}")

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from _loop import StepClock, random_faces, rate
+from timing import StepClock, random_faces, rate
 
 from fervit.config.pretraining import PretrainConfig
 from fervit.config.training import load_config

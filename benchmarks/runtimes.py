@@ -11,7 +11,7 @@ import argparse
 import statistics
 
 import numpy as np
-from _loop import seconds
+from timing import seconds
 
 from fervit.inference.classifier import OnnxClassifier
 from fervit.inference.model_files import find_model

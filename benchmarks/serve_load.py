@@ -3,18 +3,20 @@
 python benchmarks/serve_load.py [--requests 400] [--model FILE.onnx] [--photo FILE.jpg] [--crop]
 
 Four rows: 1, 8 and 32 clients on the service as it is, and 32 clients on the same service handling one
-picture at a time (one image process, batches of one, no overlap). Clients run in one process of their own with
+image at a time (one image process, batches of one, no overlap). Clients run in one process of their own with
 a connection each, kept alive. Bounded: it stops after the given number of requests per row.
 """
 
 import argparse
 import asyncio
+import dataclasses
 import io
 import os
 import re
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 CLIENTS = (1, 8, 32)
@@ -64,14 +66,21 @@ class Service:
         return total / 1024
 
 
-async def load(
-    port: int, clients: int, requests: int, body: bytes, lock: asyncio.Lock | None, query: str = ""
-) -> list[float]:
-    """Send `requests` requests by `clients` clients; return every latency in seconds."""
-    head = f"POST /v1/predict{query} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
-    head += f"Content-Length: {len(body)}\r\n\r\n"
-    message = head.encode() + body
-    left = requests
+@dataclass(frozen=True)
+class Load:
+    """What is sent: `requests` times the same photo to one address."""
+
+    requests: int
+    body: bytes
+    query: str
+
+
+async def send(load: Load, port: int, clients: int, lock: asyncio.Lock | None) -> list[float]:
+    """Send all requests by `clients` clients; return every latency in seconds."""
+    head = f"POST /v1/predict{load.query} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+    head += f"Content-Length: {len(load.body)}\r\n\r\n"
+    message = head.encode() + load.body
+    left = load.requests
     latencies: list[float] = []
 
     async def client() -> None:
@@ -101,16 +110,14 @@ async def load(
     return latencies
 
 
-def measure(
-    name: str, service: Service, clients: int, requests: int, body: bytes, *, query: str, serial: bool = False
-) -> float:
+def measure(name: str, service: Service, clients: int, load: Load, *, serial: bool = False) -> float:
     """Print one row; return its requests per second."""
 
     async def run() -> tuple[list[float], float]:
         lock = asyncio.Lock() if serial else None
-        await load(service.port, min(clients, 4), 16, body, lock, query)  # warm
+        await send(dataclasses.replace(load, requests=16), service.port, min(clients, 4), lock)  # warm
         started = time.perf_counter()
-        latencies = await load(service.port, clients, requests, body, lock, query)
+        latencies = await send(load, service.port, clients, lock)
         return latencies, time.perf_counter() - started
 
     latencies, seconds = asyncio.run(run())
@@ -128,16 +135,15 @@ def main() -> None:
     parser.add_argument("--photo", type=Path)
     parser.add_argument("--crop", action="store_true", help="no detection: decoding and the model only")
     options = parser.parse_args()
-    body = photo_bytes(options.photo)
     model = ["--model", str(options.model)] if options.model else []
-    query = "?crop=true" if options.crop else ""
+    load = Load(options.requests, photo_bytes(options.photo), "?crop=true" if options.crop else "")
     rates = {}
     for clients in CLIENTS:
         with Service(*model) as service:
-            rates[clients] = measure(f"{clients} clients", service, clients, options.requests, body, query=query)
+            rates[clients] = measure(f"{clients} clients", service, clients, load)
     with Service(*model, "--image-workers", "1", "--max-batch", "1", "--batch-window-ms", "0") as service:
-        name = "32 clients, one picture at a time"
-        single = measure(name, service, 32, options.requests, body, query=query, serial=True)
+        name = "32 clients, one image at a time"
+        single = measure(name, service, 32, load, serial=True)
     print(f"32 clients / one at a time: {rates[32] / single:.2f}x; 32 clients / 1 client: {rates[32] / rates[1]:.2f}x")
 
 

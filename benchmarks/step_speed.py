@@ -36,23 +36,23 @@ def new_model(args, attention: str) -> Any:
     return ViTForImageClassification(config)
 
 
-def images_per_second(args, attention: str, bf16: bool, shared: bool) -> float:
+def images_per_second(args, attention: str, bf16: bool, chunked: bool) -> float:
     model = new_model(args, attention).train()
-    if shared:
+    if chunked:
         share_out(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     x, y = torch.randn(args.batch, 3, args.image_size, args.image_size), torch.randint(0, 7, (args.batch,))
 
-    def loss_of(share) -> torch.Tensor:
+    def loss_of(chunk: tuple[torch.Tensor, ...]) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            return torch.nn.functional.cross_entropy(model(pixel_values=share[0]).logits.float(), share[1])
+            return torch.nn.functional.cross_entropy(model(pixel_values=chunk[0]).logits.float(), chunk[1])
 
     start = 0.0
-    with Workers(torch.get_num_threads() if shared else 1) as workers:
+    with Workers(torch.get_num_threads() if chunked else 1) as workers:
         for step in range(WARM_UP + STEPS):
             if step == WARM_UP:
                 start = time.perf_counter()
-            if shared:
+            if chunked:
                 workers.gradients(model, loss_of, (x, y))
             else:
                 loss_of((x, y)).backward()
@@ -76,9 +76,9 @@ def main() -> None:
             speeds[form].append(images_per_second(args, *form))
     for form, values in speeds.items():
         ratios = [value / base for value, base in zip(values, speeds[forms[0]], strict=True)]
-        attention, bf16, shared = form
+        attention, bf16, chunked = form
         print(
-            f"{attention:5} {'bf16' if bf16 else 'fp32'} {'a share for every core' if shared else 'whole batches':22} "
+            f"{attention:5} {'bf16' if bf16 else 'fp32'} {'a chunk for every core' if chunked else 'whole batches':22} "
             f"{statistics.median(values):6.1f} images/s, {statistics.median(ratios):.2f} x the first "
             f"({min(ratios):.2f} to {max(ratios):.2f})"
         )

@@ -4,7 +4,7 @@ Usage: python benchmarks/training_loop.py [--init WEIGHTS.safetensors | FOLDER] 
 
 Both use the same model, batch, precision and fused AdamW. fervit's loop also gathers the batch, augments it by
 the paper's recipe (blur, brightness), clips gradients, schedules the learning rate, logs and drives callbacks; on a
-CPU it gives every core a share of the batch, where the bare loop leaves the cores to PyTorch.
+CPU it gives every core a chunk of the batch, where the bare loop leaves the cores to PyTorch.
 The two run in turn in one process; the ratio is taken round by round.
 """
 
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import torch
-from _loop import StepClock, random_faces, rate
+from timing import StepClock, random_faces, rate
 
 from fervit.config.training import load_config
 from fervit.labels import FER7

@@ -80,6 +80,25 @@ def peak_mb(path: Path, model: Path | None, every: int) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+def compare(clip: Path, model: Path | None, threads: int, rounds: int) -> None:
+    """Print frames/s of fervit and of the bare loop, which take turns."""
+    recognizer = load(model, threads=threads)
+    classifier, detector = open_classifier(model, threads=threads), make_detector()
+    ours, theirs = [], []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        faces = [len(result.predictions) for result in recognizer.video(clip)]
+        ours.append(len(faces) / (time.perf_counter() - start))
+        start = time.perf_counter()
+        count = bare_loop(clip, detector, classifier)
+        theirs.append(count / (time.perf_counter() - start))
+    assert len(faces) == count and statistics.mean(faces) > 0.95, "a face is missing"
+    print(
+        f"{threads} thread(s): fervit {statistics.median(ours):.1f} frames/s, bare loop "
+        f"{statistics.median(theirs):.1f}, ratio {statistics.median(ours) / statistics.median(theirs):.2f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=None)
@@ -100,21 +119,7 @@ def main() -> None:
         clip = Path(folder) / "clip.mp4"
         write_clip(clip, photo, args.seconds)
         for threads in args.threads:
-            recognizer = load(args.model, threads=threads)
-            bare = open_classifier(args.model, threads=threads), make_detector()
-            ours, theirs = [], []
-            for _ in range(args.rounds):
-                start = time.perf_counter()
-                faces = [len(result.predictions) for result in recognizer.video(clip)]
-                ours.append(len(faces) / (time.perf_counter() - start))
-                start = time.perf_counter()
-                count = bare_loop(clip, bare[1], bare[0])
-                theirs.append(count / (time.perf_counter() - start))
-            assert len(faces) == count and statistics.mean(faces) > 0.95, "a face is missing"
-            print(
-                f"{threads} thread(s): fervit {statistics.median(ours):.1f} frames/s, bare loop "
-                f"{statistics.median(theirs):.1f}, ratio {statistics.median(ours) / statistics.median(theirs):.2f}"
-            )
+            compare(clip, args.model, threads, args.rounds)
         if args.long:
             minute, long = Path(folder) / "minute.mp4", Path(folder) / "long.mp4"
             repeat(minute, clip, max(1, round(60 / args.seconds)))

