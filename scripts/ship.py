@@ -27,8 +27,8 @@ LICENCE = "Apache-2.0"  # the weights', like the code's; NOTICE names what they 
 BASE = (
     "fervit's earlier `tiny`, fine-tuned for 27 epochs on the same data (docs/runs/earlier) from a ViT-Ti/16 pre-"
     "trained on ImageNet-21k, then ImageNet-1k (augreg, arXiv 2106.10270, Apache-2.0; the file is identified by its "
-    "behaviour: it classifies photos rightly at mean = std = 0.5); taught by a soft vote of a MobileNet and two "
-    "Inception-ResNets (docs/runs/mobilenet_first, inception, inception_128)"
+    "behaviour: it classifies photos correctly at mean = std = 0.5); distilled from a soft-voting ensemble of a "
+    "MobileNet and two Inception-ResNets (docs/runs/mobilenet_first, inception, inception_128)"
 )
 KEPT = ("accuracy", "accuracy_ci95", "accuracy_leak_free", "macro_f1", "balanced_accuracy", "ece", "n", "n_leak_free")
 

@@ -8,6 +8,8 @@ src/fervit/assets/NAME_int8. Reads private_test once, at the very end, for the c
 
 import argparse
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import onnx
 from ship import KEPT
@@ -22,22 +24,22 @@ from fervit.types import METADATA_KEY
 CARD = """# {name}
 
 [{model}](../{model}/README.md) in 8 bits: the same network, with the same labels, preprocessing, uses, limits and
-licence (Apache-2.0); read its card. A quarter of the room, and faster on CPUs that multiply 8-bit numbers (AVX-512
-VNNI, AVX-VNNI):
+licence (Apache-2.0); read its card. A quarter of the size, and faster on CPUs with 8-bit dot-product instructions
+(AVX-512 VNNI, AVX-VNNI):
 
 ```sh
 fervit predict photo.jpg --model {name}
 ```
 
-| measured on fer2013.parquet, 3,589 faces each | 32 bits | 8 bits | answers that differ |
+| measured on fer2013.parquet, 3,589 faces each | 32 bits | 8 bits | predictions that differ |
 | --- | ---: | ---: | ---: |
 {rows}
 
-While it was made, on one machine with VNNI: {report}.
+Measured at export, on one machine with VNNI: {report}.
 
-Products and convolutions with weights have 8-bit activations and 7-bit weights, rounded so that each layer's outputs
-stay (GPTQ, Frantar et al. 2022, arXiv 2210.17323); the first layer and the head stay in 32 bits. Ranges and rounding
-come from 304 training faces.
+Matrix products and convolutions with weights have 8-bit activations and 7-bit weights, rounded so that each layer's
+outputs change least (GPTQ, Frantar et al. 2022, arXiv 2210.17323); the first layer and the head stay in 32 bits.
+Ranges and rounding are computed on 304 training faces.
 
 ```sh
 python scripts/ship_int8.py {model} --data fer2013.parquet
@@ -67,7 +69,9 @@ def main() -> None:
     print(card)
 
 
-def _rows(exact: OnnxClassifier, small: OnnxClassifier, dataset: Dataset, split: str, figures: dict) -> list[str]:
+def _rows(
+    exact: OnnxClassifier, small: OnnxClassifier, dataset: Dataset, split: str, figures: dict[str, Any]
+) -> list[str]:
     part = dataset.split(split)
     before = exact.spec.metrics[split]
     low, high = figures["accuracy_ci95"]
@@ -78,7 +82,7 @@ def _rows(exact: OnnxClassifier, small: OnnxClassifier, dataset: Dataset, split:
         *(
             f"| {split}, {title} | {before[key]:.4f} | {figures[key]:.4f} | |"
             for key, title in (
-                ("accuracy_leak_free", "accuracy without pictures that also stand in train"),
+                ("accuracy_leak_free", "accuracy without images that are also in train"),
                 ("macro_f1", "macro F1"),
                 ("ece", "expected calibration error"),
             )
@@ -86,7 +90,7 @@ def _rows(exact: OnnxClassifier, small: OnnxClassifier, dataset: Dataset, split:
     ]
 
 
-def _set_spec(path, text: str) -> None:
+def _set_spec(path: Path, text: str) -> None:
     proto = onnx.load(path)
     onnx.helper.set_model_props(proto, {METADATA_KEY: text})
     onnx.save(proto, path)
