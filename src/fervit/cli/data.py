@@ -59,7 +59,7 @@ def download(
     from fervit.data.download import download as run
 
     if out is not None:
-        check_out(out, overwrite=overwrite)  # first: not after 60 MB
+        check_out(out, overwrite=overwrite)  # before 60 MB are downloaded
     source, dataset = run(name, hub=hub, data_hash=hash_)
     if out is not None:
         save(dataset, out, overwrite=overwrite)

@@ -17,7 +17,7 @@ COARSE_PX = 12  # all pairs are compared at this size first
 # Averaging removes noise: in FER2013 no near pair correlates less than 0.985 when coarse.
 COARSE_CORRELATION = 0.975
 BLOCK_ROWS = 1024
-LISTED_PAIRS = 200  # in `to_dict`
+LISTED_PAIRS = 200  # at most, of each kind, in the JSON report
 
 
 class Row(TypedDict):

@@ -125,7 +125,7 @@ def _image_entries(folder: Path, relative: str, class_name: str, split: str | No
             path = f"{relative}/{item.name}"
             if item.name.startswith("."):
                 continue
-            if item.is_dir(follow_symlinks=False):  # a link may lead back up
+            if item.is_dir(follow_symlinks=False):  # links are not followed: one may lead back up
                 yield from _image_entries(folder, path, class_name, split)
             elif item.name.lower().endswith(SUFFIXES):
                 try:

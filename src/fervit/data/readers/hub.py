@@ -61,7 +61,7 @@ def stream(repo: str, revision: str | None, store: Path, size_px: int | None) ->
     split_ids: list[int] = []
     sources: list[str] = []
     with warnings.catch_warnings(), spool.writing():
-        warnings.simplefilter("ignore")  # those of `datasets` are not the user's to mend
+        warnings.simplefilter("ignore")  # the user can do nothing about those of `datasets`
         for row in _rows(repo, revision):
             spool.append(row.image)
             names.append(row.label)
@@ -142,7 +142,7 @@ def _rows(repo: str, revision: str | None) -> Iterator[Row]:
             yield from _rows_of_split(repo, split_name, rows)
     except DataError:
         raise
-    except Exception as error:  # datasets and its file systems raise anything
+    except Exception as error:  # `datasets` and its file systems raise exceptions of any type
         raise DataError(f"{repo} cannot be streamed from the Hub ({one_line(error)})") from error
 
 
@@ -178,7 +178,7 @@ def _revision(repo: str) -> str:
                 "gated (then log in: hf auth login)"
             ) from error
         raise ConnectionError(f"the Hub returned status {status}") from error
-    except Exception as error:  # httpx, requests or sockets, by version
+    except Exception as error:  # by version those of httpx, of requests or of sockets
         raise ConnectionError(one_line(error)) from error
 
 

@@ -60,7 +60,7 @@ PROTOTYPES: dict[str, tuple[Mapping[str, float], ...]] = {
 }
 ACTION_UNITS = tuple(sorted({unit for variants in PROTOTYPES.values() for v in variants for unit in v}, key=int))
 
-_OPENING = ("25", "26", "27")  # units that part the lips show at any strength: they never stray
+_OPENING = ("25", "26", "27")  # units that part the lips are visible at any strength: no stray movements of these
 # By block of seven faces (one person): 14 train, 3 public_test, 3 private_test of every 20, spread so that a
 # data set of five people already has all three.
 _SPLIT_PATTERN = "TTVTPTTTVTTPTTTVTTPT"
@@ -87,7 +87,7 @@ def action_units(label: str, rng: np.random.Generator, *, intensity: float = 1.0
     variants = PROTOTYPES[label]
     shown = variants[int(rng.integers(len(variants)))]
     strength = np.clip(rng.normal(1.0, 0.12, len(ACTION_UNITS)), 0.7, 1.2)
-    # Faces at rest are not empty: weak movements that mean nothing.
+    # Faces at rest move, too: a quarter of the other units are weakly active, without meaning.
     strays = np.where(rng.random(len(ACTION_UNITS)) < 0.25, rng.uniform(0, 0.18, len(ACTION_UNITS)), 0.0)
     units = {}
     for k, unit in enumerate(ACTION_UNITS):
