@@ -63,7 +63,7 @@ def test_the_run_half_never_imports_the_train_half(path: Path) -> None:
     assert not {name.split(".")[1] for name in imports(path) if name.startswith("fervit.")} & set(TRAIN_HALF)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "cli").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "cli").rglob("*.py")), ids=dotted)
 def test_command_line_modules_import_nothing_heavy_at_the_top(path: Path) -> None:
     allowed = sys.stdlib_module_names | {"typer", "rich"}
     light = ("fervit.cli", "fervit.errors", "fervit.formatting")
@@ -104,13 +104,15 @@ def test_no_function_outside_the_command_line_has_more_than_six_parameters() -> 
     assert crowded == {}
 
 
+def length(path: Path, function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return a function's number of lines; a command's options, which are its parameters, do not count."""
+    first = function.body[0].lineno if package_of(path) == "cli" else function.lineno
+    return int(function.end_lineno or 0) - first + 1
+
+
 def test_no_function_is_longer_than_60_lines() -> None:
-    lengths = {
-        f"{dotted(path)}.{function.name}": int(function.end_lineno or 0) - function.lineno + 1
-        for path in MODULES
-        for function in functions(path)
-    }
-    assert {name: length for name, length in lengths.items() if length > 60} == {}
+    lengths = {f"{dotted(path)}.{f.name}": length(path, f) for path in MODULES for f in functions(path)}
+    assert {name: lines for name, lines in lengths.items() if lines > 60} == {}
 
 
 def test_no_module_imports_a_private_name_of_another() -> None:
