@@ -160,7 +160,7 @@ def test_columns_can_be_chosen_and_an_unknown_one_names_the_others(part, tmp_pat
 def test_a_table_without_groups_or_keys_says_what_it_lacks(part, tmp_path):
     with pytest.raises(DataError, match="no column of groups"):
         read_groups(part, write(tmp_path / "g.csv", ("row",), [(row,) for row in part.rows]))
-    with pytest.raises(DataError, match="names no pictures"):
+    with pytest.raises(DataError, match="names no images"):
         read_groups(part, write(tmp_path / "g.csv", ("age",), [("old",)]))
 
 

@@ -231,7 +231,7 @@ def test_answers_of_the_wrong_shape_are_an_error(two_thirds):
     ("arguments", "error", "message"),
     [
         ({"split": "publictest"}, DataError, "did you mean 'public_test'"),
-        ({"split": PRIVATE_TEST}, DataError, "has no private_test pictures"),
+        ({"split": PRIVATE_TEST}, DataError, "has no private_test images"),
         ({"split": PUBLIC_TEST, "tta": "flop"}, ConfigError, "did you mean 'flip'"),
     ],
 )

@@ -167,7 +167,7 @@ def test_subsets_are_measured_against_the_rest(dataset, tmp_path):
     (subset,) = result.to_dict()["subsets"]
     assert subset["inside"]["n"] == 21 and subset["inside"]["accuracy"] == 0
     assert subset["outside"]["accuracy"] == 1 and subset["outside"]["n"] == len(part) - 21
-    assert subset["joined"] == "21 matched, 1 without a picture here"
+    assert subset["joined"] == "21 matched, 1 without an image here"
 
 
 def test_progress_reaches_its_end_exactly(dataset, tmp_path):

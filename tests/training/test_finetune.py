@@ -313,7 +313,7 @@ def test_a_full_disk_says_so_and_what_to_do(tmp_path, weights, monkeypatch):
 
 def test_a_data_set_without_validation_pictures_is_an_error(tmp_path, weights):
     dataset = faces()
-    with pytest.raises(DataError, match="no public_test pictures"):
+    with pytest.raises(DataError, match="no public_test images"):
         train(config(), dataset.take(dataset.split_ids == 0), tmp_path / "run", init=weights)
 
 

@@ -283,7 +283,7 @@ def test_a_folder_with_something_in_it_is_not_touched(tmp_path, weights):
 
 def test_without_faces_to_learn_from_it_says_so(tmp_path, weights):
     data = slopes()
-    with pytest.raises(DataError, match="slopes has no train pictures"):
+    with pytest.raises(DataError, match="slopes has no train images"):
         pretrain(config(), [data.take(data.split_ids != 0)], tmp_path / "run", init=weights)
     with pytest.raises(DataError, match="at least one data set"):
         pretrain(config(), [], tmp_path / "run", init=weights)
