@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 
 from fervit.data import PUBLIC_TEST, TRAIN, load
-from fervit.evaluation.measurement import predict_dataset
+from fervit.evaluation.prediction import predict_dataset
 from fervit.export import int8, quantise
 from fervit.export.quantise import calibration_batches
 from fervit.inference.classifier import OnnxClassifier

@@ -15,7 +15,8 @@ import onnx
 from ship import KEPT
 
 from fervit.data import PRIVATE_TEST, PUBLIC_TEST, Dataset, load
-from fervit.evaluation.measurement import evaluate, predict_dataset
+from fervit.evaluation.measurement import evaluate
+from fervit.evaluation.prediction import predict_dataset
 from fervit.export.quantise import quantise
 from fervit.inference.classifier import OnnxClassifier
 from fervit.inference.model_files import ASSETS, find_model

@@ -27,7 +27,7 @@ from fervit import probabilities
 from fervit.data import PRIVATE_TEST, PUBLIC_TEST, load
 from fervit.evaluation import intervals, metrics
 from fervit.evaluation.comparison import mcnemar
-from fervit.evaluation.measurement import predict_dataset
+from fervit.evaluation.prediction import predict_dataset
 from fervit.models import TorchClassifier, load_checkpoint
 
 Table = dict[str, Any]

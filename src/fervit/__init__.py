@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fervit.api import compare, evaluate
     from fervit.config import TrainConfig
     from fervit.data import Dataset
     from fervit.data import load as load_dataset
     from fervit.errors import FervitError
-    from fervit.evaluation import evaluate
     from fervit.evaluation.selective import threshold_for
     from fervit.faces.detectors import make_detector
     from fervit.inference.classifier import OnnxClassifier
@@ -46,6 +46,7 @@ __all__ = [
     "TrainConfig",
     "VideoWriter",
     "annotate",
+    "compare",
     "evaluate",
     "load",
     "load_dataset",
@@ -73,7 +74,8 @@ _HOMES = {
     "TrainConfig": "fervit.config",
     "VideoWriter": "fervit.media.video_writer",
     "annotate": "fervit.media.draw",
-    "evaluate": "fervit.evaluation",
+    "compare": "fervit.api",
+    "evaluate": "fervit.api",
     "load": "fervit.inference.loading",
     "load_dataset": "fervit.data:load",
     "make_detector": "fervit.faces.detectors",

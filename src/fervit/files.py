@@ -1,13 +1,15 @@
 """Files: where the package's own lie, which may be read at all, and how one is written so that none is ever half."""
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from fervit.errors import ConfigError, reason
+from fervit.errors import ConfigError, DataError, reason
 
 ASSETS = Path(__file__).parent / "assets"
 """Models and graphs that come with the package."""
@@ -51,3 +53,17 @@ def file_digest(path: Path) -> str:
     """Return the hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: str | Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        DataError: the file cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({reason(error)})") from error
+    except ValueError as error:
+        raise DataError(f"{path} is no JSON file ({error})") from error

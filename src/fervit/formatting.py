@@ -37,8 +37,8 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(map(line, (header, ["-" * width for width in widths], *rows)))
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; every column but the first is aligned to the right."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Return a Markdown table; the first `left` columns are aligned to the left, the others to the right."""
+    rule = [*["---"] * left, *["---:"] * (len(header) - left)]
     cells = [[text.replace("|", "\\|") for text in row] for row in (header, *rows)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))

@@ -116,9 +116,10 @@ def _evaluate(out: Path) -> Path:
     from fervit.data import PRIVATE_TEST, load
     from fervit.evaluation.measurement import evaluate
     from fervit.inference.loading import open_classifier
-    from fervit.reports.report import summary, write_report
+    from fervit.reports.report import write_report
+    from fervit.reports.text import summary
 
     classifier = open_classifier(out / "model")
-    report = evaluate(classifier, load(DATA), split=PRIVATE_TEST).to_dict()
+    report = evaluate(classifier, load(DATA), split=PRIVATE_TEST)
     typer.echo(f"  {summary(report)}")
     return write_report(report, out / "report", command="fervit demo", spec=classifier.spec)

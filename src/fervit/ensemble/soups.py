@@ -29,10 +29,11 @@ from fervit.ensemble.voting import (
 from fervit.ensemble.weights import GREEDY, UNIFORM
 from fervit.errors import ConfigError, ModelError, unknown
 from fervit.evaluation.calibration import fit_temperature
-from fervit.evaluation.measurement import measure, predict_dataset
+from fervit.evaluation.measurement import measure
+from fervit.evaluation.prediction import predict_dataset
 from fervit.models import TorchClassifier, save_checkpoint
 from fervit.probabilities import log_probs
-from fervit.reports.card import model_card
+from fervit.reports.card import Origin, model_card
 from fervit.types import ModelSpec
 
 SOUPS = (UNIFORM, GREEDY)
@@ -97,9 +98,10 @@ def soup(
         save_checkpoint(pot.model, spec, folder, half=True)
         record = json.dumps({"kind": kind, "members": members, "command": command}, indent=2) + "\n"
         (folder / SOUP_FILE).write_text(record, encoding="utf-8")
-        report = measure(probs, part, model=spec.name).to_dict()
-        origin = f"a {kind} soup (arXiv 2203.05482) of {', '.join(members)}"
-        text = model_card(spec, report=report, dataset=part.name, base_model=origin, command=command)
+        report = measure(probs, part, model=spec.name)
+        base = f"a {kind} soup (arXiv 2203.05482) of {', '.join(members)}"
+        origin = Origin(dataset=part.name, base_model=base, command=command)
+        text = model_card(spec, report=report, origin=origin)
         (folder / "README.md").write_text(text, encoding="utf-8")
     return choice
 

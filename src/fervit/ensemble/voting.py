@@ -5,7 +5,6 @@ than its best member?) is drawn from answers whose weights were chosen without t
 """
 
 import contextlib
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,13 +21,14 @@ from fervit.errors import ConfigError, ModelError
 from fervit.evaluation import intervals
 from fervit.evaluation.calibration import fit_temperature
 from fervit.evaluation.comparison import Comparison, compare_probs
-from fervit.evaluation.measurement import measure, predict_dataset
+from fervit.evaluation.measurement import measure
+from fervit.evaluation.prediction import predict_dataset
 from fervit.labels import canonical
 from fervit.models import TorchClassifier, load_checkpoint
 from fervit.models.checkpoint import ENSEMBLE_FILE
 from fervit.models.mixture import mixture_spec, save_mixture
 from fervit.probabilities import log_probs, soften
-from fervit.reports.card import GROUPS_UNKNOWN, LIMITS, ROBUSTNESS_UNKNOWN, USES
+from fervit.reports.card_ensemble import EnsembleFigures, EnsembleLine, ensemble_card
 from fervit.types import ModelSpec
 
 SOUP_FILE = "soup.json"  # tells a soup's folder from any other model's
@@ -220,7 +220,7 @@ def row(name: str, weight: float | None, probs: np.ndarray, targets: np.ndarray)
 
 def figures(probs: np.ndarray, part: Dataset, spec: ModelSpec) -> dict[str, Any]:
     """Return what a `ModelSpec` tells of public_test."""
-    report = measure(probs, part, model=spec.name).to_dict()
+    report = dict(measure(probs, part, model=spec.name).to_dict())
     wanted = ("n", "accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95", "balanced_accuracy", "ece", "nll")
     return {PUBLIC_TEST: {key: report[key] for key in wanted}}
 
@@ -284,35 +284,12 @@ def _kind(weights: str | None, select: str | None) -> str:
 
 def card(spec: ModelSpec, choice: Choice, *, command: str = "") -> str:
     """Return the text of an ensemble's `README.md`."""
-    licence = spec.licence or "not stated"
-    rows = [
-        f"| {line.name} | {'' if line.weight is None else f'{line.weight:.3f}'} | {_percent(line.accuracy)} "
-        f"| {line.nll[0]:.4f} ({line.nll[1]:.4f} to {line.nll[2]:.4f}) |"
-        for line in choice.lines
-    ]
-    sizes = " and ".join(f"{way.image_size} x {way.image_size}" for way in spec.inputs.values())
-    parts = [
-        f"---\nlicense: other\nlicense_name: {json.dumps(licence)}\npipeline_tag: image-classification\n"
-        "tags:\n- facial-expression-recognition\n- fervit\n- ensemble\n---",
-        f"# {spec.name}",
-        f"A {choice.kind} of {sum(bool(line.weight) for line in choice.members)} models that names the expression a "
-        f"face shows, made with fervit. It answers one of {len(spec.labels)} labels: "
-        f"{', '.join(spec.labels)}. The members, with their own cards, are in `members/`.",
-        "## How to use it\n\nfervit takes this folder wherever it takes a model; `fervit export` makes one ONNX file "
-        f"of it (input: {sizes} px). `transformers` opens the members, not the ensemble.\n\n```sh\n"
-        f"fervit predict photo.jpg --model {spec.name}\nfervit export {spec.name} --out {spec.name}.onnx\n```",
-        f"## How good it is\n\n{choice.dataset}, public_test, {len(choice.mix.probs):,} faces, with 95 % intervals. "
-        "Members and weights were chosen on these very faces, so the figures flatter; private_test was not read.\n\n"
-        "| | weight | accuracy | negative log-likelihood |\n| --- | ---: | ---: | ---: |\n" + "\n".join(rows),
-        choice.verdict[0].upper() + choice.verdict[1:] + ".",
-        USES,
-        LIMITS.format(groups=GROUPS_UNKNOWN, robustness=ROBUSTNESS_UNKNOWN),
-        f"## How it was made\n\n- Calibration temperature: {spec.temperature:.4f}, applied after the vote\n"
-        f"- Licence of the members: {licence}" + (f"\n\n```sh\n{command}\n```" if command else ""),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _percent(share: tuple[float, float, float]) -> str:
-    value, low, high = (100 * figure for figure in share)
-    return f"{value:.2f} % ({low:.2f} to {high:.2f})"
+    figures = EnsembleFigures(
+        choice.kind,
+        choice.dataset,
+        count=len(choice.mix.probs),
+        members=sum(bool(line.weight) for line in choice.members),
+        lines=[EnsembleLine(line.name, line.weight, line.accuracy, line.nll) for line in choice.lines],
+        verdict=choice.verdict,
+    )
+    return ensemble_card(spec, figures, command=command)

@@ -1,13 +1,12 @@
-"""Two models on the same pictures: is one better, or does chance explain the difference?
+"""Two models on the same images: is one better, or does chance explain the difference?
 
-McNemar's test looks at the pictures that only one of the two got right; the paired bootstrap gives the difference
-in accuracy and macro-F1 with its interval. Both keep the pairing, which comparing two intervals throws away.
+McNemar's test looks at the images that only one of the two classified correctly; the paired bootstrap gives the
+difference in accuracy and macro-F1 with its interval. Both keep the pairing, which comparing two intervals throws away.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -16,17 +15,56 @@ from fervit.data.dataset import Dataset
 from fervit.errors import DataError
 from fervit.evaluation import intervals, metrics
 from fervit.evaluation.intervals import FEWEST, Interval
-from fervit.evaluation.measurement import predict_dataset
+from fervit.evaluation.prediction import PredictOptions, Progress, predict_dataset
 from fervit.types import Classifier
 
-EXACT_UP_TO = 1000  # disagreements; beyond, the corrected chi-square is the same to three digits and quicker
+EXACT_UP_TO = 1000
+"""Disagreements; beyond, the corrected chi-square is the same to three digits and quicker."""
 LEVEL = 0.05
 RESAMPLES = 2000
 
 
+class CorrectJson(TypedDict):
+    """How many images which of the two models classified correctly."""
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+
+
+class McNemarJson(TypedDict):
+    """`McNemar` in what `fervit compare --json` writes."""
+
+    statistic: float
+    p: float
+    exact: bool
+
+
+class ComparisonJson(TypedDict):
+    """`Comparison` in what `fervit compare --json` writes."""
+
+    a: str
+    b: str
+    dataset: str
+    split: str
+    n: int
+    accuracy: list[float]
+    accuracy_difference: float
+    accuracy_difference_ci95: list[float]
+    macro_f1: list[float]
+    macro_f1_difference: float
+    macro_f1_difference_ci95: list[float]
+    right: CorrectJson
+    same_answer: float
+    mcnemar: McNemarJson
+    distinguishable: bool
+    verdict: str
+
+
 @dataclass(frozen=True)
 class McNemar:
-    """Test that two models are equally often right: `statistic`, two-sided `p`, and whether `p` is exact.
+    """Test that two models are equally often correct: `statistic`, two-sided `p`, and whether `p` is exact.
 
     The statistic of the exact test is the smaller count of disagreements, that of the other chi-square with one
     degree of freedom and Edwards' correction.
@@ -39,20 +77,20 @@ class McNemar:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two models did with the same pictures; differences are B minus A.
+    """What two models predict for the same images; differences are B minus A.
 
     Attributes:
         names: of A and B.
         dataset: name of the data set.
         split: the split.
-        both: pictures that both got right.
-        only: pictures that only A, and only B, got right.
-        neither: pictures that both got wrong.
+        both: images that both classify correctly.
+        only: images that only A, and only B, classifies correctly.
+        neither: images that both classify wrongly.
         macro_f1: of A and B.
         accuracy_ci95: paired bootstrap interval of the difference in accuracy.
         macro_f1_ci95: the same of macro-F1.
         test: McNemar's test.
-        agreement: share of pictures with the same answer.
+        agreement: fraction of images for which both predict the same.
     """
 
     names: tuple[str, str]
@@ -69,7 +107,7 @@ class Comparison:
 
     @property
     def count(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return self.both + sum(self.only) + self.neither
 
     @property
@@ -97,7 +135,7 @@ class Comparison:
         better, worse = (b, a) if points > 0 else (a, b)
         return f"{better} is better than {worse} in accuracy ({b} minus {a}: {found})"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ComparisonJson:
         """Return the JSON object."""
         return {
             "a": self.names[0],
@@ -118,13 +156,32 @@ class Comparison:
             "verdict": self.verdict,
         }
 
+    @classmethod
+    def from_dict(cls, data: ComparisonJson) -> "Comparison":
+        """Read what `to_dict` returned."""
+        correct, (f1_a, f1_b) = data["right"], data["macro_f1"]
+        (low, high), (f1_low, f1_high) = data["accuracy_difference_ci95"], data["macro_f1_difference_ci95"]
+        return cls(
+            names=(data["a"], data["b"]),
+            dataset=data["dataset"],
+            split=data["split"],
+            both=correct["both"],
+            only=(correct["only_a"], correct["only_b"]),
+            neither=correct["neither"],
+            macro_f1=(f1_a, f1_b),
+            accuracy_ci95=(low, high),
+            macro_f1_ci95=(f1_low, f1_high),
+            test=McNemar(**data["mcnemar"]),
+            agreement=data["same_answer"],
+        )
+
 
 def mcnemar(only_a: int, only_b: int, *, exact: bool | None = None) -> McNemar:
-    """Test whether two models are right equally often, from the pictures that only one got right.
+    """Test whether two models are correct equally often, from the images that only one classified correctly.
 
     Args:
-        only_a: pictures that only the first got right.
-        only_b: pictures that only the second got right.
+        only_a: images that only the first classified correctly.
+        only_b: images that only the second classified correctly.
         exact: binomial instead of corrected chi-square; by default where it is quick.
 
     Raises:
@@ -150,32 +207,30 @@ def compare(
     *,
     split: str,
     names: tuple[str, str] | None = None,
-    tta: str | None = None,
-    batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[PredictOptions],
 ) -> Comparison:
-    """Ask two models about the same split and compare their answers.
+    """Predict the same split with two models and compare their predictions.
 
     Args:
         first: model A; anything with `.spec` and `.probs(crops, batch_size=)`.
         second: model B.
-        dataset: the data set; both models must know its labels.
+        dataset: the data set; both models must have its labels.
         split: which part of it.
         names: what to call the two; by default what their specs say.
-        tta: test-time augmentation of both, or None.
-        batch_size: pictures at once.
-        progress: called with pictures done and pictures in all, over both models.
+        options: `tta`, `batch_size` and `progress` (of both models together), see `PredictOptions`.
 
     Raises:
         DataError: the split is unknown or empty.
-        ModelError: a model's labels do not fit, or its answers are not probabilities.
+        ModelError: a model's labels do not fit, or it does not return probabilities.
+        ConfigError: unknown `tta`.
     """
     part = dataset.split(split)
-    both, probs = 2 * len(part), []
+    progress, count = options.get("progress"), len(part)
+    probs = []
     for k, model in enumerate((first, second)):
-        offset = k * len(part)
-        step = None if progress is None else (lambda done, _, offset=offset: progress(offset + done, both))
-        probs.append(predict_dataset(model, part, tta=tta, batch_size=batch_size, progress=step))
+        if progress is not None:
+            options["progress"] = _after(k * count, 2 * count, progress)
+        probs.append(predict_dataset(model, part, **options))
     names = names or (first.spec.name or "A", second.spec.name or "B")
     if names[0] == names[1]:
         names = (f"{names[0]} (A)", f"{names[1]} (B)")
@@ -185,19 +240,19 @@ def compare(
 def compare_probs(
     first: np.ndarray, second: np.ndarray, part: Dataset, *, names: tuple[str, str], split: str = ""
 ) -> Comparison:
-    """Compare the probabilities of two models for the pictures of `part`, `(N, K)` each.
+    """Compare the probabilities of two models for the images of `part`, `(N, K)` each.
 
     Raises:
         ModelError: a row holds NaN or does not sum to 1.
-        DataError: the numbers of pictures differ, or there is none.
+        DataError: the numbers of images differ, or there is none.
     """
-    answers = []
+    predictions = []
     for probs in (first, second):
         checked, targets = probabilities.check_probs(probs, part.targets)
-        answers.append(checked.argmax(axis=1))
-    right = np.stack([answer == targets for answer in answers], axis=1)  # (N, 2)
+        predictions.append(checked.argmax(axis=1))
+    correct = np.stack([predicted == targets for predicted in predictions], axis=1)  # (N, 2)
     classes = len(part.labels)
-    pair = np.stack([metrics.cells(targets, answer, classes) for answer in answers], axis=1)  # (N, 2, K, K)
+    pair = np.stack([metrics.cells(targets, predicted, classes) for predicted in predictions], axis=1)  # (N, 2, K, K)
     confusions = pair.sum(axis=0)
 
     def difference(sums: np.ndarray) -> np.ndarray:
@@ -205,23 +260,28 @@ def compare_probs(
         change: np.ndarray = scores[..., 1] - scores[..., 0]
         return change
 
-    hits = right[:, 1].astype(np.float64) - right[:, 0]
+    gains = correct[:, 1].astype(np.float64) - correct[:, 0]
     count = len(targets)
-    only = int((right[:, 0] & ~right[:, 1]).sum()), int((right[:, 1] & ~right[:, 0]).sum())
+    only = int((correct[:, 0] & ~correct[:, 1]).sum()), int((correct[:, 1] & ~correct[:, 0]).sum())
     f1 = metrics.macro_f1(confusions)
     return Comparison(
         names=names,
         dataset=part.name,
         split=split,
-        both=int(right.all(axis=1).sum()),
+        both=int(correct.all(axis=1).sum()),
         only=only,
-        neither=int((~right).all(axis=1).sum()),
+        neither=int((~correct).all(axis=1).sum()),
         macro_f1=(float(f1[0]), float(f1[1])),
-        accuracy_ci95=intervals.bootstrap_interval(hits, lambda sums: sums / count, resamples=RESAMPLES),
+        accuracy_ci95=intervals.bootstrap_interval(gains, lambda sums: sums / count, resamples=RESAMPLES),
         macro_f1_ci95=intervals.bootstrap_interval(pair, difference, resamples=RESAMPLES),
         test=mcnemar(*only),
-        agreement=float((answers[0] == answers[1]).mean()),
+        agreement=float((predictions[0] == predictions[1]).mean()),
     )
+
+
+def _after(before: int, total: int, progress: Progress) -> Progress:
+    """Return what reports the progress of one part of the work as that of the whole."""
+    return lambda done, _: progress(before + done, total)
 
 
 def _p(p: float) -> str:

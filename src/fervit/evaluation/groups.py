@@ -1,37 +1,37 @@
 """How errors spread over people: figures of every group of a csv column, and the gap between groups.
 
-Nothing is claimed about fewer than `FEWEST` pictures: such groups are listed with their number alone, and so is the
-recall of an expression that fewer pictures of a group show.
+Nothing is claimed about fewer than `FEWEST` images: such groups are listed with their number alone, and so is the
+recall of an expression that fewer images of a group show.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from statistics import NormalDist
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from fervit import probabilities
 from fervit.data.dataset import Dataset
-from fervit.data.join import KEY_COLUMNS, join, read_table
+from fervit.data.join import KEY_COLUMNS, Joined, join, read_table
 from fervit.errors import DataError, unknown
 from fervit.evaluation import intervals, metrics
-from fervit.evaluation.intervals import FEWEST, Interval
+from fervit.evaluation.intervals import FEWEST, Interval, Proportion
 
-MOST_GROUPS = 24  # values of a column; more is no grouping but a measurement
+MOST_GROUPS = 24
+"""Values of a column; one with more is a measurement rather than a grouping."""
 RESAMPLES = 2000
 
 Score = Callable[[np.ndarray], np.ndarray]
 """Confusion matrices `(..., K, K)` to figures `(...)`."""
-Counts = Callable[[np.ndarray], tuple[float, float]]
-"""A confusion matrix `(K, K)` to how many are right, and of how many."""
+Counts = Callable[[np.ndarray], Proportion]
+"""A confusion matrix `(K, K)` to the proportion that a figure is."""
 
 
 @dataclass(frozen=True)
-class _Figure:
-    """What groups are compared in; a share has `counts`, of which exact intervals are known."""
+class Figure:
+    """What groups are compared in; a proportion has `counts`, of which exact intervals are known."""
 
     name: str
     score: Score
@@ -39,19 +39,55 @@ class _Figure:
 
 
 FIGURES = (
-    _Figure("accuracy", metrics.accuracy, lambda confusion: (np.trace(confusion), confusion.sum())),
-    _Figure("macro-F1", metrics.macro_f1),
+    Figure("accuracy", metrics.accuracy, lambda matrix: Proportion(int(np.trace(matrix)), int(matrix.sum()))),
+    Figure("macro-F1", metrics.macro_f1),
 )
+
+
+class GroupJson(TypedDict):
+    """`Group` in report.json."""
+
+    name: str
+    n: int
+    enough: bool
+    accuracy: float | None
+    accuracy_ci95: list[float] | None
+    macro_f1: float | None
+    ece: float | None
+    recall: dict[str, float | None] | None
+    support: dict[str, int]
+
+
+class GapJson(TypedDict):
+    """`Gap` in report.json."""
+
+    figure: str
+    best: str
+    worst: str
+    value: float
+    interval: list[float]
+    pairs: int
+    beyond_chance: bool
+
+
+class BreakdownJson(TypedDict):
+    """`Breakdown` in report.json."""
+
+    column: str
+    missing: int
+    groups: list[GroupJson]
+    gaps: list[GapJson]
+    sentences: list[str]
 
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
-    """Which group every picture belongs to.
+    """Which group every image belongs to.
 
     Attributes:
-        columns: column name to N group names; "" where the file says nothing about a picture.
-        n: pictures in all.
-        missing: pictures that no line of the file names.
+        columns: column name to N group names; "" where the file says nothing about an image.
+        n: images in all.
+        missing: images that no line of the file names.
     """
 
     columns: Mapping[str, Sequence[str]]
@@ -61,41 +97,45 @@ class Grouping:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Figures of one group; everything but `name`, `n` and `support` is None below `FEWEST` pictures.
+    """Figures of one group; everything but `name`, `n` and `support` is None below `FEWEST` images.
 
     Attributes:
         name: the value in the column.
-        n: pictures.
-        support: pictures of each label.
-        accuracy: share of right answers.
-        accuracy_ci95: its Wilson interval.
+        n: images.
+        support: images of each label.
+        accuracy: correct predictions among the images.
         macro_f1: mean F1 over the labels that occur.
         ece: expected calibration error.
-        recall: label to recall, None for a label with fewer than `FEWEST` pictures.
+        recall: label to recall, None for a label with fewer than `FEWEST` images.
     """
 
     name: str
     n: int
     support: dict[str, int]
-    accuracy: float | None = None
-    accuracy_ci95: Interval | None = None
+    accuracy: Proportion | None = None
     macro_f1: float | None = None
     ece: float | None = None
     recall: dict[str, float | None] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> GroupJson:
         """Return the JSON object."""
         return {
             "name": self.name,
             "n": self.n,
             "enough": self.accuracy is not None,
-            "accuracy": self.accuracy,
-            "accuracy_ci95": list(self.accuracy_ci95) if self.accuracy_ci95 else None,
+            "accuracy": self.accuracy.value if self.accuracy else None,
+            "accuracy_ci95": list(self.accuracy.ci95) if self.accuracy else None,
             "macro_f1": self.macro_f1,
             "ece": self.ece,
             "recall": self.recall,
             "support": self.support,
         }
+
+    @classmethod
+    def from_dict(cls, data: GroupJson) -> "Group":
+        """Read what `to_dict` returned."""
+        accuracy = None if data["accuracy"] is None else Proportion.from_value(data["accuracy"], data["n"])
+        return cls(data["name"], data["n"], data["support"], accuracy, data["macro_f1"], data["ece"], data["recall"])
 
 
 @dataclass(frozen=True)
@@ -127,7 +167,7 @@ class Gap:
             f"(interval {low:.1f} to {high:.1f}): {verdict}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> GapJson:
         """Return the JSON object."""
         return {
             "figure": self.figure,
@@ -138,6 +178,12 @@ class Gap:
             "pairs": self.pairs,
             "beyond_chance": self.beyond_chance,
         }
+
+    @classmethod
+    def from_dict(cls, data: GapJson) -> "Gap":
+        """Read what `to_dict` returned."""
+        low, high = data["interval"]
+        return cls(data["figure"], data["best"], data["worst"], data["value"], (low, high), data["pairs"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,10 +199,10 @@ class Breakdown:
     def sentences(self) -> list[str]:
         """What follows, in words."""
         if not self.gaps:
-            return [f"no gap is claimed: fewer than two groups have {FEWEST} pictures"]
+            return [f"no gap is claimed: fewer than two groups have {FEWEST} images"]
         return [gap.sentence for gap in self.gaps]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> BreakdownJson:
         """Return the JSON object."""
         return {
             "column": self.column,
@@ -166,50 +212,41 @@ class Breakdown:
             "sentences": self.sentences,
         }
 
+    @classmethod
+    def from_dict(cls, data: BreakdownJson) -> "Breakdown":
+        """Read what `to_dict` returned."""
+        groups, gaps = map(Group.from_dict, data["groups"]), map(Gap.from_dict, data["gaps"])
+        return cls(data["column"], tuple(groups), tuple(gaps), data["missing"])
+
 
 def read_groups(
     part: Dataset, path: str | Path, *, columns: Sequence[str] = (), allow_missing: bool = False
 ) -> Grouping:
-    """Read which group every picture of a split belongs to.
+    """Read which group every image of a split belongs to.
 
     Args:
-        part: the pictures that are measured.
-        path: a csv file that names pictures (see `fervit.data.join`) beside one or more columns of groups.
-        columns: which columns to take; by default all that do not name pictures.
-        allow_missing: go on when pictures are not in the file; they are left out.
+        part: the images that are measured.
+        path: a csv file that names images (see `fervit.data.join`) beside one or more columns of groups.
+        columns: which columns to take; by default all that do not name images.
+        allow_missing: go on when images are not in the file; they are left out.
 
     Raises:
         DataError: the file cannot be read or joined, has no column of groups or an unknown one was asked for, a
-            column has too many values, two lines disagree about a picture, or pictures are missing and
+            column has too many values, two lines disagree about an image, or images are missing and
             `allow_missing` is not set (the message says how many).
     """
     table = read_table(path)
-    have = [name for name in table[0] if name and name not in KEY_COLUMNS]
-    wanted = [name.strip().lower() for name in columns] or have
-    for name in wanted:
-        if name not in have:
-            raise DataError(unknown(f"column of groups in {path}", name, have or ("none",)))
-    if not wanted:
-        raise DataError(f"{path} has no column of groups beside {', '.join(table[0])}; add one, such as age or gender")
+    wanted = _group_columns(table[0], path, columns)
     joined = join(part, table, where=str(path))
-    values = {name: np.full(len(part), "", dtype=object) for name in wanted}
-    for picture, line in zip(joined.positions, joined.lines, strict=True):
-        for name, column in values.items():
-            value = table[line][name]
-            if column[picture] and value and column[picture] != value:
-                raise DataError(
-                    f"{path} says both {column[picture]!r} and {value!r} in {name} about one picture "
-                    f"(line {line + 2}); keep one of the lines"
-                )
-            column[picture] = value or column[picture]
+    values = _values(table, joined, wanted, path, count=len(part))
     missing = len(part) - len(np.unique(joined.positions))
     if missing and not allow_missing:
         raise DataError(
-            f"{path} misses {missing:,} of {len(part):,} pictures ({joined.describe()}); "
+            f"{path} misses {missing:,} of {len(part):,} images ({joined.describe()}); "
             "pass --allow-missing to measure the others"
         )
     if missing == len(part):
-        raise DataError(f"{path} names no picture of {part.name} ({joined.describe()})")
+        raise DataError(f"{path} names no image of {part.name} ({joined.describe()})")
     for name, column in values.items():
         if (kinds := len(set(column) - {""})) > MOST_GROUPS:
             raise DataError(
@@ -219,17 +256,48 @@ def read_groups(
     return Grouping({name: column.tolist() for name, column in values.items()}, len(part), missing)
 
 
-def measure_groups(probs: np.ndarray, part: Dataset, grouping: Grouping) -> list[Breakdown]:
+def _group_columns(first_line: Mapping[str, str], path: str | Path, columns: Sequence[str]) -> list[str]:
+    """Return the columns of groups to read, checked against the table's own."""
+    have = [name for name in first_line if name and name not in KEY_COLUMNS]
+    wanted = [name.strip().lower() for name in columns] or have
+    for name in wanted:
+        if name not in have:
+            raise DataError(unknown(f"column of groups in {path}", name, have or ("none",)))
+    if not wanted:
+        raise DataError(
+            f"{path} has no column of groups beside {', '.join(first_line)}; add one, such as age or gender"
+        )
+    return wanted
+
+
+def _values(
+    table: Sequence[Mapping[str, str]], joined: Joined, wanted: Sequence[str], path: str | Path, *, count: int
+) -> dict[str, np.ndarray]:
+    """Return `(count,)` group names of each wanted column, "" where the table is silent."""
+    values = {name: np.full(count, "", dtype=object) for name in wanted}
+    for image, line in zip(joined.positions, joined.lines, strict=True):
+        for name, column in values.items():
+            value = table[line][name]
+            if column[image] and value and column[image] != value:
+                raise DataError(
+                    f"{path} says both {column[image]!r} and {value!r} in {name} about one image "
+                    f"(line {line + 2}); keep one of the lines"
+                )
+            column[image] = value or column[image]
+    return values
+
+
+def measure_groups(probs: np.ndarray, part: Dataset, grouping: Grouping) -> tuple[Breakdown, ...]:
     """Measure every group of every column.
 
     Args:
         probs: `(N, K)` probabilities, columns in the order of `part.labels`.
-        part: the pictures.
-        grouping: what `read_groups` gave for the same pictures.
+        part: the images.
+        grouping: what `read_groups` returned for the same images.
 
     Raises:
         ModelError: `probs` holds NaN, or rows that do not sum to 1.
-        DataError: there is no picture, or the lengths differ.
+        DataError: there is no image, or the lengths differ.
     """
     probs, targets = probabilities.check_probs(probs, part.targets)
     result = []
@@ -240,7 +308,7 @@ def measure_groups(probs: np.ndarray, part: Dataset, grouping: Grouping) -> list
         enough = {name: rows for name, rows in members.items() if len(rows) >= FEWEST}
         gaps = _gaps(probs.argmax(axis=1), targets, enough, part.labels)
         result.append(Breakdown(column, groups, gaps, missing=int((values == "").sum())))
-    return result
+    return tuple(result)
 
 
 def _measure(name: str, probs: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> Group:
@@ -249,20 +317,15 @@ def _measure(name: str, probs: np.ndarray, targets: np.ndarray, labels: Sequence
     support = dict(zip(labels, counts.tolist(), strict=True))
     if len(targets) < FEWEST:
         return Group(name, len(targets), support)
-    found = metrics.recall(confusion)
-    right = int(np.trace(confusion))
+    recalls = zip(labels, metrics.recall(confusion), counts, strict=True)
     return Group(
         name,
         len(targets),
         support,
-        accuracy=right / len(targets),
-        accuracy_ci95=intervals.wilson_interval(right, len(targets)),
+        accuracy=Proportion(int(np.trace(confusion)), len(targets)),
         macro_f1=float(metrics.macro_f1(confusion)),
         ece=metrics.ece(probs, targets),
-        recall={
-            label: float(share) if count >= FEWEST else None
-            for label, share, count in zip(labels, found, counts, strict=True)
-        },
+        recall={label: float(recall) if count >= FEWEST else None for label, recall, count in recalls},
     )
 
 
@@ -271,18 +334,18 @@ def _gaps(
 ) -> tuple[Gap, ...]:
     """Return the largest gap in accuracy, in macro-F1 and in the recall of a label, over all pairs of groups."""
     cells = {name: metrics.cells(targets[rows], predicted[rows], len(labels)) for name, rows in members.items()}
-    gaps = [_widest([figure], cells) for figure in FIGURES]
-    recalls = [_recall_of(k, label) for k, label in enumerate(labels)]
+    gaps = [widest_gap([figure], cells) for figure in FIGURES]
+    recalls = [recall_figure(k, label) for k, label in enumerate(labels)]
     enough = {
         figure.name: {name for name, own in cells.items() if own[:, k].sum() >= FEWEST}
         for k, figure in enumerate(recalls)
     }
-    gaps.append(_widest(recalls, cells, enough))
+    gaps.append(widest_gap(recalls, cells, enough))
     return tuple(gap for gap in gaps if gap is not None)
 
 
-def _widest(
-    figures: Sequence[_Figure],
+def widest_gap(
+    figures: Sequence[Figure],
     cells: Mapping[str, np.ndarray],
     enough: Mapping[str, set[str]] | None = None,
 ) -> Gap | None:
@@ -290,8 +353,8 @@ def _widest(
 
     Args:
         figures: what to compare.
-        cells: group to `(n, K, K)`.
-        enough: figure to the groups that have enough pictures for it; by default all.
+        cells: group to `(n, K, K)`, what `metrics.cells` returns.
+        enough: figure to the groups that have enough images for it; by default all.
     """
     found = []
     for figure in figures:
@@ -310,44 +373,17 @@ def _widest(
     return Gap(figure.name, best, worst, value, interval, len(found))
 
 
-def _recall_of(k: int, label: str) -> _Figure:
-    return _Figure(
+def recall_figure(k: int, label: str) -> Figure:
+    """Return the recall of label number `k` as a figure to compare groups in."""
+    return Figure(
         f"recall of {label}",
         lambda confusion: metrics.recall(confusion)[..., k],
-        lambda confusion: (confusion[k, k], confusion[k].sum()),
+        lambda confusion: Proportion(int(confusion[k, k]), int(confusion[k].sum())),
     )
 
 
-def _difference_interval(first: np.ndarray, second: np.ndarray, figure: _Figure, *, level: float) -> Interval:
-    """Return the interval of a figure's difference between two groups that share no picture.
-
-    No resampling shows the far ends that a level near 1 asks for. Of shares the ends come from the Wilson intervals
-    of both (Newcombe 1998, Statistics in Medicine 17, method 10), of other figures from the bootstrap's standard error.
-    """
-    totals = [own.sum(axis=0) for own in (first, second)]
+def _difference_interval(first: np.ndarray, second: np.ndarray, figure: Figure, *, level: float) -> Interval:
+    """Return the interval of a figure's difference between two groups that have no image in common."""
     if figure.counts is None:
-        return _normal_interval(first, second, figure.score, level)
-    shares, ends = [], []
-    for right, count in map(figure.counts, totals):
-        shares.append(right / count)
-        ends.append(intervals.wilson_interval(int(right), int(count), level=level))
-    difference, ((low_1, high_1), (low_2, high_2)) = float(shares[0] - shares[1]), ends
-    return (
-        difference - float(np.hypot(shares[0] - low_1, high_2 - shares[1])),
-        difference + float(np.hypot(high_1 - shares[0], shares[1] - low_2)),
-    )
-
-
-def _normal_interval(first: np.ndarray, second: np.ndarray, score: Score, level: float) -> Interval:
-    rows = np.zeros((len(first) + len(second), 2, *first.shape[1:]))  # (N, 2, K, K)
-    rows[: len(first), 0] = first
-    rows[len(first) :, 1] = second
-
-    def difference(sums: np.ndarray) -> np.ndarray:
-        change: np.ndarray = score(sums[:, 0]) - score(sums[:, 1])
-        return change
-
-    low, high = intervals.bootstrap_interval(rows, difference, resamples=RESAMPLES, level=0.95)
-    widened = NormalDist().inv_cdf((1 + level) / 2) / NormalDist().inv_cdf(0.975)
-    value, half = float(difference(rows.sum(axis=0)[None])[0]), widened * (high - low) / 2
-    return value - half, value + half
+        return intervals.bootstrap_difference_interval(first, second, figure.score, resamples=RESAMPLES, level=level)
+    return intervals.newcombe_interval(figure.counts(first.sum(axis=0)), figure.counts(second.sum(axis=0)), level=level)

@@ -1,116 +1,131 @@
-"""Honest figures of a classifier on one split of a data set: `evaluate()` gives a `Report`."""
+"""Honest figures of a classifier on one split of a data set: `evaluate()` returns a `Report`."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Unpack
 
 import numpy as np
 
 from fervit import probabilities
 from fervit.data.dataset import SPLITS, TRAIN, Dataset
-from fervit.errors import ConfigError, DataError, ModelError, unknown
 from fervit.evaluation import intervals, metrics
-from fervit.evaluation.report import Calibration, Report, Share
+from fervit.evaluation.groups import Grouping, measure_groups
+from fervit.evaluation.intervals import Proportion
+from fervit.evaluation.prediction import PredictOptions, predict_dataset
+from fervit.evaluation.report import Calibration, Report
 from fervit.evaluation.selective import WANTED, risk_coverage, threshold_for
-from fervit.evaluation.tta import TTA
-from fervit.labels import canonical, mapping_matrix
-from fervit.types import Classifier, check_labels
-
-BATCHES_PER_STEP = 4  # batches between two calls of `progress`
+from fervit.labels import canonical
+from fervit.types import Classifier
 
 
-def evaluate(
-    classifier: Classifier,
-    dataset: Dataset,
-    *,
-    split: str,
-    tta: str | None = None,
-    batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
-) -> Report:
+def evaluate(classifier: Classifier, dataset: Dataset, *, split: str, **options: Unpack[PredictOptions]) -> Report:
     """Measure a classifier on one split.
 
     Args:
         classifier: anything with `.spec` and `.probs(crops, batch_size=)`.
-        dataset: the whole data set: leaks are looked up in its train split.
+        dataset: the whole data set: images that the train split has too are looked up in it.
         split: `train`, `public_test` (to choose on) or `private_test` (to read once).
-        tta: None, or a key of `TTA`: the mean of the probabilities of several views of each picture.
-        batch_size: pictures at once.
-        progress: called with pictures done and pictures in all.
+        options: `tta`, `batch_size` and `progress`, see `PredictOptions`.
 
     Raises:
         DataError: the split is unknown or empty.
-        ModelError: the labels do not fit, or the model's answers are not probabilities.
+        ModelError: the labels do not fit, or the model does not return probabilities.
         ConfigError: unknown `tta`.
     """
     part = dataset.split(split)
     start = time.perf_counter()
-    probs = predict_dataset(classifier, part, tta=tta, batch_size=batch_size, progress=progress)
+    probs = predict_dataset(classifier, part, **options)
     seconds = time.perf_counter() - start
-    known = {canonical(name) for name in dataset.labels}
-    seen = leak_masks(dataset, split)
-    return measure(
-        probs,
-        part,
-        model=classifier.spec.name or classifier.spec.arch,
-        leaks=seen.get(TRAIN),
-        seen_in={name: int(mask.sum()) for name, mask in seen.items()},
-        tta=tta,
+    labels = {canonical(name) for name in dataset.labels}
+    return replace(
+        measure(probs, part, model=classifier.spec.name or classifier.spec.arch, leaks=leak_masks(dataset, split)),
+        tta=options.get("tta"),
         seconds=seconds,
-        dropped_labels=tuple(name for name in classifier.spec.labels if canonical(name) not in known),
+        dropped_labels=tuple(name for name in classifier.spec.labels if canonical(name) not in labels),
     )
 
 
-def predict_dataset(
-    classifier: Classifier,
-    dataset: Dataset,
-    *,
-    tta: str | None = None,
-    batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
-    """Return `(N, K)` float64 probabilities of every picture, columns in the order of the data's labels.
+def measure(probs: np.ndarray, part: Dataset, *, model: str, leaks: Mapping[str, np.ndarray] | None = None) -> Report:
+    """Turn the probabilities of one split into a `Report`.
+
+    Args:
+        probs: `(N, K)`, columns in the order of `part.labels`.
+        part: the split, of one kind throughout.
+        model: the model's name.
+        leaks: earlier split to `(N,)` bool, images that it has too: what `leak_masks` returns.
 
     Raises:
-        ModelError: the labels do not fit (see `label_mapping`), or the answers have the wrong shape.
-        ConfigError: unknown `tta`.
+        ModelError: `probs` holds NaN, or rows that do not sum to 1.
+        DataError: there is no image, or the lengths differ.
     """
-    if tta is not None and tta not in TTA:
-        raise ConfigError(unknown("test-time augmentation", tta, TTA))
-    matrix = label_mapping(classifier.spec.labels, dataset)
-    count, step = len(dataset), batch_size * BATCHES_PER_STEP
-    parts = []
-    for start in range(0, count, step):
-        crops = dataset.images[start : start + step]  # (B, H, W, C)
-        views = [crops] if tta is None else TTA[tta](crops)
-        parts.append(sum(_ask(classifier, view, batch_size) for view in views) / len(views))
-        if progress is not None:
-            progress(min(start + step, count), count)
-    return _map(np.concatenate(parts), matrix) if parts else np.empty((0, len(dataset.labels)))
+    probs, targets = probabilities.check_probs(probs, part.targets)
+    predicted = probs.argmax(axis=1)
+    correct = predicted == targets
+    rows = metrics.cells(targets, predicted, len(part.labels))
+    leaked = (leaks or {}).get(TRAIN)
+    votes = part.votes
+    return Report(
+        model=model,
+        dataset=part.name,
+        data_hash=part.data_hash,
+        split="+".join(SPLITS[k] for k in np.unique(part.split_ids)),
+        labels=part.labels,
+        confusion=metrics.confusion_matrix(targets, predicted, len(part.labels)),
+        macro_f1_ci95=intervals.bootstrap_interval(rows, metrics.macro_f1),
+        balanced_accuracy_ci95=intervals.bootstrap_interval(rows, metrics.balanced_accuracy),
+        f1_ci95=intervals.bootstrap_intervals(rows, metrics.f1),
+        calibration=measure_calibration(probs, targets),
+        selective=risk_coverage(probs, targets),
+        thresholds={wanted: threshold_for(probs, targets, wanted) for wanted in WANTED},
+        probs=probs,
+        leak_free=None if leaked is None else Proportion(int(correct[~leaked].sum()), int((~leaked).sum())),
+        votes=None if votes is None else metrics.vote_agreement(predicted, votes),
+        shared_errors=None if votes is None else metrics.vote_agreement(predicted[~correct], votes[~correct]),
+        seen_in={name: int(mask.sum()) for name, mask in (leaks or {}).items()},
+    )
 
 
-def label_mapping(labels: Sequence[str], dataset: Dataset) -> np.ndarray | None:
-    """Return the matrix from the model's labels to the data's, matched by name; None when they are the same.
+def measure_calibration(probs: np.ndarray, targets: np.ndarray) -> Calibration:
+    """Return how far probabilities `(N, K)` can be believed, measured against targets `(N,)`."""
+    return Calibration(
+        ece=metrics.ece(probs, targets),
+        nll=metrics.nll(probs, targets),
+        brier=metrics.brier(probs, targets),
+        confidence=float(probs.max(axis=1).mean()),
+        bins=np.stack(metrics.reliability(probs, targets), axis=1),
+    )
 
-    The model may know them in another order, by another spelling, or know more; it must know every label that
-    occurs in `dataset`.
+
+def add_groups(report: Report, part: Dataset, grouping: Grouping) -> Report:
+    """Return the report with figures of every group of people, from the probabilities that it holds.
+
+    Args:
+        report: what `evaluate` returned.
+        part: the images that were measured.
+        grouping: what `groups.read_groups` returned for them.
 
     Raises:
-        ModelError: the model lacks a label that occurs; the message names both lists.
+        DataError: the report holds no probabilities of these images, since it was read from a file.
     """
-    ours, theirs = [canonical(name) for name in labels], [canonical(name) for name in dataset.labels]
-    if ours == theirs:
-        return None
-    occurring = {theirs[k] for k in np.unique(dataset.targets)}
-    if missing := sorted(occurring - set(ours)):
-        check_labels(labels, dataset.labels, f"the model cannot answer {', '.join(missing)}")
-    try:
-        return mapping_matrix(labels, dataset.labels)
-    except DataError as error:  # only of an empty data set
-        raise ModelError(str(error)) from error
+    return replace(report, groups=measure_groups(report.probs, part, grouping))
+
+
+def add_threshold(report: Report, part: Dataset, precision: float) -> Report:
+    """Return the report with the threshold that reaches one more `precision`, see `selective.threshold_for`.
+
+    Raises:
+        ConfigError: `precision` is not above 0 and at most 1.
+        DataError: the report holds no probabilities of these images, since it was read from a file.
+    """
+    if precision in report.thresholds:
+        return report
+    points = {**report.thresholds, precision: threshold_for(report.probs, part.targets, precision)}
+    return replace(report, thresholds=dict(sorted(points.items())))
 
 
 def leak_mask(dataset: Dataset, split: str) -> np.ndarray | None:
-    """Return which pictures of `split` stand pixel for pixel in the train split, `(n,)` bool.
+    """Return which images of `split` the train split has too, pixel for pixel, `(n,)` bool.
 
     None when there is nothing to compare: no train split, or it is the one asked for.
     """
@@ -118,7 +133,7 @@ def leak_mask(dataset: Dataset, split: str) -> np.ndarray | None:
 
 
 def leak_masks(dataset: Dataset, split: str) -> dict[str, np.ndarray]:
-    """Return which pictures of `split` stand pixel for pixel in each earlier split, `(n,)` bool by its name."""
+    """Return which images of `split` each earlier split has too, pixel for pixel: its name to `(n,)` bool."""
     earlier = [name for name in SPLITS[: SPLITS.index(split)] if name in dataset.split_names]
     if not earlier:
         return {}
@@ -127,95 +142,3 @@ def leak_masks(dataset: Dataset, split: str) -> dict[str, np.ndarray]:
     groups = duplicate_groups(dataset.images)
     own = dataset.split_ids == SPLITS.index(split)
     return {name: exact_leaks(dataset, seen=(name,), groups=groups)[own] for name in earlier}
-
-
-def measure(
-    probs: np.ndarray,
-    part: Dataset,
-    *,
-    model: str,
-    leaks: np.ndarray | None = None,
-    seen_in: dict[str, int] | None = None,
-    tta: str | None = None,
-    seconds: float = 0.0,
-    dropped_labels: tuple[str, ...] = (),
-) -> Report:
-    """Turn the probabilities of one split into a `Report`.
-
-    Args:
-        probs: `(N, K)`, columns in the order of `part.labels`.
-        part: the split, of one kind throughout.
-        model: the model's name.
-        leaks: `(N,)` bool, pictures that also stand in train; None when unknown.
-        seen_in: earlier split to how many of the pictures also stand there; by default what `leaks` says.
-        tta: how the probabilities came about.
-        seconds: how long they took.
-        dropped_labels: labels that only the model knows.
-
-    Raises:
-        ModelError: `probs` holds NaN, or rows that do not sum to 1.
-        DataError: there is no picture, or the lengths differ.
-    """
-    probs, targets = probabilities.check_probs(probs, part.targets)
-    predicted, classes = probs.argmax(axis=1), len(part.labels)
-    right = predicted == targets
-    rows = metrics.cells(targets, predicted, classes)
-    return Report(
-        model=model,
-        dataset=part.name,
-        data_hash=part.data_hash,
-        split="+".join(SPLITS[k] for k in np.unique(part.split_ids)),
-        labels=part.labels,
-        confusion=metrics.confusion_matrix(targets, predicted, classes),
-        intervals={
-            "macro_f1": intervals.bootstrap_interval(rows, metrics.macro_f1),
-            "balanced_accuracy": intervals.bootstrap_interval(rows, metrics.balanced_accuracy),
-        },
-        f1_intervals=intervals.bootstrap_intervals(rows, metrics.f1),
-        selective=risk_coverage(probs, targets),
-        thresholds={wanted: threshold_for(probs, targets, wanted) for wanted in WANTED},
-        probs=probs,
-        calibration=Calibration(
-            ece=metrics.ece(probs, targets),
-            nll=metrics.nll(probs, targets),
-            brier=metrics.brier(probs, targets),
-            confidence=float(probs.max(axis=1).mean()),
-            bins=np.stack(metrics.reliability(probs, targets), axis=1),
-        ),
-        leak_free=None if leaks is None else Share(int(right[~leaks].sum()), int((~leaks).sum())),
-        votes=_agreement(predicted, part.votes),
-        shared_errors=_agreement(predicted[~right], None if part.votes is None else part.votes[~right]),
-        tta=tta,
-        seconds=seconds,
-        seen_in=seen_in or ({} if leaks is None else {TRAIN: int(leaks.sum())}),
-        dropped_labels=dropped_labels,
-    )
-
-
-def _agreement(predicted: np.ndarray, votes: np.ndarray | None) -> Share | None:
-    """Count answers that are (one of) the most voted labels; pictures without votes are left out."""
-    if votes is None:
-        return None
-    voted = votes.sum(axis=1) > 0
-    most = votes[np.arange(len(votes)), predicted] >= votes.max(axis=1) - 1e-6
-    return Share(int((most & voted).sum()), int(voted.sum()))
-
-
-def _ask(classifier: Classifier, crops: np.ndarray, batch_size: int) -> np.ndarray:
-    probs = np.asarray(classifier.probs(crops, batch_size=batch_size), np.float64)
-    expected = (len(crops), len(classifier.spec.labels))
-    if probs.shape != expected:
-        raise ModelError(f"the model answered with shape {probs.shape}, expected {expected} (pictures, labels)")
-    return probs
-
-
-def _map(probs: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
-    """Bring columns to the data's labels; what the dropped ones held is shared out in proportion."""
-    if matrix is None:
-        return probs
-    mapped = probs @ matrix
-    sums = mapped.sum(axis=1, keepdims=True)
-    answerable = matrix.any(axis=0) / matrix.any(axis=0).sum()
-    # a row that put everything on a label that the data lacks knows nothing about the others
-    result: np.ndarray = np.where(sums > 0, mapped / np.where(sums > 0, sums, 1), answerable)
-    return result

@@ -1,20 +1,21 @@
 """Figures of merit from predictions, in numpy alone: rates, intervals, calibration.
 
-What counts answers (`recall`, `macro_f1`, ...) takes a confusion matrix `(..., K, K)` with rows = truth and
-works over any leading axes, so that one call measures a thousand resamples. What judges probabilities (`ece`,
-`nll`, `brier`) takes `probs (N, K)` and `targets (N,)`.
+Figures of predicted labels (`recall`, `macro_f1`, ...) take a confusion matrix `(..., K, K)` with rows = truth and work
+over any leading axes, so that one call measures a thousand resamples. Figures of probabilities (`ece`, `nll`, `brier`)
+take `probs (N, K)` and `targets (N,)`.
 """
 
 import numpy as np
 
 from fervit.errors import DataError
+from fervit.evaluation.intervals import Proportion
 from fervit.probabilities import SMALLEST_PROB, check_probs
 
 ECE_BINS = 15  # Guo et al. 2017, arXiv 1706.04599, section 4
 
 
 def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Count answers: `(classes, classes)` int64, rows = truth, columns = answer.
+    """Count predictions: `(classes, classes)` int64, rows = truth, columns = prediction.
 
     Raises:
         DataError: the two arrays differ in length, or hold an index outside `0..classes - 1`.
@@ -36,23 +37,23 @@ def support(confusion: np.ndarray) -> np.ndarray:
 
 
 def recall(confusion: np.ndarray) -> np.ndarray:
-    """Return the share of each class that was found, `(..., K)`; 0 for a class that does not occur."""
+    """Return the fraction of each class that was found, `(..., K)`; 0 for a class that does not occur."""
     return _ratio(_hits(confusion), support(confusion))
 
 
 def precision(confusion: np.ndarray) -> np.ndarray:
-    """Return the share of each class's answers that are right, `(..., K)`; 0 for a class never answered."""
+    """Return the fraction of each class's predictions that are correct, `(..., K)`; 0 for a class never predicted."""
     return _ratio(_hits(confusion), np.asarray(confusion).sum(axis=-2))
 
 
 def f1(confusion: np.ndarray) -> np.ndarray:
-    """Return the harmonic mean of precision and recall, `(..., K)`; 0 where nothing was right."""
-    named = np.asarray(confusion).sum(axis=-1) + np.asarray(confusion).sum(axis=-2)
-    return _ratio(2 * _hits(confusion), named)
+    """Return the harmonic mean of precision and recall, `(..., K)`; 0 where nothing was correct."""
+    occurrences = np.asarray(confusion).sum(axis=-1) + np.asarray(confusion).sum(axis=-2)
+    return _ratio(2 * _hits(confusion), occurrences)
 
 
 def accuracy(confusion: np.ndarray) -> np.ndarray:
-    """Return the share of right answers, `(...)`; 0 without any answer."""
+    """Return the fraction of correct predictions, `(...)`; 0 without any prediction."""
     return _ratio(_hits(confusion).sum(axis=-1), support(confusion).sum(axis=-1))
 
 
@@ -62,9 +63,9 @@ def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
 
 
 def macro(scores: np.ndarray, confusion: np.ndarray) -> np.ndarray:
-    """Average per-class scores over the classes that occur as truth or as answer, `(..., K) -> (...)`.
+    """Average per-class scores over the classes that occur as truth or as prediction, `(..., K) -> (...)`.
 
-    A class that a split lacks and no answer names has no score to average; scikit-learn leaves it out too.
+    A class that a split lacks and that is never predicted has no score to average; scikit-learn leaves it out too.
     """
     return _mean_where(scores, support(confusion) + np.asarray(confusion).sum(axis=-2) > 0)
 
@@ -76,7 +77,7 @@ def weighted(scores: np.ndarray, confusion: np.ndarray) -> np.ndarray:
 
 
 def macro_f1(confusion: np.ndarray) -> np.ndarray:
-    """Return the mean F1 over the classes that occur as truth or as answer, `(...)`."""
+    """Return the mean F1 over the classes that occur as truth or as prediction, `(...)`."""
     return macro(f1(confusion), confusion)
 
 
@@ -101,36 +102,48 @@ def nll(probs: np.ndarray, targets: np.ndarray) -> float:
 
 
 def brier(probs: np.ndarray, targets: np.ndarray) -> float:
-    """Return the mean squared distance to the one-hot truth, summed over classes: 0 (right and sure) to 2."""
+    """Return the mean squared distance to the one-hot truth, summed over classes: 0 (correct and certain) to 2."""
     probs, targets = check_probs(probs, targets)
     return float(((probs - np.eye(probs.shape[1])[targets]) ** 2).sum(axis=1).mean())
 
 
 def reliability(probs: np.ndarray, targets: np.ndarray, *, bins: int = ECE_BINS) -> tuple[np.ndarray, ...]:
-    """Group pictures by the probability of their answer, in equal-width bins `(low, high]`.
+    """Group images by the confidence of their prediction (its probability), in equal-width bins `(low, high]`.
 
     Returns:
         `counts (bins,)` int64, and `confidence (bins,)` and `accuracy (bins,)`, 0 in empty bins.
     """
     probs, targets = check_probs(probs, targets)
-    sure, right = probs.max(axis=1), probs.argmax(axis=1) == targets
-    index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], sure, side="left")
+    confidence, correct = probs.max(axis=1), probs.argmax(axis=1) == targets
+    index = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence, side="left")
     counts = np.bincount(index, minlength=bins)
     return (
         counts,
-        _ratio(np.bincount(index, weights=sure, minlength=bins), counts),
-        _ratio(np.bincount(index, weights=right, minlength=bins), counts),
+        _ratio(np.bincount(index, weights=confidence, minlength=bins), counts),
+        _ratio(np.bincount(index, weights=correct, minlength=bins), counts),
     )
 
 
 def ece(probs: np.ndarray, targets: np.ndarray, *, bins: int = ECE_BINS) -> float:
     """Return the expected calibration error, 0..1: how far confidence and accuracy lie apart, bin by bin."""
-    counts, confidence, right = reliability(probs, targets, bins=bins)
-    return float((counts * np.abs(confidence - right)).sum() / counts.sum())
+    counts, confidence, accuracy_of_bin = reliability(probs, targets, bins=bins)
+    return float((counts * np.abs(confidence - accuracy_of_bin)).sum() / counts.sum())
+
+
+def vote_agreement(predicted: np.ndarray, votes: np.ndarray) -> Proportion:
+    """Count predictions that are (one of) the most voted labels; images without votes are left out.
+
+    Args:
+        predicted: `(N,)` class indices.
+        votes: `(N, K)` votes or fractions of votes of each image.
+    """
+    voted = votes.sum(axis=1) > 0
+    most = votes[np.arange(len(votes)), predicted] >= votes.max(axis=1) - 1e-6
+    return Proportion(int((most & voted).sum()), int(voted.sum()))
 
 
 def cells(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Return `(N, K, K)` float64: each picture's own confusion matrix, rows for `bootstrap_interval`."""
+    """Return `(N, K, K)` float64: each image's own confusion matrix, rows for `bootstrap_interval`."""
     one_hot = np.eye(classes)
     rows: np.ndarray = one_hot[targets][:, :, None] * one_hot[predicted][:, None, :]
     return rows

@@ -13,7 +13,7 @@ import numpy as np
 
 from fervit.data import PUBLIC_TEST, TRAIN, Dataset
 from fervit.errors import ConfigError, MissingExtra, ModelError
-from fervit.evaluation.measurement import predict_dataset
+from fervit.evaluation.prediction import predict_dataset
 from fervit.export.int8 import Batch, write_int8
 from fervit.export.openvino_ir import save_ir
 from fervit.inference.classifier import OnnxClassifier

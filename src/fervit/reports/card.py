@@ -1,11 +1,15 @@
 """Model cards: the `README.md` of a model folder, as the Hugging Face Hub reads it."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import TypeGuard
 
 from fervit.config.architectures import CONVOLUTIONAL
+from fervit.evaluation.intervals import Interval, as_interval
+from fervit.evaluation.report import Report
+from fervit.formatting import NONE, markdown_table, percent
+from fervit.reports.settings_text import Yaml, to_yaml
 from fervit.types import ModelSpec
 
 # Identifiers that the Hub takes in `license:`; anything else is `other` with its own name.
@@ -14,22 +18,26 @@ afl-3.0 agpl-3.0 apache-2.0 bsd-2-clause bsd-3-clause bsl-1.0 cc0-1.0 cc-by-2.0 
 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-4.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0 ecl-2.0 gpl-2.0
 gpl-3.0 isc lgpl-2.1 lgpl-3.0 mit mpl-2.0 openrail unlicense wtfpl zlib
 """
-# Key of a measured figure: the Hub's metric id, and the name to show.
-INDEXED = {
+METRICS = {
     "accuracy": ("accuracy", "Accuracy"),
-    "accuracy_leak_free": ("accuracy", "Accuracy without pictures that also stand in train"),
+    "accuracy_leak_free": ("accuracy", "Accuracy without images that are in train too"),
     "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),
     "macro_f1": ("f1", "Macro F1"),
     "weighted_f1": ("f1", "Weighted F1"),
     "ece": ("expected_calibration_error", "Expected calibration error (15 bins)"),
 }
+"""Key of a measured figure in a model's metadata: the Hub's metric id, and the name to show."""
+
+FER2013_LICENCE = (
+    "FER2013 (Goodfellow et al. 2013, arXiv 1307.0414) may be used for research; no image of it is distributed here."
+)
 
 USES = """## What it is for
 
 Research on facial expressions, teaching, and software in which people know of it and want it: captions and
 search for one's own photos, avatars, games, studies with consent.
 
-It answers what expression a face *shows*, as annotators would label it. Nobody can read from a picture what a
+It predicts what expression a face *shows*, as annotators would label it. Nobody can read from an image what a
 person feels, thinks or is about to do, and this model does not either.
 
 ## What it is not for
@@ -45,13 +53,13 @@ are exposed to it (Art. 50(3)). Other places have laws of their own. This is no 
 
 LIMITS = """## Limits
 
-- The labels are what annotators saw in a picture, and they disagree: on FER2013 people themselves reach 65 ± 5 %
+- The labels are what annotators saw in an image, and they disagree: on FER2013 people themselves reach 65 ± 5 %
   (Goodfellow et al. 2013, arXiv 1307.0414).
 - Rare expressions (in FER2013 disgust above all) are measured on few faces: read the figures of every expression
   and the intervals.
 {groups}
 {robustness}
-- It expects a face crop, and answers for a picture without a face too: put a detector before it."""
+- It expects a face crop, and predicts an expression for an image without a face too: put a detector before it."""
 
 
 GROUPS_UNKNOWN = """\
@@ -60,50 +68,108 @@ GROUPS_UNKNOWN = """\
 ROBUSTNESS_UNKNOWN = "- Profiles, covered faces, small, dark or drawn ones have not been measured apart; expect less."
 
 
-def model_card(
-    spec: ModelSpec,
-    *,
-    report: Mapping[str, Any] | None = None,
-    dataset: str = "",
-    base_model: str = "",
-    recipe: str = "",
-    command: str = "",
-) -> str:
-    """Return the text of a model folder's `README.md`: front matter for the Hub, then the card.
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure: key of `METRICS`, value, 95 % interval (None if unknown) and number of images ("–")."""
 
-    Args:
-        spec: the model; its `metrics` are shown too, unless `report` is about the same split.
-        report: what `evaluation.Report.to_dict()` returns, with `groups` and `robustness` where they were measured
-            (as `report.json` has them).
+    key: str
+    value: float
+    interval: Interval | None
+    count: int | None
+
+
+@dataclass(frozen=True)
+class SplitFigures:
+    """What was measured on one split of a data set; the data set is "" where it was not recorded."""
+
+    split: str
+    dataset: str
+    figures: tuple[Figure, ...]
+
+    @classmethod
+    def from_report(cls, report: Report) -> "SplitFigures":
+        """Return a report's figures."""
+        count, leak_free = report.count, report.leak_free
+        figures = [Figure("accuracy", report.accuracy.value, report.accuracy.ci95, count)]
+        if leak_free is not None and leak_free.count:
+            figures.append(Figure("accuracy_leak_free", leak_free.value, leak_free.ci95, leak_free.count))
+        return cls(
+            report.split,
+            report.dataset,
+            (
+                *figures,
+                Figure("balanced_accuracy", report.balanced_accuracy, report.balanced_accuracy_ci95, count),
+                Figure("macro_f1", report.macro_f1, report.macro_f1_ci95, count),
+                Figure("weighted_f1", report.weighted_f1, None, count),
+                Figure("ece", report.calibration.ece, None, count),
+            ),
+        )
+
+    @classmethod
+    def from_metadata(cls, split: str, metrics: Mapping[str, object]) -> "SplitFigures":
+        """Return the figures that a model's own metadata has of a split; others than numbers are left out."""
+        figures = []
+        for key in METRICS:
+            value, ends = metrics.get(key), metrics.get(f"{key}_ci95")
+            count = metrics.get("n_leak_free" if key == "accuracy_leak_free" else "n")
+            if is_number(value):
+                interval = as_interval(ends) if isinstance(ends, list | tuple) else None
+                figures.append(Figure(key, float(value), interval, int(count) if is_number(count) else None))
+        return cls(split, str(metrics.get("dataset") or ""), tuple(figures))
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Tell whether a value from JSON is a number; booleans are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a model came about, as far as its card says it; "" for what is not known.
+
+    Attributes:
         dataset: name of the training data.
         base_model: what it was fine-tuned from: a Hub id, or words.
         recipe: how it was trained, as text (such as the recipe's TOML).
         command: the command line that trained it.
     """
-    measured = {split: dict(f) for split, f in spec.metrics.items() if isinstance(f, Mapping)}
+
+    dataset: str = ""
+    base_model: str = ""
+    recipe: str = ""
+    command: str = ""
+
+
+def model_card(spec: ModelSpec, *, report: Report | None = None, origin: Origin | None = None) -> str:
+    """Return the text of a model folder's `README.md`: front matter for the Hub, then the card.
+
+    Args:
+        spec: the model; its `metrics` are shown too, unless `report` is about the same split.
+        report: what was measured, with `groups` and `robustness` where they were.
+        origin: how the model was trained.
+    """
+    origin = origin or Origin()
+    measured = {k: SplitFigures.from_metadata(k, f) for k, f in spec.metrics.items() if isinstance(f, Mapping)}
     if report is not None:
-        measured[report["split"]] = dict(report)
-    front = _front_matter(spec, measured, dataset=dataset, base_model=base_model)
+        measured[report.split] = SplitFigures.from_report(report)
     name = spec.name or spec.arch
     parts = [
-        "---\n" + "\n".join(_yaml(front)) + "\n---",
+        "---\n" + "\n".join(to_yaml(_front_matter(spec, measured.values(), origin))) + "\n---",
         f"# {name}",
-        _introduction(spec, dataset=dataset, base_model=base_model),
+        _introduction(spec, origin),
         _usage(spec, name),
-        _figures(measured),
+        _figures(measured.values()),
         _per_class(report) if report is not None else "",
         USES,
-        _limits(report or {}),
-        _training(spec, dataset=dataset, base_model=base_model, recipe=recipe, command=command),
+        limits(report),
+        _training(spec, origin),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front_matter(
-    spec: ModelSpec, measured: Mapping[str, Mapping[str, Any]], *, dataset: str, base_model: str
-) -> dict[str, Any]:
+def _front_matter(spec: ModelSpec, measured: Iterable[SplitFigures], origin: Origin) -> dict[str, Yaml]:
     licence = spec.licence.strip().lower()
-    front: dict[str, Any] = {"license": licence if licence in HUB_LICENCES.split() else "other"}
+    front: dict[str, Yaml] = {"license": licence if licence in HUB_LICENCES.split() else "other"}
     if front["license"] == "other":
         front["license_name"] = spec.licence.strip() or "not stated"
     front |= {
@@ -111,32 +177,34 @@ def _front_matter(
         "pipeline_tag": "image-classification",
         "tags": ["facial-expression-recognition", "fervit", "vision", spec.arch],
     }
-    if base_model.count("/") == 1 and " " not in base_model:
-        front["base_model"] = base_model
-    if dataset:
-        front["datasets"] = [dataset_id(dataset)]
-    results = [
-        _result(split, figures, figures.get("dataset") or dataset or "the training data set")
-        for split, figures in measured.items()
-        if any(_number(figures.get(key)) for key in INDEXED)
-    ]
-    if results:
-        front["metrics"] = sorted({metric["type"] for result in results for metric in result["metrics"]})
+    if is_hub_id(origin.base_model):
+        front["base_model"] = origin.base_model
+    if origin.dataset:
+        front["datasets"] = [dataset_id(origin.dataset)]
+    shown = [part for part in measured if part.figures]
+    if shown:
+        front["metrics"] = sorted({METRICS[figure.key][0] for part in shown for figure in part.figures})
+        results: list[Yaml] = [_result(part, origin.dataset or "the training data set") for part in shown]
         front["model-index"] = [{"name": spec.name or spec.arch, "results": results}]
     return front
 
 
-def _result(split: str, figures: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+def _result(part: SplitFigures, training_data: str) -> dict[str, Yaml]:
     """Return one entry of the Hub's model-index: what was measured on one split."""
+    dataset = part.dataset or training_data
     return {
         "task": {"type": "image-classification", "name": "Facial expression recognition"},
-        "dataset": {"type": dataset_id(dataset), "name": dataset, "split": split},
+        "dataset": {"type": dataset_id(dataset), "name": dataset, "split": part.split},
         "metrics": [
-            {"type": kind, "value": round(float(figures[key]), 4), "name": name}
-            for key, (kind, name) in INDEXED.items()
-            if _number(figures.get(key))
+            {"type": METRICS[figure.key][0], "value": round(figure.value, 4), "name": METRICS[figure.key][1]}
+            for figure in part.figures
         ],
     }
+
+
+def is_hub_id(name: str) -> bool:
+    """Tell whether a base model's name is an id on the Hub (`owner/name`) rather than words."""
+    return name.count("/") == 1 and " " not in name
 
 
 def dataset_id(name: str) -> str:
@@ -153,15 +221,15 @@ def dataset_id(name: str) -> str:
     return "-".join(words) or "faces"
 
 
-def _introduction(spec: ModelSpec, *, dataset: str, base_model: str) -> str:
+def _introduction(spec: ModelSpec, origin: Origin) -> str:
     size = spec.preprocess.image_size
-    origin = f", fine-tuned from {base_model}" if base_model else ""
-    learnt = f" on {dataset}" if dataset else ""
+    start = f", fine-tuned from {origin.base_model}" if origin.base_model else ""
+    data = f" on {origin.dataset}" if origin.dataset else ""
     kind = "convolutional network" if spec.arch in CONVOLUTIONAL else "Vision Transformer"
     return (
-        f"A {kind} (`{spec.arch}`, {size} x {size} px input{origin}) that names the expression a face "
-        f"shows, trained{learnt} with fervit. "
-        f"It answers one of {len(spec.labels)} labels: {', '.join(spec.labels)}."
+        f"A {kind} (`{spec.arch}`, {size} x {size} px input{start}) that predicts the expression a face "
+        f"shows, trained{data} with fervit. "
+        f"It predicts one of {len(spec.labels)} labels: {', '.join(spec.labels)}."
     )
 
 
@@ -177,7 +245,7 @@ fervit predict photo.jpg --model {name}
 fervit export {name} --out {name}.onnx && fervit predict photo.jpg --model {name}.onnx
 ```
 
-With transformers, on a picture that is a face crop already (the detector's box{around}; grey or colour):
+With transformers, on an image that is a face crop already (the detector's box{around}; grey or colour):
 
 ```python
 from transformers import pipeline
@@ -187,91 +255,73 @@ classify("face.jpg")
 ```"""
 
 
-def _figures(measured: Mapping[str, Mapping[str, Any]]) -> str:
+def _figures(measured: Iterable[SplitFigures]) -> str:
+    measured = list(measured)
     if not measured:
         return ""
     rows = []
-    for split, figures in measured.items():
-        where = f"{figures['dataset']}, {split}" if figures.get("dataset") else split
-        count = f"{figures['n']:,}" if _number(figures.get("n")) else "–"
-        for key, (_, name) in INDEXED.items():
-            if _number(figures.get(key)):
-                interval = figures.get(f"{key}_ci95")
-                shown = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "–"
-                faces = f"{figures['n_leak_free']:,}" if key == "accuracy_leak_free" else count
-                rows.append(f"| {where} | {name} | {figures[key]:.4f} | {shown} | {faces} |")
+    for part in measured:
+        where = f"{part.dataset}, {part.split}" if part.dataset else part.split
+        for figure in part.figures:
+            interval = f"{figure.interval[0]:.4f} to {figure.interval[1]:.4f}" if figure.interval else NONE
+            count = NONE if figure.count is None else f"{figure.count:,}"
+            rows.append((where, METRICS[figure.key][1], f"{figure.value:.4f}", interval, count))
     note = (
         "public_test serves to choose and to calibrate a model, so it flatters; private_test is read once."
-        if "public_test" in measured
+        if any(part.split == "public_test" for part in measured)
         else ""
     )
-    table = ["| measured on | figure | value | 95 % interval | faces |", "| --- | --- | ---: | ---: | ---: |", *rows]
-    return "\n\n".join(part for part in ("## How good it is", "\n".join(table), note) if part)
+    table = markdown_table(("measured on", "figure", "value", "95 % interval", "faces"), rows, left=2)
+    return "\n\n".join(part for part in ("## How good it is", table, note) if part)
 
 
-def _per_class(report: Mapping[str, Any]) -> str:
+def _per_class(report: Report) -> str:
     rows = [
-        f"| {name} | {row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['support']:,} |"
-        for name, row in report["per_class"].items()
+        (
+            figures.label,
+            f"{figures.precision:.3f}",
+            f"{figures.recall.value if figures.recall.count else 0:.3f}",
+            f"{figures.f1:.3f}",
+            f"{figures.recall.count:,}",
+        )
+        for figures in report.per_class
     ]
-    header = ["| expression | precision | recall | F1 | faces |", "| --- | ---: | ---: | ---: | ---: |"]
-    return f"Every expression on {report['split']}:\n\n" + "\n".join([*header, *rows])
+    table = markdown_table(("expression", "precision", "recall", "F1", "faces"), rows)
+    return f"Every expression on {report.split}:\n\n{table}"
 
 
-def _limits(report: Mapping[str, Any]) -> str:
-    """Return the limits, with what was measured of groups of people and of worse pictures."""
+def limits(report: Report | None = None) -> str:
+    """Return the limits, with what was measured of groups of people and of corrupted images."""
     groups, robustness = GROUPS_UNKNOWN, ROBUSTNESS_UNKNOWN
-    if report.get("groups"):
-        said = [f"  - {part['column']}: {sentence}" for part in report["groups"] for sentence in part["sentences"]]
-        groups = "\n".join(["- By group of people:", *said])
-    if found := report.get("robustness"):
-        lines = [f"- Worse pictures ({found['dataset']}, {found['split']}): {found['summary']}"]
-        for subset in found["subsets"]:
-            inside, outside = subset["inside"], subset["outside"]
-            text = f"  - {subset['name']}: {100 * inside['accuracy']:.1f} % right on {inside['n']:,} faces"
+    if report is not None and report.groups:
+        sentences = [f"  - {part.column}: {sentence}" for part in report.groups for sentence in part.sentences]
+        groups = "\n".join(["- By group of people:", *sentences])
+    if report is not None and report.robustness is not None:
+        found = report.robustness
+        lines = [f"- Corrupted images ({found.dataset}, {found.split}): {found.summary}"]
+        for subset in found.subsets:
+            inside, outside = subset.inside.accuracy, subset.outside
+            text = f"  - {subset.name}: {percent(inside.value, 1)} correct on {inside.count:,} faces"
             if outside is not None:
-                text += f", {100 * outside['accuracy']:.1f} % on the {outside['n']:,} others"
+                text += f", {percent(outside.accuracy.value, 1)} on the {outside.accuracy.count:,} others"
             lines.append(text)
         robustness = "\n".join(lines)
     return LIMITS.format(groups=groups, robustness=robustness)
 
 
-def _training(spec: ModelSpec, *, dataset: str, base_model: str, recipe: str, command: str) -> str:
+def _training(spec: ModelSpec, origin: Origin) -> str:
     facts = {
-        "Started from": base_model,
-        "Training data": dataset,
+        "Started from": origin.base_model,
+        "Training data": origin.dataset,
         "Hash of the training data": f"`{spec.data_hash}`" if spec.data_hash else "",
         "Calibration temperature": f"{spec.temperature:.4f}, folded into the classifier's weights",
         "Licence": spec.licence or "not stated; the licences of the starting weights and of the data apply",
     }
     text = "## How it was made\n\n" + "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact)
-    if "fer2013" in dataset.lower():
-        text += (
-            "\n\nFER2013 (Goodfellow et al. 2013, arXiv 1307.0414) may be used for research; "
-            "no picture of it is distributed here."
-        )
-    if command:
-        text += f"\n\n```sh\n{command}\n```"
-    if recipe:
-        text += f"\n\n```toml\n{recipe.strip()}\n```"
+    if "fer2013" in origin.dataset.lower():
+        text += f"\n\n{FER2013_LICENCE}"
+    if origin.command:
+        text += f"\n\n```sh\n{origin.command}\n```"
+    if origin.recipe:
+        text += f"\n\n```toml\n{origin.recipe.strip()}\n```"
     return text
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _yaml(value: Any, indent: str = "") -> Iterator[str]:
-    """Yield lines of block YAML; strings are written as JSON, which YAML reads alike."""
-    entries = value.items() if isinstance(value, dict) else ((None, item) for item in value)
-    for key, item in entries:
-        head = "-" if key is None else f"{key}:"
-        if not isinstance(item, dict | list):
-            yield f"{indent}{head} {json.dumps(item, ensure_ascii=False)}"
-        elif key is None:  # the first line of the nested block stands behind its dash
-            nested = list(_yaml(item, indent + "  "))
-            yield f"{indent}- {nested[0].lstrip()}"
-            yield from nested[1:]
-        else:
-            yield f"{indent}{head}"
-            yield from _yaml(item, indent + "  ")

@@ -4,22 +4,28 @@ Figures are made without pyplot, so neither matplotlib's settings nor its list o
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fervit.errors import MissingExtra
-from fervit.evaluation.intervals import wilson_interval
+from fervit.evaluation.intervals import Proportion, wilson_interval
+from fervit.evaluation.robustness.results import Condition, Robustness
+from fervit.evaluation.selective import OperatingPoint, RiskCoverage
+from fervit.reports.findings import by_kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 DPI = 160  # a 4.6 inch chart is 736 px wide: sharp on paper and twice what a phone shows
 MOST_COUNTED_CLASSES = 16  # beyond that, counts in the cells would not be legible
-ENOUGH_FACES = 20  # a bin with fewer is drawn hollow and off the line: its accuracy says little
+ENOUGH_FACES = 20  # a bin with fewer is drawn hollow and off the line, as its accuracy says little
 
 
 @dataclass(frozen=True)
@@ -59,12 +65,13 @@ DARK = Theme(
 
 
 def confusion_png(confusion: np.ndarray, labels: Sequence[str], *, theme: Theme = LIGHT) -> bytes:
-    """Draw counts `(K, K)` (rows = truth) coloured by the share of each row.
+    """Draw counts `(K, K)` (rows = truth) coloured by the fraction of each row.
 
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    from_list = _matplotlib("colors").LinearSegmentedColormap.from_list
+    with _charts_extra():
+        from matplotlib.colors import LinearSegmentedColormap
     confusion = np.asarray(confusion)
     classes = len(labels)
     rates = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
@@ -73,7 +80,7 @@ def confusion_png(confusion: np.ndarray, labels: Sequence[str], *, theme: Theme 
     axes = figure.add_subplot()
     axes.pcolormesh(
         rates,
-        cmap=from_list("rates", [theme.low, theme.high]),
+        cmap=LinearSegmentedColormap.from_list("rates", [theme.low, theme.high]),
         vmin=0,
         vmax=1,
         edgecolors=theme.surface,
@@ -86,22 +93,22 @@ def confusion_png(confusion: np.ndarray, labels: Sequence[str], *, theme: Theme 
         for (row, column), count in np.ndenumerate(confusion):
             colour = theme.surface if rates[row, column] > 0.6 else theme.text
             bold = "bold" if row == column else "normal"
-            place: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": size, "fontweight": bold}
-            axes.text(column + 0.5, row + 0.5, f"{count:d}", color=colour, **place)
+            where = (column + 0.5, row + 0.5)
+            axes.text(*where, f"{count:d}", color=colour, ha="center", va="center", fontsize=size, fontweight=bold)
     ticks = np.arange(classes) + 0.5
     axes.set_xticks(ticks, labels, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(ticks, labels)
-    _style(axes, theme, x="answered", y="true expression")
+    _style(axes, theme, x="predicted", y="true expression")
     return _png(figure)
 
 
 def reliability_png(bins: np.ndarray, *, ece: float, theme: Theme = LIGHT) -> bytes:
-    """Draw how often answers are right against how sure they are, above how many there are.
+    """Draw accuracy against confidence, above how many images there are.
 
-    Vertical lines are 95 % intervals; hollow points are bins with few pictures.
+    Vertical lines are 95 % intervals; hollow points are bins with few images.
 
     Args:
-        bins: `(B, 3)`: pictures, mean confidence and accuracy of each equal-width bin.
+        bins: `(B, 3)`: number of images, mean confidence and accuracy of each equal-width bin.
         ece: expected calibration error, 0..1.
         theme: colours.
 
@@ -109,32 +116,34 @@ def reliability_png(bins: np.ndarray, *, ece: float, theme: Theme = LIGHT) -> by
         MissingExtra: matplotlib is not installed.
     """
     bins = np.asarray(bins, np.float64)
-    count, confidence, right = bins[bins[:, 0] > 0].T
+    count, confidence, accuracy = bins[bins[:, 0] > 0].T
     figure = _figure((4.6, 4.6), theme)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     upper.plot([0, 1], [0, 1], color=theme.muted, linewidth=1.2, linestyle=(0, (4, 3)))
     upper.text(0.97, 0.03, f"ECE {100 * ece:.1f} %", color=theme.text, fontsize=12, ha="right")
-    for x, y, n in zip(confidence, right, count, strict=True):
+    for x, y, n in zip(confidence, accuracy, count, strict=True):
         low, high = wilson_interval(round(y * n), round(n))
         upper.plot([x, x], [low, high], color=theme.accent, linewidth=2, alpha=0.45, solid_capstyle="round")
     many = count >= ENOUGH_FACES
-    upper.plot(confidence[many], right[many], color=theme.accent, linewidth=1.6, marker="o", markersize=6)
-    few: dict[str, Any] = {
-        "linestyle": "none",
-        "marker": "o",
-        "markersize": 6,
-        "markeredgecolor": theme.accent,
-    }
-    upper.plot(confidence[~many], right[~many], markerfacecolor=theme.surface, **few)
+    upper.plot(confidence[many], accuracy[many], color=theme.accent, linewidth=1.6, marker="o", markersize=6)
+    upper.plot(
+        confidence[~many],
+        accuracy[~many],
+        linestyle="none",
+        marker="o",
+        markersize=6,
+        markeredgecolor=theme.accent,
+        markerfacecolor=theme.surface,
+    )
     upper.set(xlim=(0, 1), ylim=(-0.02, 1.02))
-    _percent(upper.yaxis)
-    _style(upper, theme, y="right", grid=True)
+    _percent_ticks(upper.yaxis)
+    _style(upper, theme, y="accuracy", grid=True)
     width = 1 / len(bins)
     left = np.arange(len(bins)) * width
     lower.bar(left, bins[:, 0], width=width * 0.86, align="edge", color=theme.accent, alpha=0.55)
-    _percent(lower.xaxis)
+    _percent_ticks(lower.xaxis)
     lower.set_yticks([])
-    _style(lower, theme, x="probability of the answer", y="faces")
+    _style(lower, theme, x="confidence", y="faces")
     figure.align_ylabels()
     return _png(figure)
 
@@ -146,7 +155,7 @@ def f1_png(
     other_name: str = "paper",
     theme: Theme = LIGHT,
 ) -> bytes:
-    """Draw a bar for every class's F1, best first, with a mark where somebody else's stands.
+    """Draw a bar for every class's F1, best first, with a mark at another model's.
 
     Args:
         f1: label to F1, 0..1.
@@ -162,19 +171,20 @@ def f1_png(
     figure = _figure((4.6, 1.1 + 0.42 * len(names)), theme)
     axes = figure.add_subplot()
     bars = axes.barh(range(len(names)), [f1[name] for name in names], height=0.62, color=theme.accent)
-    drawn: list[Any] = [bars]
     if marks:
-        style: dict[str, Any] = {
-            "marker": "D",
-            "markersize": 8,
-            "markeredgecolor": theme.surface,
-            "markeredgewidth": 1.5,
-        }
-        drawn += axes.plot(
-            list(marks.values()), list(marks), linestyle="none", color=theme.other, clip_on=False, **style
+        (published,) = axes.plot(
+            list(marks.values()),
+            list(marks),
+            linestyle="none",
+            color=theme.other,
+            clip_on=False,
+            marker="D",
+            markersize=8,
+            markeredgecolor=theme.surface,
+            markeredgewidth=1.5,
         )
         legend = axes.legend(
-            drawn, ["this model", other_name], loc="lower center", bbox_to_anchor=(0.45, 1), ncols=2,
+            [bars, published], ["this model", other_name], loc="lower center", bbox_to_anchor=(0.45, 1), ncols=2,
             frameon=False, labelcolor=theme.text, fontsize=11, handletextpad=0.5,
         )  # fmt: skip
         legend.set_in_layout(True)
@@ -192,93 +202,108 @@ def f1_png(
     return _png(figure)
 
 
-def severity_png(report: Mapping[str, Any], *, theme: Theme = LIGHT) -> bytes:
+def severity_png(found: Robustness, *, theme: Theme = LIGHT) -> bytes:
     """Draw accuracy against severity, one small chart for each corruption, with 95 % intervals.
-
-    Args:
-        report: what `robustness.Robustness.to_dict()` returns.
-        theme: colours.
 
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    kinds: dict[str, list[Mapping[str, Any]]] = {}
-    for row in [*report["conditions"], *report["jitter"]]:
-        kinds.setdefault(row["kind"], []).append(row)
+    kinds = by_kind((*found.conditions, *found.jitters))
     columns = min(4, max(1, len(kinds)))
     rows = max(1, -(-len(kinds) // columns))
     figure = _figure((0.8 + 2.1 * columns, 0.5 + 1.75 * rows), theme)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    clean = report["clean"]["accuracy"]
     for axes in grid.flat[len(kinds) :]:
         axes.set_visible(False)
     for axes, (kind, conditions) in zip(grid.flat, kinds.items(), strict=False):
-        x = [0, *(row["severity"] for row in conditions)]
-        y = [clean, *(row["accuracy"] for row in conditions)]
-        ends = np.array([report["clean"]["accuracy_ci95"], *(row["accuracy_ci95"] for row in conditions)])
-        axes.axhline(clean, color=theme.muted, linewidth=1, linestyle=(0, (4, 3)))
-        axes.fill_between(x, ends[:, 0], ends[:, 1], color=theme.accent, alpha=0.2, linewidth=0)
-        axes.plot(x, y, color=theme.accent, linewidth=1.8, marker="o", markersize=4)
-        axes.set(ylim=(0, 1), xlim=(-0.2, 5.2))
-        _style(axes, theme, grid=True)
+        _severity_curve(axes, found.clean, conditions, theme)
         axes.set_title(kind, color=theme.text, fontsize=11, loc="left")
-        axes.set_xticks(range(6), [*"012345"])
-        axes.xaxis.set_tick_params(labelsize=9, labelbottom=True)
-        _percent(axes.yaxis)
     figure.supxlabel("severity (0 is clean)", color=theme.muted, fontsize=11)
-    figure.supylabel("right", color=theme.muted, fontsize=11)
+    figure.supylabel("accuracy", color=theme.muted, fontsize=11)
     return _png(figure)
 
 
-def risk_coverage_png(
-    curve: Sequence[Mapping[str, float]], *, points: Sequence[Mapping[str, Any]] = (), theme: Theme = LIGHT
-) -> bytes:
-    """Draw how many of the given answers are right against how many faces are answered.
+def _severity_curve(axes: "Axes", clean: Proportion, conditions: Sequence[Condition], theme: Theme) -> None:
+    x = [0, *(condition.severity for condition in conditions)]
+    y = [clean.value, *(condition.accuracy for condition in conditions)]
+    ends = np.array([clean.ci95, *(condition.accuracy_ci95 for condition in conditions)])
+    axes.axhline(clean.value, color=theme.muted, linewidth=1, linestyle=(0, (4, 3)))
+    axes.fill_between(x, ends[:, 0], ends[:, 1], color=theme.accent, alpha=0.2, linewidth=0)
+    axes.plot(x, y, color=theme.accent, linewidth=1.8, marker="o", markersize=4)
+    axes.set(ylim=(0, 1), xlim=(-0.2, 5.2))
+    _style(axes, theme, grid=True)
+    axes.set_xticks(range(6), [*"012345"])
+    axes.xaxis.set_tick_params(labelsize=9, labelbottom=True)
+    _percent_ticks(axes.yaxis)
+
+
+def risk_coverage_png(curve: RiskCoverage, *, points: Sequence[OperatingPoint] = (), theme: Theme = LIGHT) -> bytes:
+    """Draw the accuracy of the accepted predictions against the fraction of faces that they are.
 
     Args:
-        curve: rows of `coverage` and `risk`, 0..1, as `selective.RiskCoverage.to_dict()` has them.
-        points: rows of `coverage, precision, threshold` to mark, as `selective.Operating.to_dict()` gives them.
+        curve: what is accepted at every threshold; it is drawn as thinned as report.json has it.
+        points: thresholds to mark.
         theme: colours.
 
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    coverage = np.array([row["coverage"] for row in curve])
-    right = 1 - np.array([row["risk"] for row in curve])
+    curve = curve.thinned()
+    coverage, accuracy = curve.coverage, 1 - curve.risk
     figure = _figure((4.6, 3.6), theme)
     axes = figure.add_subplot()
-    axes.axhline(right[-1], color=theme.muted, linewidth=1.2, linestyle=(0, (4, 3)))
-    axes.plot(coverage, right, color=theme.accent, linewidth=2)
-    # One threshold may serve several wanted precisions, and is written once; at the right there is no room behind it.
-    for threshold, (x, y) in {p["threshold"]: (p["coverage"], p["precision"]) for p in points}.items():
-        axes.plot([x], [y], color=theme.other, marker="D", markersize=7, markeredgecolor=theme.surface, clip_on=False)
-        side: dict[str, Any] = {"xytext": (-8, -5), "ha": "right", "va": "top"} if x > 0.75 else {"xytext": (6, 6)}
-        axes.annotate(
-            f"from {threshold:.2f}", (x, y), color=theme.text, textcoords="offset points", fontsize=10, **side
-        )
-    shown = right[coverage >= min(0.1, coverage[-1])]
+    axes.axhline(accuracy[-1], color=theme.muted, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.plot(coverage, accuracy, color=theme.accent, linewidth=2)
+    _mark(axes, points, theme)
+    shown = accuracy[coverage >= min(0.1, coverage[-1])]
     lowest = max(0.0, float(np.floor(10 * shown.min() - 0.5) / 10))
     axes.set(xlim=(0, 1.01), ylim=(lowest, 1.02))
-    axes.set_yticks([tick for tick in axes.get_yticks() if lowest <= tick <= 1])  # no share is above 100 %
-    _style(axes, theme, x="faces answered, surest first", y="right", grid=True)
+    axes.set_yticks([tick for tick in axes.get_yticks() if lowest <= tick <= 1])  # no accuracy is above 100 %
+    _style(axes, theme, x="faces accepted, most confident first", y="accuracy", grid=True)
     axes.tick_params(axis="x", pad=8)  # at the origin the two axes' first figures meet
-    axes.xaxis.set_major_formatter(_matplotlib("ticker").PercentFormatter(1, decimals=0, symbol=" %"))
-    axes.yaxis.set_major_formatter(_matplotlib("ticker").PercentFormatter(1, decimals=0, symbol=" %"))
+    percent = _ticker().PercentFormatter
+    axes.xaxis.set_major_formatter(percent(1, decimals=0, symbol=" %"))
+    axes.yaxis.set_major_formatter(percent(1, decimals=0, symbol=" %"))
     return _png(figure)
 
 
-def _matplotlib(module: str) -> Any:
-    from importlib import import_module
+def _mark(axes: "Axes", points: Sequence[OperatingPoint], theme: Theme) -> None:
+    """Mark thresholds on a risk-coverage curve; one that serves several wanted precisions is written once."""
+    for point in {point.threshold: point for point in points}.values():
+        x, y = point.coverage, point.precision or 0.0
+        axes.plot([x], [y], color=theme.other, marker="D", markersize=7, markeredgecolor=theme.surface, clip_on=False)
+        beside_edge = x > 0.75  # there is no room for words to the right of such a point
+        axes.annotate(
+            f"from {point.threshold:.2f}",
+            (x, y),
+            color=theme.text,
+            textcoords="offset points",
+            fontsize=10,
+            xytext=(-8, -5) if beside_edge else (6, 6),
+            ha="right" if beside_edge else "left",
+            va="top" if beside_edge else "baseline",
+        )
 
+
+@contextmanager
+def _charts_extra() -> Iterator[None]:
+    """Turn a missing matplotlib into `MissingExtra`."""
     try:
-        return import_module(f"matplotlib.{module}")
+        yield
     except ImportError as error:
         raise MissingExtra("drawing charts", "train") from error
 
 
+def _ticker() -> ModuleType:
+    with _charts_extra():
+        from matplotlib import ticker
+    return ticker
+
+
 def _figure(size: tuple[float, float], theme: Theme) -> "Figure":
-    figure: Figure = _matplotlib("figure").Figure(figsize=size, facecolor=theme.surface, layout="constrained", dpi=DPI)
-    return figure
+    with _charts_extra():
+        from matplotlib.figure import Figure
+    return Figure(figsize=size, facecolor=theme.surface, layout="constrained", dpi=DPI)
 
 
 def _style(axes: "Axes", theme: Theme, *, x: str = "", y: str = "", grid: bool = False) -> None:
@@ -293,7 +318,7 @@ def _style(axes: "Axes", theme: Theme, *, x: str = "", y: str = "", grid: bool =
         axes.set_axisbelow(True)
 
 
-def _percent(axis: Any) -> None:
+def _percent_ticks(axis: "Axis") -> None:
     axis.set_ticks([0, 0.25, 0.5, 0.75, 1], labels=["0 %", "25 %", "50 %", "75 %", "100 %"])
 
 

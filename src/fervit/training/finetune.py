@@ -16,16 +16,18 @@ import numpy as np
 import torch
 from transformers import TrainerCallback, set_seed
 
-from fervit.config.training import TABLES, TrainConfig
+from fervit.config.training import TrainConfig
 from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
 from fervit.evaluation.calibration import calibrate
+from fervit.evaluation.report import Report
 from fervit.inference.model_files import starting_weights
 from fervit.models import build_model, save_checkpoint
 from fervit.models.backbone import fold_luma
 from fervit.models.classifier import TorchClassifier
 from fervit.models.loading import load_checkpoint
 from fervit.models.pretrained import quiet_transformers
-from fervit.reports.card import model_card
+from fervit.reports.card import Origin, model_card
+from fervit.reports.settings_text import to_toml
 from fervit.training.resident import seconds_of
 from fervit.training.run_folder import (
     RUN_FILE,
@@ -137,18 +139,7 @@ def _finish(out: Path, spec: ModelSpec, train_set: Dataset, val_set: Dataset, ru
     return figures
 
 
-def card_of(spec: ModelSpec, run: Mapping[str, Any], report: Mapping[str, Any] | None = None) -> str:
+def card_of(spec: ModelSpec, run: Mapping[str, Any], report: Report | None = None) -> str:
     """Return the model card of a run from its `run.json`."""
-    settings = {key: value for key, value in run["config"].items() if key not in (*TABLES, "init")}
-    recipe = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
-    for table in TABLES:
-        if values := run["config"].get(table):
-            recipe += ["", f"[{table}]"] + [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-    return model_card(
-        spec,
-        report=report,
-        dataset=run["data"]["name"],
-        base_model=run["init"],
-        recipe="\n".join(recipe),
-        command=run["command"],
-    )
+    recipe = to_toml(run["config"], leave_out=("init",))
+    return model_card(spec, report=report, origin=Origin(run["data"]["name"], run["init"], recipe, run["command"]))

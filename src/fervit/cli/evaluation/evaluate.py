@@ -1,8 +1,8 @@
 """`fervit evaluate`."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,13 +16,12 @@ from fervit.cli._shared import (
     progress,
     write_json,
 )
-from fervit.errors import ConfigError, unknown
-from fervit.formatting import text_table
+from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from fervit.data import Dataset
+    from fervit.evaluation.report import Report
+    from fervit.types import ModelSpec
 
 
 def register(app: typer.Typer) -> None:
@@ -45,8 +44,8 @@ def evaluate(
     tta: Annotated[
         str | None,
         typer.Option(
-            help="Test-time augmentation, named beside the figures: the mean answer for flip (each face and its mirror "
-            "image), five_crops (corners and centre), or flip_five_crops (both, ten views)."
+            help="Test-time augmentation, named beside the figures: the mean prediction for flip (each face and its "
+            "mirror image), five_crops (corners and centre), or flip_five_crops (both, ten views)."
         ),
     ] = None,
     json: Annotated[
@@ -57,7 +56,8 @@ def evaluate(
         typer.Option(metavar="DIR", help="Write report.html, report.md, report.json and charts into DIR."),
     ] = None,
     faces: Annotated[
-        bool, typer.Option(help="Show the surest mistakes and right answers in the report (faces of the data).")
+        bool,
+        typer.Option(help="Show the most confident errors and correct predictions in the report (faces of the data)."),
     ] = True,
     groups: Annotated[
         Path | None,
@@ -75,7 +75,7 @@ def evaluate(
     ] = None,
     precision: Annotated[
         float | None,
-        typer.Option(min=0.01, max=1, help="Also compute the threshold at which answers are right this often."),
+        typer.Option(min=0.01, max=1, help="Also compute the threshold at which predictions are correct this often."),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces classified at once.")] = 64,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
@@ -83,106 +83,62 @@ def evaluate(
 ) -> None:
     """Measure a model: every expression, fair averages, accuracy with its interval, calibration, groups of people.
 
-    Beside the paper's figures (a ViT fine-tuned on FER2013, 67.22 %). Faces that also stand in the train split
-    are counted with and without.
+    Beside the paper's figures (a ViT fine-tuned on FER2013, 67.22 %). Accuracy is given with and without the faces
+    that the train split has too.
     """
     _check(split=split, tta=tta, json=json, report=report)
     if report is None and (robustness is not None or not faces):
         raise ConfigError("--robustness and --no-faces are about the report: add --report DIR")
     if groups is None and (group_by or allow_missing):
         raise ConfigError("--group-by and --allow-missing need --groups FILE.csv")
-    corrupted = None if robustness is None else _read_robustness(robustness)
-    from fervit.data import load
+    from fervit import api
+    from fervit.evaluation.groups import read_groups
+    from fervit.evaluation.measurement import add_groups, add_threshold
+    from fervit.evaluation.robustness.results import read_robustness
+    from fervit.reports.terminal import report_as_text
 
-    dataset = load(data, votes=votes)
+    corrupted = None if robustness is None else read_robustness(robustness)
+    dataset = api.loaded(data, votes=votes)
     part = dataset.split(split)  # before the model is opened: what is missing should not cost that wait
-    grouping = _grouping(part, groups, group_by, allow_missing=allow_missing)
-    from fervit.evaluation.measurement import evaluate as run
-    from fervit.inference.loading import open_classifier
-
-    classifier = open_classifier(model, threads=threads)
+    grouping = None
+    if groups is not None:
+        grouping = read_groups(part, groups, columns=group_by or (), allow_missing=allow_missing)
+    classifier = api.opened(model, threads=threads)
     limit_torch([model], threads)
     with progress("measuring") as tick:
-        result = run(classifier, dataset, split=split, tta=tta, batch_size=batch_size, progress=tick)
-    measured = result.to_dict()
+        result = api.evaluate(classifier, dataset, split=split, tta=tta, batch_size=batch_size, progress=tick)
     if grouping is not None:
-        from fervit.evaluation.groups import measure_groups
-
-        measured["groups"] = [column.to_dict() for column in measure_groups(result.probs, part, grouping)]
-    if precision is not None and all(row["wanted"] != precision for row in measured["thresholds"]):
-        measured["thresholds"].append(_threshold(result.probs, part, precision))
-        measured["thresholds"].sort(key=lambda row: row["wanted"])
+        result = add_groups(result, part, grouping)
+    if precision is not None:
+        result = add_threshold(result, part, precision)
     if json is not None:
-        write_json(json, measured)
+        write_json(json, result.to_dict())
     page = None
     if report is not None:
-        from fervit.reports.gallery import sheets
-        from fervit.reports.report import write_report
-
-        shown = measured if corrupted is None else {**measured, "robustness": corrupted}
-        pictures = sheets(result.probs, part) if faces else {}
-        page = write_report(shown, report, command=command_line(), spec=classifier.spec, faces=pictures)
+        page = _write(replace(result, robustness=corrupted), part, report, spec=classifier.spec, faces=faces)
     if json != STDOUT:
-        typer.echo(as_text(measured))
+        typer.echo(report_as_text(result))
         if page is not None:
             typer.echo(f"\nreport: {page}")
-
-
-def _grouping(part: "Dataset", groups: Path | None, columns: list[str] | None, *, allow_missing: bool) -> Any:
-    if groups is None:
-        return None
-    from fervit.evaluation.groups import read_groups
-
-    return read_groups(part, groups, columns=columns or (), allow_missing=allow_missing)
-
-
-def _read_robustness(path: Path) -> dict[str, Any]:
-    from fervit.evaluation.robustness import read_robustness
-
-    return read_robustness(path)
-
-
-def _threshold(probs: "np.ndarray", part: "Dataset", precision: float) -> dict[str, Any]:
-    from fervit.evaluation.selective import threshold_for
-
-    point = threshold_for(probs, part.targets, precision)
-    return {"wanted": precision, **(point.to_dict() if point else {"threshold": None})}
-
-
-def as_text(report: Mapping[str, Any]) -> str:
-    """Return the tables that `fervit evaluate` prints, from what `Report.to_dict()` returns."""
-    from fervit.reports import findings
-    from fervit.reports.report import CLASS_HEADER, calibration_sentence, class_rows, lines, notes, summary
-
-    where = f"{report['model']} on {report['dataset']}, {report['split']}, {report['n']:,} faces"
-    if report["tta"]:
-        where += f", with test-time augmentation ({report['tta']})"
-    figures = [(line.name, line.value, line.interval, line.paper) for line in lines(report)]
-    parts = [
-        where,
-        "",
-        text_table(CLASS_HEADER, class_rows(report)),
-        "",
-        text_table(("figure", "value", "95 % interval", "paper"), figures),
-    ]
-    if (thresholds := findings.threshold_table(report)) is not None:
-        parts += ["", text_table(*thresholds)]
-    for column, grid, sentences in findings.group_tables(report):
-        parts += ["", f"by {column}", text_table(*grid), *sentences]
-    said = [summary(report), calibration_sentence(report), findings.selective_sentence(report)]
-    return "\n".join([*parts, "", *said, *findings.leak_sentences(report), *notes(report)])
 
 
 def _check(*, split: str, tta: str | None, json: str | None, report: Path | None) -> None:
     """Refuse at once what would otherwise fail after minutes of work."""
     check_split(split)
-    if tta is not None:
-        from fervit.evaluation.tta import TTA
+    from fervit.evaluation.prediction import check_tta
 
-        if tta not in TTA:
-            raise ConfigError(unknown("test-time augmentation", tta, TTA))
+    check_tta(tta)
     check_target("--json", json)
     if report is not None:
         from fervit.reports.report import make_folder
 
         make_folder(report)
+
+
+def _write(result: "Report", part: "Dataset", folder: Path, *, spec: "ModelSpec", faces: bool) -> Path:
+    """Write the report's folder; return the path of its page."""
+    from fervit.reports.gallery import sheets
+    from fervit.reports.report import write_report
+
+    images = sheets(result.probs, part) if faces else {}
+    return write_report(result, folder, command=command_line(), spec=spec, faces=images)

@@ -1,14 +1,15 @@
 """`fervit robustness`."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fervit.cli._shared import MODEL, STDOUT, check_split, check_target, limit_torch, progress, write_json
-from fervit.errors import ConfigError
-from fervit.formatting import text_table
+from fervit.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    from fervit.evaluation.robustness.results import Robustness
 
 ALL = 0
 
@@ -31,7 +32,7 @@ def robustness(
     subset: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=FILE", help="Also measure the pictures that a csv list names (by row or filename, usage)."
+            metavar="NAME=FILE", help="Also measure the images that a csv list names (by row or filename, usage)."
         ),
     ] = None,
     faces: Annotated[
@@ -47,102 +48,48 @@ def robustness(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample and the corruptions.")] = 0,
 ) -> None:
-    """Measure how answers hold up under bad light, blur, noise, turned and covered faces, and a loose detector.
+    """Measure how predictions hold up under bad light, blur, noise, turned and covered faces, and a loose detector.
 
     Fifteen corruptions and three errors of the detector's box, five severities each.
     """
+    _check(split=split, json=json, curves=curves)
+    kinds, lists = _kinds(only), _lists(subset or [])
+    from fervit import api
+    from fervit.evaluation.robustness.measurement import RobustnessPlan, measure_robustness
+    from fervit.reports.terminal import robustness_as_text
+
+    dataset = api.loaded(data)
+    dataset.split(split)  # before the model is opened: what is missing should not cost that wait
+    classifier = api.opened(model, threads=threads)
+    limit_torch([model], threads)
+    plan = RobustnessPlan(kinds, None if faces == ALL else faces, lists, seed)
+    with progress("corrupting") as tick:
+        found = measure_robustness(classifier, dataset, split=split, plan=plan, batch_size=batch_size, progress=tick)
+    if curves is not None:
+        _draw(found, curves)
+    if json != STDOUT:
+        typer.echo(robustness_as_text(found))
+        if curves is not None:
+            typer.echo(f"\ncurves: {curves}")
+    if json is not None:
+        write_json(json, found.to_dict())
+
+
+def _check(*, split: str, json: str | None, curves: Path | None) -> None:
+    """Refuse at once what would otherwise fail after minutes of work."""
     check_split(split)
     check_target("--json", json)
     if curves is not None:
         if curves.suffix.lower() != ".png":
-            raise ConfigError(f"--curves draws a picture: expected a name that ends in .png, got {curves}")
+            raise ConfigError(f"--curves draws an image: expected a name that ends in .png, got {curves}")
         check_target("--curves", str(curves))
-    kinds, lists = _kinds(only), _lists(subset or [])
-    from fervit.data import load
-
-    dataset = load(data)
-    dataset.split(split)
-    from fervit.evaluation.robustness import robustness as run
-    from fervit.inference.loading import open_classifier
-
-    classifier = open_classifier(model, threads=threads)
-    limit_torch([model], threads)
-    with progress("corrupting") as tick:
-        report = run(
-            classifier,
-            dataset,
-            split=split,
-            kinds=kinds,
-            faces=None if faces == ALL else faces,
-            subsets=lists,
-            batch_size=batch_size,
-            seed=seed,
-            progress=tick,
-        ).to_dict()
-    if curves is not None:
-        _draw(report, curves)
-    if json != STDOUT:
-        typer.echo(as_text(report))
-        if curves is not None:
-            typer.echo(f"\ncurves: {curves}")
-    if json is not None:
-        write_json(json, report)
-
-
-def as_text(report: Mapping[str, Any]) -> str:
-    """Return what `fervit robustness` prints, from what `Robustness.to_dict()` returns."""
-    parts = [f"{report['model']} on {report['dataset']}, {report['split']}"]
-    for title, key in (("right at severity", "conditions"), ("right when the detector's box is off by", "jitter")):
-        if report[key]:
-            by_kind: dict[str, list[dict[str, Any]]] = {}
-            for row in report[key]:
-                by_kind.setdefault(row["kind"], []).append(row)
-            rows = [
-                (
-                    kind,
-                    *(f"{100 * row['accuracy']:.1f}" for row in of_kind),
-                    _percent(_mean([row["relative_accuracy"] for row in of_kind])),
-                    _percent(_mean([row["changed_answers"] for row in of_kind])),
-                )
-                for kind, of_kind in by_kind.items()
-            ]
-            steps = ("1", "2", "3", "4", "5") if key == "conditions" else ("3 %", "6 %", "9 %", "12 %", "15 %")
-            parts += ["", text_table((title, *steps, "of clean", "changed"), rows)]
-    if report["unchanged"]:
-        parts += ["", f"left out, the pictures stay as they are: {', '.join(report['unchanged'])}"]
-    if report["subsets"]:
-        lines = [line for subset in report["subsets"] for line in _subset_rows(subset)]
-        header = ("subset", "faces", "right", "95 % interval", "macro-F1", "ECE", "FER+ majority")
-        parts += ["", text_table(header, lines), *(f"{s['name']}: {s['joined']}" for s in report["subsets"])]
-    return "\n".join([*parts, "", report["summary"]])
-
-
-def _subset_rows(subset: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for name, figures in ((subset["name"], subset["inside"]), (f"not {subset['name']}", subset["outside"])):
-        if figures is not None:
-            low, high = figures["accuracy_ci95"]
-            votes = figures["accuracy_votes"]
-            rows.append(
-                (
-                    name,
-                    f"{figures['n']:,}",
-                    _percent(figures["accuracy"]),
-                    f"{100 * low:.1f} to {100 * high:.1f}",
-                    f"{figures['macro_f1']:.3f}",
-                    f"{figures['ece']:.3f}",
-                    "-" if votes is None else _percent(votes),
-                )
-            )
-    return rows
 
 
 def _kinds(only: list[str] | None) -> list[str] | None:
     """Return the kinds to measure: None for all, nothing for `none`."""
     if not only:
         return None
-    from fervit.errors import unknown
-    from fervit.evaluation.corruptions import CORRUPTIONS, JITTERS
+    from fervit.evaluation.robustness.corruptions import CORRUPTIONS, JITTERS
 
     if "none" in only and len(set(only)) > 1:
         raise ConfigError("--only none measures no corruption: leave it out to measure the others")
@@ -167,19 +114,11 @@ def _lists(subsets: list[str]) -> dict[str, str]:
     return result
 
 
-def _draw(report: Mapping[str, Any], path: Path) -> None:
+def _draw(found: "Robustness", path: Path) -> None:
+    from fervit.files import cannot_write
     from fervit.reports.plots import severity_png
 
     try:
-        path.write_bytes(severity_png(report))
+        path.write_bytes(severity_png(found))
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
+        raise cannot_write(path, error) from error

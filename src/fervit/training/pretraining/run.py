@@ -21,8 +21,10 @@ from fervit.errors import DataError
 from fervit.models import save_checkpoint
 from fervit.models.inputs import to_input
 from fervit.models.pretrained import quiet_transformers
+from fervit.reports.card import Origin
+from fervit.reports.card_backbone import PretrainingFigures, backbone_card
+from fervit.reports.settings_text import to_toml
 from fervit.training.augment import Augmenter
-from fervit.training.pretraining.card import backbone_card
 from fervit.training.pretraining.mae import build_autoencoder, reconstruction_picture, to_backbone
 from fervit.training.resident import ResidentTrainer, read_rows, resident, seconds_of, trainer_arguments
 from fervit.training.run_folder import (
@@ -209,4 +211,16 @@ def _save(model: Any, preprocess: Preprocess, out: Path, run: Mapping[str, Any],
     backbone = to_backbone(model.cpu())
     spec = ModelSpec(arch="vit", preprocess=preprocess, labels=(), name=out.name, data_hash=run["data"]["hash"])
     save_checkpoint(backbone, spec, out)
-    (out / "README.md").write_text(backbone_card(spec, run, figures), encoding="utf-8")
+    (out / "README.md").write_text(_card(spec, run, figures), encoding="utf-8")
+
+
+def _card(spec: ModelSpec, run: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    data, init = run["data"], run["init"]
+    base = Path(init).name if Path(init).exists() else init
+    return backbone_card(
+        spec,
+        Origin(data["name"], base, to_toml(run["config"]), run["command"]),
+        PretrainingFigures(figures["n"], figures["epochs"], figures["first_loss"], figures["loss"]),
+        sources=[source["name"] for source in data["sources"]],
+        grey=data["grey"],
+    )
