@@ -1,7 +1,11 @@
 """Maps over faces, and checks that they say something true."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -18,15 +22,13 @@ from fervit.types import ModelSpec, Preprocess
 
 
 @pytest.fixture(scope="module")
-def trained():
+def trained() -> TorchClassifier:
     return TorchClassifier(shipped_checkpoint(), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def randomised():
+def randomised() -> TorchClassifier:
     """The same model with the weights of all its layers redrawn (Adebayo et al. 2018, arXiv 1810.03292)."""
-    import torch
-
     from fervit.models.backbone import layers_of
 
     classifier = TorchClassifier(shipped_checkpoint(), device="cpu")
@@ -39,15 +41,18 @@ def randomised():
 
 
 @pytest.fixture(scope="module")
-def faces(trained):
+def faces(trained: TorchClassifier) -> np.ndarray:
     """Synthetic faces that the model is fairly sure about."""
     images = load("synthetic:140").images
     probs = trained.probs(images)
-    return images[np.argsort(-probs.max(axis=1))[:10]]
+    chosen: np.ndarray = images[np.argsort(-probs.max(axis=1))[:10]]
+    return chosen
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_map_has_the_size_of_the_input_and_lies_in_0_to_1(trained, faces, method):
+def test_a_map_has_the_size_of_the_input_and_lies_in_0_to_1(
+    trained: TorchClassifier, faces: np.ndarray, method: str
+) -> None:
     found = explain(trained, faces[0], method=method)
     side = trained.spec.preprocess.image_size
     assert found.heat.shape == (side, side) and found.crop.shape == (side, side, 3)
@@ -58,13 +63,15 @@ def test_a_map_has_the_size_of_the_input_and_lies_in_0_to_1(trained, faces, meth
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_map_repeats(trained, faces, method):
+def test_a_map_repeats(trained: TorchClassifier, faces: np.ndarray, method: str) -> None:
     first, second = (explain(trained, faces[0], method=method).heat for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_maps_of_a_randomised_model_differ(trained, randomised, faces, method):
+def test_maps_of_a_randomised_model_differ(
+    trained: TorchClassifier, randomised: TorchClassifier, faces: np.ndarray, method: str
+) -> None:
     label = trained.spec.labels[0]
     correlations = []
     for face in faces[:3]:
@@ -74,7 +81,9 @@ def test_maps_of_a_randomised_model_differ(trained, randomised, faces, method):
 
 
 @pytest.mark.parametrize("method", ["gradient", "occlusion"])
-def test_deleting_what_a_map_shows_lowers_the_answer_faster_than_random_deletion(trained, faces, method):
+def test_deleting_what_a_map_shows_lowers_the_answer_faster_than_random_deletion(
+    trained: TorchClassifier, faces: np.ndarray, method: str
+) -> None:
     rng = np.random.default_rng(0)
     side = trained.spec.preprocess.image_size
     areas = []
@@ -89,27 +98,26 @@ def test_deleting_what_a_map_shows_lowers_the_answer_faster_than_random_deletion
     assert mapped < random - 0.02
 
 
-def test_a_gradient_map_depends_on_the_label_and_attention_does_not(trained, faces):
-    def difference(method):
+def test_a_gradient_map_depends_on_the_label_and_attention_does_not(
+    trained: TorchClassifier, faces: np.ndarray
+) -> None:
+    def difference(method: str) -> float:
         maps = [explain(trained, faces[0], method=method, label=label).heat for label in ("happy", "angry")]
-        return np.abs(maps[0] - maps[1]).max()
+        return float(np.abs(maps[0] - maps[1]).max())
 
     assert difference("gradient") > 0.1
     assert difference("rollout") == 0
 
 
-def test_explaining_leaves_the_model_as_it_was(trained, faces):
+def test_explaining_leaves_the_model_as_it_was(trained: TorchClassifier, faces: np.ndarray) -> None:
     before = trained.probs(faces)
     explain(trained, faces[0], method="gradient")
     assert all(weights.grad is None for weights in trained.model.parameters())
     np.testing.assert_array_equal(before, trained.probs(faces))
 
 
-def test_a_dinov2_model_is_explained_too(faces):
-    import torch
+def test_a_dinov2_model_is_explained_too(faces: np.ndarray) -> None:
     from transformers import Dinov2Config, Dinov2ForImageClassification
-
-    from fervit.types import ModelSpec, Preprocess
 
     torch.manual_seed(0)
     config = Dinov2Config(
@@ -122,7 +130,7 @@ def test_a_dinov2_model_is_explained_too(faces):
         assert explain(classifier, faces[0], method=method).heat.shape == (28, 28)
 
 
-def test_an_exported_model_is_explained_by_occlusion_and_nothing_else(faces):
+def test_an_exported_model_is_explained_by_occlusion_and_nothing_else(faces: np.ndarray) -> None:
     classifier = OnnxClassifier(default_model())
     assert explain(classifier, faces[0]).method == "occlusion"
     for method in ("gradient", "rollout"):
@@ -130,24 +138,26 @@ def test_an_exported_model_is_explained_by_occlusion_and_nothing_else(faces):
             explain(classifier, faces[0], method=method)
 
 
-def test_both_runtimes_give_one_occlusion_map(trained, faces):
+def test_both_runtimes_give_one_occlusion_map(trained: TorchClassifier, faces: np.ndarray) -> None:
     maps = [explain(c, faces[0], method="occlusion").heat for c in (trained, OnnxClassifier(find_model("tiny")))]
     np.testing.assert_allclose(maps[0], maps[1], atol=0.02)
 
 
-def test_a_blank_picture_has_a_map(trained):
+def test_a_blank_picture_has_a_map(trained: TorchClassifier) -> None:
     for method in METHODS:
         assert np.isfinite(explain(trained, np.full((50, 50, 3), 127, np.uint8), method=method).heat).all()
 
 
-def test_unknown_methods_and_labels_name_the_choices(trained, faces):
+def test_unknown_methods_and_labels_name_the_choices(trained: TorchClassifier, faces: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="did you mean 'gradient'"):
         explain(trained, faces[0], method="gradiant")
     with pytest.raises(ConfigError, match="did you mean 'happy'"):
         explain(trained, faces[0], label="hapy")
 
 
-def test_all_methods_are_those_that_the_model_allows(trained, faces, tmp_path):
+def test_all_methods_are_those_that_the_model_allows(
+    trained: TorchClassifier, faces: np.ndarray, tmp_path: Path
+) -> None:
     preprocess = Preprocess(image_size=48, mean=(0.5,) * 3, std=(0.5,) * 3)
     model, _ = build_model("scratch", FER7, 48, arch="cnn", options=CNNOptions(channels=8, blocks=1))
     save_checkpoint(model, ModelSpec("cnn", preprocess, FER7, name="cnn"), tmp_path / "cnn")
@@ -160,13 +170,9 @@ def test_all_methods_are_those_that_the_model_allows(trained, faces, tmp_path):
     assert result.exit_code == 0 and result.stdout.rstrip().endswith("(occlusion)")
 
 
-def test_a_model_without_attention_is_told_apart(faces, trained):
-    import torch
-
+def test_a_model_without_attention_is_told_apart(faces: np.ndarray, trained: TorchClassifier) -> None:
     class Plain(torch.nn.Module):
-        def forward(self, pixel_values, output_attentions=False):
-            from types import SimpleNamespace
-
+        def forward(self, pixel_values: torch.Tensor, output_attentions: bool = False) -> SimpleNamespace:
             return SimpleNamespace(logits=pixel_values.mean(dim=(2, 3)).repeat(1, 3)[:, :7])
 
     classifier = TorchClassifier(Plain(), trained.spec, device="cpu")
@@ -174,7 +180,7 @@ def test_a_model_without_attention_is_told_apart(faces, trained):
         explain(classifier, faces[0], method="rollout")
 
 
-def test_overlays_fit_any_picture_and_leave_cold_places_grey():
+def test_overlays_fit_any_picture_and_leave_cold_places_grey() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     cold = overlay(picture, np.zeros((5, 5)))
     assert cold.shape == picture.shape and (cold == cold[..., :1]).all()
@@ -182,13 +188,13 @@ def test_overlays_fit_any_picture_and_leave_cold_places_grey():
     assert (hot != cold).any()
 
 
-def test_a_sheet_shows_the_face_and_every_map(trained, faces):
+def test_a_sheet_shows_the_face_and_every_map(trained: TorchClassifier, faces: np.ndarray) -> None:
     maps = [explain(trained, faces[0], method=method) for method in METHODS]
     sheet = draw_sheet(maps[0].crop, maps)
     assert sheet.shape[1] > 4 * 280 and sheet.dtype == np.uint8
 
 
-def test_the_command_writes_a_picture_for_each_face(media, tmp_path):
+def test_the_command_writes_a_picture_for_each_face(media: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = CliRunner().invoke(app, ["explain", str(media / "two_people.jpg"), "--out", str(out), "--method", "rollout"])
     assert done.exit_code == 0, done.output
@@ -197,7 +203,7 @@ def test_the_command_writes_a_picture_for_each_face(media, tmp_path):
     assert done.output.count(" %, says tiny  (") == 2  # not the default model, which has no attention
 
 
-def test_the_command_takes_a_model_before_the_photo(faces, tmp_path):
+def test_the_command_takes_a_model_before_the_photo(faces: np.ndarray, tmp_path: Path) -> None:
     photo = tmp_path / "face.png"
     Image.fromarray(faces[0][:, :, 0]).save(photo)
     for model in (str(default_model()), "mobilenet"):
@@ -206,7 +212,7 @@ def test_the_command_takes_a_model_before_the_photo(faces, tmp_path):
         assert "(occlusion)" in done.output and (tmp_path / model[-9:] / "face-face1.png").is_file()
 
 
-def test_a_photo_without_a_face_is_an_error(tmp_path):
+def test_a_photo_without_a_face_is_an_error(tmp_path: Path) -> None:
     Image.new("RGB", (200, 200), "teal").save(tmp_path / "plain.png")
     done = CliRunner().invoke(app, ["explain", str(tmp_path / "plain.png"), "--out", str(tmp_path / "out")])
     assert isinstance(done.exception, ImageError) and "no face found" in str(done.exception)
@@ -214,5 +220,5 @@ def test_a_photo_without_a_face_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["a", "b", "c"], ["a.jpg", "--method", "grad"]])
-def test_the_command_refuses_what_it_does_not_know(arguments):
+def test_the_command_refuses_what_it_does_not_know(arguments: list[str]) -> None:
     assert isinstance(CliRunner().invoke(app, ["explain", *arguments]).exception, ConfigError)

@@ -1,10 +1,18 @@
-import dataclasses
+"""Model cards."""
 
+import dataclasses
+from typing import Any
+
+import numpy as np
 import pytest
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
-from fervit.reports.card import dataset_id, model_card
+from fervit.evaluation.groups import Breakdown, Gap
+from fervit.evaluation.intervals import Proportion
+from fervit.evaluation.report import Calibration, Report
+from fervit.evaluation.robustness.results import Condition, Robustness, Subset, SubsetFigures
+from fervit.reports.card import Origin, dataset_id, model_card
 from fervit.types import ModelSpec, Preprocess
 
 SPEC = ModelSpec(
@@ -16,36 +24,36 @@ SPEC = ModelSpec(
     data_hash="ab" * 32,
     metrics={"public_test": {"accuracy": 0.6512, "macro_f1": 0.61, "loss": 0.98, "epoch": 7.0, "n": 3589}},
 )
-REPORT = {
-    "model": "tiny",
-    "dataset": "fer2013.csv",
-    "split": "private_test",
-    "n": 3589,
-    "accuracy": 0.6662,
-    "accuracy_ci95": [0.6506, 0.6814],
-    "accuracy_leak_free": None,
-    "accuracy_leak_free_ci95": None,
-    "n_leak_free": None,
-    "macro_f1": 0.63,
-    "ece": 0.02,
-    "per_class": {"happy": {"precision": 0.8, "recall": 0.9, "f1": 0.847, "support": 879}},
-}
+CONFUSION = np.array([[791, 88, 0], [198, 1600, 912], [0, 0, 0]])  # accuracy 2391 of 3589
+REPORT = Report(
+    model="tiny",
+    dataset="fer2013.csv",
+    data_hash="ab" * 32,
+    split="private_test",
+    labels=("happy", "sad", "fear"),
+    confusion=CONFUSION,
+    macro_f1_ci95=(0.5, 0.6),
+    balanced_accuracy_ci95=(0.6, 0.7),
+    calibration=Calibration(ece=0.02, nll=0.9, brier=0.4, confidence=0.68, bins=np.zeros((15, 3))),
+)
 
 
-def front_matter(card):
+def front_matter(card: str) -> dict[str, Any]:
     _, front, _ = card.split("---\n", 2)
-    return yaml.safe_load(front)
+    loaded: dict[str, Any] = yaml.safe_load(front)
+    return loaded
 
 
-def test_the_hub_reads_the_front_matter_and_the_measured_figures():
-    card = model_card(SPEC, report=REPORT, dataset="fer2013.csv", base_model="google/vit-base-patch16-224")
+def test_the_hub_reads_the_front_matter_and_the_measured_figures() -> None:
+    card = model_card(SPEC, report=REPORT, origin=Origin("fer2013.csv", "google/vit-base-patch16-224"))
     data = ModelCard(card).data
+    assert isinstance(data, ModelCardData) and data.eval_results is not None
     assert (data.license, data.pipeline_tag, data.datasets) == ("apache-2.0", "image-classification", ["fer2013"])
     assert data.base_model == "google/vit-base-patch16-224"
     results = {(r.dataset_split, r.metric_name): r.metric_value for r in data.eval_results}
     assert results["public_test", "Accuracy"] == 0.6512
-    assert results["private_test", "Macro F1"] == 0.63
-    assert not any("also stand in train" in name for _, name in results)
+    assert results["private_test", "Macro F1"] == round(REPORT.macro_f1, 4)
+    assert not any("in train too" in str(name) for _, name in results)
 
 
 @pytest.mark.parametrize(
@@ -56,25 +64,28 @@ def test_the_hub_reads_the_front_matter_and_the_measured_figures():
         dataclasses.replace(SPEC, name='a: "b" #c', licence="research only: see - [x]\nplease", metrics={}),
     ],
 )
-def test_any_spec_gives_valid_yaml(spec):
-    front = front_matter(model_card(spec, dataset="Ünïcode: faces/é.csv"))
+def test_any_spec_gives_valid_yaml(spec: ModelSpec) -> None:
+    front = front_matter(model_card(spec, origin=Origin("Ünïcode: faces/é.csv")))
     assert front["pipeline_tag"] == "image-classification"
     assert front["tags"][-1] == spec.arch
     if spec.metrics:
         assert front["model-index"][0]["name"] == spec.name
     else:
         assert "model-index" not in front
-    assert ModelCard(model_card(spec)).data.library_name == "transformers"
+    data = ModelCard(model_card(spec)).data
+    assert isinstance(data, ModelCardData) and data.library_name == "transformers"
 
 
-def test_a_licence_that_the_hub_does_not_know_becomes_other_with_its_name():
+def test_a_licence_that_the_hub_does_not_know_becomes_other_with_its_name() -> None:
     front = front_matter(model_card(dataclasses.replace(SPEC, licence="research only")))
     assert (front["license"], front["license_name"]) == ("other", "research only")
     assert front_matter(model_card(dataclasses.replace(SPEC, licence="")))["license_name"] == "not stated"
 
 
-def test_the_card_says_how_to_use_it_what_it_is_not_for_and_what_the_law_says():
-    card = model_card(SPEC, report=REPORT, recipe="lr = 2e-5\n", command="fervit train --data x --out tiny")
+def test_the_card_says_how_to_use_it_what_it_is_not_for_and_what_the_law_says() -> None:
+    card = model_card(
+        SPEC, report=REPORT, origin=Origin(recipe="lr = 2e-5\n", command="fervit train --data x --out tiny")
+    )
     for text in (
         "fervit predict photo.jpg --model tiny",
         'pipeline("image-classification", model="tiny")',
@@ -92,7 +103,7 @@ def test_the_card_says_how_to_use_it_what_it_is_not_for_and_what_the_law_says():
     ):
         assert text in card
     assert "FER2013 (Goodfellow" not in card
-    assert "FER2013 (Goodfellow" in model_card(SPEC, dataset="fer2013.csv")
+    assert "FER2013 (Goodfellow" in model_card(SPEC, origin=Origin("fer2013.csv"))
 
 
 @pytest.mark.parametrize(
@@ -105,23 +116,30 @@ def test_the_card_says_how_to_use_it_what_it_is_not_for_and_what_the_law_says():
         ("顔", "faces"),
     ],
 )
-def test_data_set_names_become_hub_ids(name, expected):
+def test_data_set_names_become_hub_ids(name: str, expected: str) -> None:
     assert dataset_id(name) == expected
 
 
-def test_what_was_measured_of_groups_and_worse_pictures_stands_in_the_limits():
-    found = {
-        "dataset": "fer2013.csv",
-        "split": "private_test",
-        "summary": "Half of it stays.",
-        "subsets": [
-            {"name": "pose30", "inside": {"accuracy": 0.6, "n": 1170}, "outside": {"accuracy": 0.7, "n": 2419}}
-        ],
-    }
-    groups = [{"column": "age", "sentences": ["accuracy: old is 3.0 points above young: chance explains it"]}]
-    card = model_card(SPEC, report={**REPORT, "robustness": found, "groups": groups})
-    assert "Worse pictures (fer2013.csv, private_test): Half of it stays." in card
-    assert "pose30: 60.0 % right on 1,170 faces, 70.0 % on the 2,419 others" in card
+def test_what_was_measured_of_groups_and_corrupted_images_is_in_the_limits() -> None:
+    figures = [SubsetFigures(Proportion(*counts), 0.5, (0.4, 0.6), 0.1) for counts in ((702, 1170), (1693, 2419))]
+    found = Robustness(
+        model="tiny",
+        dataset="fer2013.csv",
+        split="private_test",
+        total=3589,
+        clean=Proportion(360, 500),
+        conditions=(Condition("noise", 1, 180, 250, 500),),
+        jitters=(),
+        unchanged=(),
+        score=0.5,
+        score_ci95=(0.4, 0.6),
+        subsets=(Subset("pose30", "1,170 matched", *figures),),
+    )
+    groups = (Breakdown("age", (), (Gap("accuracy", "old", "young", 0.03, (-0.01, 0.07), 1),), 0),)
+    card = model_card(SPEC, report=dataclasses.replace(REPORT, robustness=found, groups=groups))
+    assert "Corrupted images (fer2013.csv, private_test): 72.0 % correct on 500 clean faces" in card
+    assert "over all corruptions 50.0 % of that stays" in card
+    assert "pose30: 60.0 % correct on 1,170 faces, 70.0 % on the 2,419 others" in card
     assert "age: accuracy: old is 3.0 points above young" in card
     assert "have not been measured" not in card
     assert model_card(SPEC, report=REPORT).count("not been measured") == 2

@@ -1,0 +1,31 @@
+"""Charts."""
+
+import io
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from fervit.reports import plots
+
+
+@pytest.mark.parametrize("classes", [2, 8, 26])
+@pytest.mark.parametrize("theme", [plots.LIGHT, plots.DARK], ids=["light", "dark"])
+def test_charts_take_any_number_of_classes_and_leave_matplotlib_alone(classes: int, theme: plots.Theme) -> None:
+    before = dict(matplotlib.rcParams)
+    labels = [f"class {k}" for k in range(classes)]
+    confusion = np.arange(classes * classes).reshape(classes, classes)
+    confusion[0] = 0  # a class that does not occur
+    f1 = {name: k / classes for k, name in enumerate(labels)}
+    bins = np.array([[0, 0, 0], [3, 0.4, 1.0], [40, 0.9, 0.8]])
+    for png in (
+        plots.confusion_png(confusion, labels, theme=theme),
+        plots.reliability_png(bins, ece=0.1, theme=theme),
+        plots.f1_png(f1, other={"class 1": 0.5}, theme=theme),
+        plots.f1_png(f1, theme=theme),
+    ):
+        with Image.open(io.BytesIO(png)) as image:
+            corner = np.asarray(image.convert("RGB"))[0, 0]
+            assert "#{:02x}{:02x}{:02x}".format(*corner) == theme.surface
+    assert dict(matplotlib.rcParams) == before
