@@ -79,7 +79,7 @@ def test_a_model_and_itself_are_not_distinguishable(part: Dataset) -> None:
     probs = predictions(part, 0.7, seed=1)
     result = compare_probs(probs, probs, part, names=("a", "b"))
     assert result.verdict.startswith("not distinguishable")
-    assert result.test.p == 1 and result.accuracy_ci95 == (0, 0) and result.agreement == 1
+    assert result.test.p == 1 and result.accuracy_ci95 == (0.0, 0.0) and result.agreement == 1
     assert result.only == (0, 0)
 
 

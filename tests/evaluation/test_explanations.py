@@ -120,9 +120,8 @@ def test_a_dinov2_model_is_explained_too(faces: np.ndarray) -> None:
     from transformers import Dinov2Config, Dinov2ForImageClassification
 
     torch.manual_seed(0)
-    config = Dinov2Config(
-        hidden_size=64, num_hidden_layers=2, num_attention_heads=1, image_size=28, patch_size=14, num_labels=7
-    )
+    config = Dinov2Config(hidden_size=64, num_hidden_layers=2, num_attention_heads=1, image_size=28, patch_size=14)
+    config.num_labels = 7
     config._attn_implementation = "eager"
     spec = ModelSpec(arch="dinov2", preprocess=Preprocess(28, (0.5,) * 3, (0.5,) * 3))
     classifier = TorchClassifier(Dinov2ForImageClassification(config), spec, device="cpu")

@@ -1,5 +1,6 @@
 """A report as in a paper, and one with everything that a report may have."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Guesser:
 
     spec = SPEC
 
-    def probs(self, crops: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
+    def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = 64) -> np.ndarray:
         logits = np.random.default_rng(len(crops)).normal(size=(len(crops), 7)) * 2
         return softmax(logits)
 

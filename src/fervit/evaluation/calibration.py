@@ -2,9 +2,8 @@
 
 Bias-corrected temperature scaling: Alexandari, Kundaje & Shrikumar 2020 (arXiv 1901.06852). Both are affine in the
 logits, so they fold into the classifier's last layer and every runtime returns calibrated probabilities. The bias also
-undoes a shift of
-the class frequencies between the training targets and the labels, such as FER+ votes bring (they say `neutral`
-where FER2013 says `sad` or `fear`).
+undoes a shift of the class frequencies between the training targets and the labels, such as FER+ votes bring (they say
+`neutral` where FER2013 says `sad` or `fear`).
 """
 
 import numpy as np
@@ -38,7 +37,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     """Return the temperature T at which `softmax(logits / T)` has the smallest negative log-likelihood.
 
     The likelihood is convex in 1 / T, so the root of its derivative is bisected. Where no finite T is best
-    (every answer right, or worse than chance) the near end of `TEMPERATURES` comes back.
+    (every prediction correct, or worse than chance) the nearer end of `TEMPERATURES` is returned.
 
     Args:
         logits: `(N, K)`.
@@ -46,7 +45,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 
     Raises:
         ModelError: a logit is NaN or infinite.
-        DataError: there is no picture, or the two do not fit each other.
+        DataError: there is no image, or the two do not fit each other.
     """
     logits, targets = check_rows(logits, targets, "logits")
     truth = logits[np.arange(len(targets)), targets].mean()
@@ -54,7 +53,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     for _ in range(60):
         middle = (low + high) / 2
         expected = (np.exp(log_softmax(logits / np.exp(middle))) * logits).sum(axis=1).mean()
-        if expected > truth:  # the likelihood falls as 1 / T grows: too sure at this T
+        if expected > truth:  # the likelihood falls as 1 / T grows, so this T makes the model overconfident
             low = middle
         else:
             high = middle
@@ -67,7 +66,7 @@ def fit_bcts(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray
     The problem is convex in the inverse temperature and the bias; solved by damped Newton steps.
 
     Args:
-        logits: `(N, K)` of validation pictures.
+        logits: `(N, K)` of validation images.
         targets: `(N,)` class indices.
 
     Raises:

@@ -1,12 +1,12 @@
 """Where a model looked: maps over the face from attention, gradients or occlusion, and a check of how true they are.
 
-- `rollout`: attention of all layers, multiplied through (Abnar and Zuidema 2020, arXiv 2005.00928). It knows nothing of
-  the answer: the map is the same for every label.
+- `rollout`: attention of all layers, multiplied through (Abnar and Zuidema 2020, arXiv 2005.00928). It does not
+  depend on the prediction: the map is the same for every label.
 - `gradient`: attention weighted by its gradient towards one label (Chefer et al. 2021, arXiv 2103.15679, section 3).
 - `occlusion`: how far the label's log-odds fall when a patch is covered (Zeiler and Fergus 2014, arXiv 1311.2901).
   It needs no PyTorch, and so works for exported models.
 
-A map shows what moved the answer, not why it is right.
+A map shows what moved the prediction, not why it is correct.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PANEL_PX = 280
 CAPTION_PX = 26
 OCCLUSION_GRID = 8  # covered places per side; 12 is slower and no truer
-OCCLUSION_SHARE = 0.25  # of the side, one place
+OCCLUSION_FRACTION = 0.25  # of the side, one place
 STRENGTH = 0.6  # of the colour where the map is 1
 
 
@@ -55,13 +55,13 @@ class Explanation:
 def explain(
     classifier: Classifier, crop: np.ndarray, *, method: str | None = None, label: str | None = None
 ) -> Explanation:
-    """Explain a model's answer for one face crop.
+    """Explain a model's prediction for one face crop.
 
     Args:
         classifier: a model folder's (`TorchClassifier`), or any other with `occlusion`.
         crop: `(H, W, 3)` uint8, cut as the model expects.
         method: key of `METHODS`; by default `gradient` where the model allows it, else `occlusion`.
-        label: which answer to explain; by default the model's own.
+        label: which label to explain; by default the predicted one.
 
     Raises:
         ConfigError: unknown method or label, or one that needs a model folder.
@@ -92,7 +92,7 @@ def methods_of(classifier: Classifier) -> list[str]:
 
 
 def rollout(classifier: Classifier, crop: Image, target: int) -> np.ndarray:
-    """Return the `(g, g)` share of each patch in the CLS token, through all layers."""
+    """Return the `(g, g)` part of each patch in the CLS token, through all layers."""
     import torch
 
     with torch.no_grad():
@@ -118,9 +118,9 @@ def gradient(classifier: Classifier, crop: Image, target: int) -> np.ndarray:
 
 
 def occlusion(classifier: Classifier, crop: Image, target: int) -> np.ndarray:
-    """Return how far the label's log-odds fall when each place is covered, `(g, g)`; a sure answer moves there too."""
+    """Return how far the label's log-odds fall when each place is covered, `(g, g)`; log-odds move near 0 and 1 too."""
     side = crop.shape[0]
-    reach = OCCLUSION_SHARE * side / 2
+    reach = OCCLUSION_FRACTION * side / 2
     middles = (np.arange(OCCLUSION_GRID) + 0.5) * side / OCCLUSION_GRID
     mean = crop.mean(axis=(0, 1)).astype(np.uint8)
     covered = np.repeat(crop[None], OCCLUSION_GRID**2, axis=0)
@@ -150,35 +150,35 @@ def deletion_curve(
     Args:
         classifier: the model that was explained.
         explanation: the map.
-        steps: how often an equal share of pixels is covered.
+        steps: in how many equal steps the pixels are covered.
         order: `(S * S,)` another order of pixels, such as a random one to compare with.
     """
     crop = explanation.crop
     if order is None:
         order = np.argsort(-explanation.heat.ravel(), kind="stable")
     mean = crop.reshape(-1, 3).mean(axis=0).astype(np.uint8)
-    pictures = np.repeat(crop[None], steps + 1, axis=0)
-    flat = pictures.reshape(steps + 1, -1, 3)
+    covered = np.repeat(crop[None], steps + 1, axis=0)
+    flat = covered.reshape(steps + 1, -1, 3)
     for step in range(1, steps + 1):
         flat[step, order[: round(step * len(order) / steps)]] = mean
     target = classifier.spec.labels.index(explanation.label)
-    curve: np.ndarray = classifier.probs(pictures)[:, target]
+    curve: np.ndarray = classifier.probs(covered)[:, target]
     return curve
 
 
-def overlay(picture: Image, heat: np.ndarray) -> Image:
-    """Lay a map over a picture of any size, `(H, W, 3)` uint8; cold places stay as they are, only greyed.
+def overlay(image: Image, heat: np.ndarray) -> Image:
+    """Lay a map over an image of any size, `(H, W, 3)` uint8; cold places stay as they are, only greyed.
 
     Args:
-        picture: `(H, W, 3)` uint8.
+        image: `(H, W, 3)` uint8.
         heat: `(h, w)` float, 0..1.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     heat = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
     coloured = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]  # from BGR
-    grey = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
-    share = (STRENGTH * np.sqrt(heat))[:, :, None]
-    mixed: np.ndarray = np.rint(grey * (1 - share) + coloured * share).clip(0, 255).astype(np.uint8)
+    grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+    weight = (STRENGTH * np.sqrt(heat))[:, :, None]
+    mixed: np.ndarray = np.rint(grey * (1 - weight) + coloured * weight).clip(0, 255).astype(np.uint8)
     return mixed
 
 
@@ -195,8 +195,8 @@ def draw_sheet(face: Image, explanations: Sequence[Explanation]) -> Image:
     sheet = Pillow.new("RGB", (len(tiles) * (PANEL_PX + 8) - 8, PANEL_PX + CAPTION_PX), (255, 255, 255))
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
     heats = [None, *(e.heat for e in explanations)]
-    for k, ((picture, caption), heat) in enumerate(zip(tiles, heats, strict=True)):
-        scaled = Pillow.fromarray(picture).resize((PANEL_PX, PANEL_PX), Pillow.Resampling.BICUBIC)
+    for k, ((image, caption), heat) in enumerate(zip(tiles, heats, strict=True)):
+        scaled = Pillow.fromarray(image).resize((PANEL_PX, PANEL_PX), Pillow.Resampling.BICUBIC)
         tile = scaled if heat is None else Pillow.fromarray(overlay(np.asarray(scaled), heat))
         x = k * (PANEL_PX + 8)
         sheet.paste(tile, (x, 0))

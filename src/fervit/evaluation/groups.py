@@ -231,7 +231,7 @@ def read_groups(
         allow_missing: go on when images are not in the file; they are left out.
 
     Raises:
-        DataError: the file cannot be read or joined, has no column of groups or an unknown one was asked for, a
+        DataError: the file cannot be read or joined, has no column of groups or `columns` names an unknown one, a
             column has too many values, two lines disagree about an image, or images are missing and
             `allow_missing` is not set (the message says how many).
     """

@@ -127,7 +127,7 @@ def add_threshold(report: Report, part: Dataset, precision: float) -> Report:
 def leak_mask(dataset: Dataset, split: str) -> np.ndarray | None:
     """Return which images of `split` the train split has too, pixel for pixel, `(n,)` bool.
 
-    None when there is nothing to compare: no train split, or it is the one asked for.
+    None when there is nothing to compare: no train split, or it is the one that is named.
     """
     return leak_masks(dataset, split).get(TRAIN)
 

@@ -1,7 +1,7 @@
 """Poker faces: a face, what a Poker Face ViT rebuilds of it, and what it takes the face to be without expression.
 
-The picture is a look into what the model has learnt, not a portrait: it is painted from a few dozen patches at the
-size of the training pictures, and grey where those were.
+The image shows what the model has learnt and is no portrait: it is painted from a few dozen patches at the size of the
+training images, and grey where those were.
 """
 
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ class PokerFace:
     """A face as it is, rebuilt, and without expression.
 
     Attributes:
-        pictures: the crop, its reconstruction and its poker face, `(h, w, 3)` uint8 each; the painted two are as
+        images: the crop, its reconstruction and its poker face, `(h, w, 3)` uint8 each; the painted two are as
             large as the model paints.
         labels: K label names.
-        probs: `(3, K)` what the model says of each picture.
+        probs: `(3, K)` what the model predicts for each image.
     """
 
-    pictures: tuple[Image, Image, Image]
+    images: tuple[Image, Image, Image]
     labels: tuple[str, ...]
     probs: np.ndarray
 
@@ -51,13 +51,13 @@ def make_poker_face(classifier: Any, crop: np.ndarray) -> PokerFace:
     import torch
 
     preprocess = classifier.spec.preprocess
-    crop = np.array(as_image(crop))  # decoded pictures are read-only, which torch warns of
+    crop = np.array(as_image(crop))  # decoded images are read-only, and torch warns of such arrays
     with torch.inference_mode():
         x = torch.from_numpy(preprocess_batch([crop], preprocess)).to(classifier.device)
         painted = classifier.model.paint(*classifier.model.separate(x))
-        rebuilt, poker = (_to_picture(face[0].float().cpu().numpy(), preprocess) for face in painted)
-    pictures = (crop, rebuilt, poker)
-    return PokerFace(pictures, classifier.spec.labels, classifier.probs(list(pictures)))
+        rebuilt, poker = (_to_image(face[0].float().cpu().numpy(), preprocess) for face in painted)
+    images = (crop, rebuilt, poker)
+    return PokerFace(images, classifier.spec.labels, classifier.probs(list(images)))
 
 
 def check_paints(classifier: Any) -> None:
@@ -72,19 +72,19 @@ def check_paints(classifier: Any) -> None:
 
 
 def draw_poker_face(found: PokerFace) -> Image:
-    """Draw the three faces side by side with what the model says of each, `(H, W, 3)` uint8."""
+    """Draw the three faces side by side with what the model predicts for each, `(H, W, 3)` uint8."""
     column = FACE_PX + PAD_PX
     height = PAD_PX + TITLE_PX + FACE_PX + PAD_PX + BAR_PX * len(found.labels) + PAD_PX
     sheet = Pillow.new("RGB", (PAD_PX + 3 * column, height), PANEL[:3])
     pen, heading = ImageDraw.Draw(sheet), ImageFont.load_default(18)
-    for k, (title, picture, probs) in enumerate(zip(TITLES, found.pictures, found.probs, strict=True)):
+    for k, (title, image, probs) in enumerate(zip(TITLES, found.images, found.probs, strict=True)):
         left, top = PAD_PX + k * column, PAD_PX + TITLE_PX
         best = int(probs.argmax())
-        answer = f"{found.labels[best]} {100 * probs[best]:.0f} %"
+        predicted = f"{found.labels[best]} {100 * probs[best]:.0f} %"
         pen.text((left, top - TITLE_PX / 2), title, TEXT[:3], heading, anchor="lm")
         rgb = colour(found.labels[best], found.labels)
-        pen.text((left + FACE_PX, top - TITLE_PX / 2), answer, rgb, heading, anchor="rm")
-        face = Pillow.fromarray(picture).resize((FACE_PX, FACE_PX), Pillow.Resampling.BICUBIC)
+        pen.text((left + FACE_PX, top - TITLE_PX / 2), predicted, rgb, heading, anchor="rm")
+        face = Pillow.fromarray(image).resize((FACE_PX, FACE_PX), Pillow.Resampling.BICUBIC)
         sheet.paste(face, (left, top))
         _bars(pen, (left, top + FACE_PX + PAD_PX), found.labels, probs)
     return np.asarray(sheet)
@@ -107,8 +107,8 @@ def _bars(pen: ImageDraw.ImageDraw, corner: tuple[float, float], labels: tuple[s
         y += BAR_PX
 
 
-def _to_picture(face: np.ndarray, preprocess: Preprocess) -> Image:
+def _to_image(face: np.ndarray, preprocess: Preprocess) -> Image:
     """Turn a normalised face `(3, s, s)` into `(s, s, 3)` uint8."""
     levels = face.transpose(1, 2, 0) * np.asarray(preprocess.std) + np.asarray(preprocess.mean)
-    picture: np.ndarray = np.rint(255 * levels).clip(0, 255).astype(np.uint8)
-    return picture
+    image: np.ndarray = np.rint(255 * levels).clip(0, 255).astype(np.uint8)
+    return image

@@ -357,11 +357,11 @@ def test_painted_faces_are_what_the_model_paints(folder):
     classifier = TorchClassifier(folder, device="cpu")
     crop = load("synthetic:14").images[3]
     found = make_poker_face(classifier, crop)
-    assert [picture.shape for picture in found.pictures] == [(48, 48, 3), (16, 16, 3), (16, 16, 3)]
-    np.testing.assert_allclose(found.probs, classifier.probs(list(found.pictures)))
+    assert [image.shape for image in found.images] == [(48, 48, 3), (16, 16, 3), (16, 16, 3)]
+    np.testing.assert_allclose(found.probs, classifier.probs(list(found.images)))
     x = torch.from_numpy(np.array(Image.fromarray(crop[:, :, 0]).resize((32, 32), Image.Resampling.BILINEAR)))
     x = (x.float() / 127.5 - 1).expand(1, 3, 32, 32)
     with torch.no_grad():
         expected = classifier.model.paint(*classifier.model.separate(x))[1][0].permute(1, 2, 0)
-    np.testing.assert_allclose(found.pictures[2], (127.5 * (expected + 1)).clamp(0, 255), atol=0.51)
+    np.testing.assert_allclose(found.images[2], (127.5 * (expected + 1)).clamp(0, 255), atol=0.51)
     assert draw_poker_face(found).dtype == np.uint8

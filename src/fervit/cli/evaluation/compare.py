@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fervit.cli._shared import STDOUT, check_split, check_target, limit_torch, progress, write_json
+from fervit.cli.evaluation._options import BatchSize, Data, Json, Threads
 
 
 def register(app: typer.Typer) -> None:
@@ -16,18 +17,14 @@ def register(app: typer.Typer) -> None:
 def compare(
     a: Annotated[Path, typer.Argument(help="Model folder or exported .onnx file.", show_default=False)],
     b: Annotated[Path, typer.Argument(help="The other model.", show_default=False)],
-    data: Annotated[
-        str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)
-    ],
+    data: Data,
     split: Annotated[
         str, typer.Option(help="train, public_test or private_test. Choose between models on public_test.")
     ] = "public_test",
     tta: Annotated[str | None, typer.Option(help="Test-time augmentation of both: flip, five_crops, ...")] = None,
-    json: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object; - is stdout.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Faces classified at once.")] = 64,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
+    json: Json = None,
+    batch_size: BatchSize = 64,
+    threads: Threads = None,
 ) -> None:
     """Say whether one of two models is better, or whether chance explains the difference.
 

@@ -16,12 +16,54 @@ from fervit.cli._shared import (
     progress,
     write_json,
 )
+from fervit.cli.evaluation._options import BatchSize, Data, Json, Threads
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
     from fervit.data import Dataset
     from fervit.evaluation.report import Report
     from fervit.types import ModelSpec
+
+
+Split = Annotated[
+    str,
+    typer.Option(
+        help="train, public_test or private_test. Choose models, recipes and settings on public_test; "
+        "read private_test once, at the end."
+    ),
+]
+Tta = Annotated[
+    str | None,
+    typer.Option(
+        help="Test-time augmentation, named beside the figures: the mean prediction for flip (each face and its "
+        "mirror image), five_crops (corners and centre), or flip_five_crops (both, ten views)."
+    ),
+]
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write report.html, report.md, report.json and charts into DIR."),
+]
+Faces = Annotated[
+    bool,
+    typer.Option(help="Show the most confident errors and correct predictions in the report (faces of the data)."),
+]
+GroupsFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.csv", help="Groups of people: a csv with row or filename and columns such as age."),
+]
+GroupBy = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN", help="Column of --groups to use; may be given again.")
+]
+AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Go on when --groups misses faces of the split.")]
+RobustnessFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.json", help="Show in the report what `fervit robustness --json` wrote."),
+]
+Precision = Annotated[
+    float | None,
+    typer.Option(min=0.01, max=1, help="Also compute the threshold at which predictions are correct this often."),
+]
+Votes = Annotated[Path | None, typer.Option(help="FER+ votes: adds the accuracy against their majority.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -31,55 +73,20 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     model: Annotated[Path | None, typer.Argument(help=MODEL)] = None,
-    data: Annotated[
-        str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)
-    ] = ...,  # type: ignore[assignment]
-    split: Annotated[
-        str,
-        typer.Option(
-            help="train, public_test or private_test. Choose models, recipes and settings on public_test; "
-            "read private_test once, at the end."
-        ),
-    ] = "public_test",
-    tta: Annotated[
-        str | None,
-        typer.Option(
-            help="Test-time augmentation, named beside the figures: the mean prediction for flip (each face and its "
-            "mirror image), five_crops (corners and centre), or flip_five_crops (both, ten views)."
-        ),
-    ] = None,
-    json: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object; - is stdout.")
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write report.html, report.md, report.json and charts into DIR."),
-    ] = None,
-    faces: Annotated[
-        bool,
-        typer.Option(help="Show the most confident errors and correct predictions in the report (faces of the data)."),
-    ] = True,
-    groups: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.csv", help="Groups of people: a csv with row or filename and columns such as age."),
-    ] = None,
-    group_by: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Column of --groups to use; may be given again.")
-    ] = None,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Go on when --groups misses faces of the split.")
-    ] = False,
-    robustness: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.json", help="Show in the report what `fervit robustness --json` wrote."),
-    ] = None,
-    precision: Annotated[
-        float | None,
-        typer.Option(min=0.01, max=1, help="Also compute the threshold at which predictions are correct this often."),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Faces classified at once.")] = 64,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
-    votes: Annotated[Path | None, typer.Option(help="FER+ votes: adds the accuracy against their majority.")] = None,
+    data: Data = ...,  # type: ignore[assignment]
+    split: Split = "public_test",
+    tta: Tta = None,
+    json: Json = None,
+    report: ReportFolder = None,
+    faces: Faces = True,
+    groups: GroupsFile = None,
+    group_by: GroupBy = None,
+    allow_missing: AllowMissing = False,
+    robustness: RobustnessFile = None,
+    precision: Precision = None,
+    batch_size: BatchSize = 64,
+    threads: Threads = None,
+    votes: Votes = None,
 ) -> None:
     """Measure a model: every expression, fair averages, accuracy with its interval, calibration, groups of people.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fervit.cli._shared import MODEL, STDOUT, check_split, check_target, limit_torch, progress, write_json
+from fervit.cli.evaluation._options import BatchSize, Data, Json, Threads
 from fervit.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
@@ -21,9 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def robustness(
     model: Annotated[Path | None, typer.Argument(help=MODEL)] = None,
-    data: Annotated[
-        str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)
-    ] = ...,  # type: ignore[assignment]
+    data: Data = ...,  # type: ignore[assignment]
     split: Annotated[str, typer.Option(help="train, public_test or private_test.")] = "public_test",
     only: Annotated[
         list[str] | None,
@@ -41,11 +40,9 @@ def robustness(
     curves: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw accuracy against severity into FILE.png.")
     ] = None,
-    json: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object; - is stdout.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Faces classified at once.")] = 64,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
+    json: Json = None,
+    batch_size: BatchSize = 64,
+    threads: Threads = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample and the corruptions.")] = 0,
 ) -> None:
     """Measure how predictions hold up under bad light, blur, noise, turned and covered faces, and a loose detector.

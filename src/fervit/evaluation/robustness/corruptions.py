@@ -1,7 +1,7 @@
 """Corruptions of face crops in five severities: light, sharpness, pose, occlusion, and jitter of the detector's box.
 
-They are numpy and OpenCV on uint8 crops, so that every model can be asked, with or without PyTorch. Lengths are
-shares of the crop's side: 48 px faces and 224 px ones are treated alike. The scheme (kinds times five severities)
+They are numpy and OpenCV on uint8 crops, so that every model can be measured, with or without PyTorch. Lengths are
+fractions of the crop's side: 48 px faces and 224 px ones are treated alike. The scheme (kinds times five severities)
 follows Hendrycks and Dietterich 2019, arXiv 1903.12261; the kinds are those that faces meet.
 """
 
@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from fervit.errors import ConfigError, unknown
 
 SEVERITIES = (1, 2, 3, 4, 5)
-# Where eyes and mouth are, as shares of the crop's height from the top: the middle of each on the mean face of
+# Where eyes and mouth are, as fractions of the crop's height from the top: the middle of each on the mean face of
 # FER2013 (eyes 0.36, mouth 0.80), whose crops are aligned to about 0.05.
 EYES_Y, MOUTH_Y = 0.36, 0.80
 GREY = 127
@@ -45,12 +45,12 @@ def contrast(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.n
 
 
 def grayscale(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Take colour away, 20 to 100 % of it; pictures that are grey stay as they are."""
+    """Take colour away, 20 to 100 % of it; images that are grey stay as they are."""
     if image.shape[2] == 1:
         return image
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None].astype(np.float32)
-    share = severity / 5
-    return _clip(image * (1 - share) + grey * share)
+    weight = severity / 5
+    return _clip(image * (1 - weight) + grey * weight)
 
 
 # --- sharpness --------------------------------------------------------------------------------------------
@@ -79,8 +79,8 @@ def motion_blur(image: np.ndarray, severity: int, rng: np.random.Generator) -> n
 def low_resolution(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """Shrink the face to a side of 28, 22, 16, 12 and 9 px and back, as if it had been far away."""
     height, width = image.shape[:2]
-    share = min(1.0, FAR_PX[severity - 1] / max(height, width))
-    small = (max(1, round(width * share)), max(1, round(height * share)))
+    scale = min(1.0, FAR_PX[severity - 1] / max(height, width))
+    small = (max(1, round(width * scale)), max(1, round(height * scale)))
     shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
     return _keep_axes(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), image)
 
@@ -90,8 +90,8 @@ def jpeg(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarr
     quality = (40, 25, 15, 10, 6)[severity - 1]
     buffer = io.BytesIO()
     Pillow.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(buffer, "JPEG", quality=quality)
-    with Pillow.open(buffer) as picture:
-        return _keep_axes(np.asarray(picture), image)
+    with Pillow.open(buffer) as decoded:
+        return _keep_axes(np.asarray(decoded), image)
 
 
 def noise(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -120,14 +120,14 @@ def mouth(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndar
 
 
 def left_half(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Cover the picture's left side, 10 to 50 % of the width."""
+    """Cover the image's left side, 10 to 50 % of the width."""
     covered = image.copy()
     covered[:, : round(image.shape[1] * 0.1 * severity)] = GREY
     return covered
 
 
 def right_half(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Cover the picture's right side, 10 to 50 % of the width."""
+    """Cover the image's right side, 10 to 50 % of the width."""
     covered = image.copy()
     covered[:, image.shape[1] - round(image.shape[1] * 0.1 * severity) :] = GREY
     return covered
@@ -184,7 +184,7 @@ JITTERS: dict[str, Corruption] = {"shift": shift, "tighter": tighter, "looser": 
 
 
 def corrupt(images: np.ndarray, name: str, severity: int, *, seed: int = 0) -> np.ndarray:
-    """Return corrupted copies of `(N, H, W, C)` uint8 crops; the same seed gives the same pictures.
+    """Return corrupted copies of `(N, H, W, C)` uint8 crops; the same seed gives the same images.
 
     Raises:
         ConfigError: unknown corruption or severity.
@@ -211,17 +211,17 @@ def _keep_axes(changed: np.ndarray, image: np.ndarray) -> np.ndarray:
     return result
 
 
-def _band(image: np.ndarray, middle: float, share: float) -> np.ndarray:
+def _band(image: np.ndarray, middle: float, fraction: float) -> np.ndarray:
     height = image.shape[0]
     covered = image.copy()
-    covered[max(0, round((middle - share / 2) * height)) : round((middle + share / 2) * height)] = GREY
+    covered[max(0, round((middle - fraction / 2) * height)) : round((middle + fraction / 2) * height)] = GREY
     return covered
 
 
 def _warp(
     image: np.ndarray, *, angle_deg: float = 0.0, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)
 ) -> np.ndarray:
-    """Rotate and scale about the middle, then shift by shares of the side; the edge is repeated."""
+    """Rotate and scale about the middle, then shift by fractions of the side; the edge is repeated."""
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle_deg, scale)
     matrix[:, 2] += np.array(shift) * (width, height)
