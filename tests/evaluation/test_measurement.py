@@ -143,15 +143,9 @@ def test_answers_of_the_wrong_shape_are_an_error(two_thirds: Dataset) -> None:
 @pytest.mark.parametrize(
     ("split", "tta", "error", "message"),
     [
-<<<<<<< HEAD
-        ({"split": "publictest"}, DataError, "did you mean 'public_test'"),
-        ({"split": PRIVATE_TEST}, DataError, "has no private_test images"),
-        ({"split": PUBLIC_TEST, "tta": "flop"}, ConfigError, "did you mean 'flip'"),
-=======
         ("publictest", None, DataError, "did you mean 'public_test'"),
-        (PRIVATE_TEST, None, DataError, "has no private_test pictures"),
+        (PRIVATE_TEST, None, DataError, "has no private_test images"),
         (PUBLIC_TEST, "flop", ConfigError, "did you mean 'flip'"),
->>>>>>> 2a4561f (Evaluation in the field's words; the options of the measuring commands have one home)
     ],
 )
 def test_misspelt_arguments_name_the_choices(

@@ -85,7 +85,7 @@ def test_subsets_are_measured_against_the_rest(dataset: Dataset, tmp_path: Path)
     (subset,) = result.subsets
     assert subset.inside.accuracy == Proportion(0, 21)
     assert subset.outside is not None and subset.outside.accuracy == Proportion(len(part) - 21, len(part) - 21)
-    assert subset.joined == "21 matched, 1 without a picture here"
+    assert subset.joined == "21 matched, 1 without an image here"
 
 
 def test_progress_reaches_its_end_exactly(dataset: Dataset, tmp_path: Path) -> None:
