@@ -4,7 +4,7 @@
 FervitError
 ├── ConfigError      an unknown recipe, key or value; a run folder that is in the way
 ├── DataError        a data set that is missing, malformed or empty
-├── ImageError       one picture that cannot be read
+├── ImageError       one image that cannot be read
 ├── VideoError       one video or camera that cannot be read, or a video that cannot be written
 ├── ModelError       a checkpoint that is missing, unsafe, truncated or does not fit
 ├── DetectorError    an unknown face detector, or one whose package or file is missing
@@ -19,7 +19,7 @@ from collections.abc import Iterable
 
 
 class FervitError(Exception):
-    """A mistake that the user can mend; the message says how."""
+    """A mistake that the user can correct; the message says how."""
 
 
 class ConfigError(FervitError):
@@ -31,7 +31,7 @@ class DataError(FervitError):
 
 
 class ImageError(FervitError):
-    """One picture that cannot be read."""
+    """One image that cannot be read."""
 
 
 class VideoError(FervitError):

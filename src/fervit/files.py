@@ -1,9 +1,8 @@
-"""Files: where the package's own lie, which may be read at all, and how one is written so that none is ever half."""
+"""Files: where the package's own are, which may be read at all, and how one is written whole or not at all."""
 
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +19,12 @@ PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 
 
 def is_pickle(path: Path, magic: bytes = b"") -> bool:
-    """Tell whether a file is a pickle, which can run code when it is read: by its suffix, or by its first bytes."""
+    """Return whether a file is a pickle, which can run code when it is read: by its suffix, or by its first bytes."""
     return path.suffix.lower() in PICKLE_SUFFIXES or magic == ZIP_MAGIC or magic.startswith(PICKLE_MAGIC)
 
 
-def cannot_write(path: str | Path, error: OSError) -> ConfigError:
-    """Build the error for a file or folder that the system does not let us write."""
+def cannot_write(path: str | Path, error: Exception) -> ConfigError:
+    """Build the error for a file or folder that cannot be written."""
     return ConfigError(f"cannot write {path}: {reason(error)}")
 
 
@@ -33,16 +32,14 @@ def cannot_write(path: str | Path, error: OSError) -> ConfigError:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a file beside `path` to write to; it takes the place of `path` only when the block ends without an error.
 
-    A reader, or a process that is killed, meets the whole old file or the whole new one.
+    A reader sees the whole old file or the whole new one, also after the process was killed.
 
     Raises:
         OSError: the folder cannot be written to.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
-    os.close(handle)
-    beside = Path(name)
+    beside = path.with_name(f".{path.stem[:40]}-{os.urandom(4).hex()}{path.suffix}")
+    beside.touch(exist_ok=False)  # with the permissions that the user's umask leaves, as any new file
     try:
-        beside.chmod(0o644)  # mkstemp's files are readable by their owner alone
         yield beside
         beside.replace(path)
     finally:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
@@ -12,16 +12,16 @@ from fervit.labels import FER7
 
 INPUT = "pixel_values"  # the model's input; an ensemble has more of them: pixel_values_1, ...
 OUTPUT = "logits"
-METADATA_KEY = "fervit"  # under which a model file carries its `ModelSpec`
-UNCERTAIN = "uncertain"  # the answer of a model that is not sure enough; no label of any data set
+METADATA_KEY = "fervit"  # under which a model file holds its `ModelSpec`
+UNCERTAIN = "uncertain"  # the label of a prediction below the wanted confidence; no data set has it
 
 Image = np.ndarray
-"""A picture: `(H, W, 3)` uint8, RGB, upright."""
+"""An image: `(H, W, 3)` uint8, RGB, upright."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in pixels of the upright source picture; half-open: `x2` and `y2` lie outside."""
+    """A rectangle in pixels of the upright source image; half-open: `x2` and `y2` lie outside."""
 
     x1: float
     y1: float
@@ -81,16 +81,27 @@ class Frame:
     image: Image
 
 
+class PredictionRow(TypedDict):
+    """A prediction as JSON: `Prediction.to_dict`."""
+
+    box: list[float]
+    face_score: float
+    label: str
+    score: float
+    probs: dict[str, float]
+    track: NotRequired[int]
+
+
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a face shows.
+    """The expression that a face shows.
 
     Attributes:
         face: the face that was classified.
         labels: K label names.
         probs: `(K,)` calibrated probabilities that sum to 1.
         track: id of the face's track in a video, or None.
-        min_confidence: probability below which the answer is `uncertain`.
+        min_confidence: probability below which the label is `uncertain`.
     """
 
     face: Face
@@ -114,9 +125,9 @@ class Prediction:
         order = np.argsort(-self.probs, kind="stable")[:k]
         return [(self.labels[i], float(self.probs[i])) for i in order]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PredictionRow:
         """Return the JSON row: `box, face_score, label, score, probs` (and `track` when there is one)."""
-        row: dict[str, Any] = {
+        row: PredictionRow = {
             "box": self.face.box.to_list(),
             "face_score": round(float(self.face.score), 4),
             "label": self.label,
@@ -130,15 +141,15 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a face crop becomes model input; it travels in the checkpoint and stands nowhere else.
+    """How a face crop becomes model input; it is stored in the checkpoint and nowhere else.
 
     Attributes:
         image_size: side of the square input in px.
         mean: per-channel mean, in units of the 0..1 range.
         std: per-channel standard deviation, same units.
         interpolation: `bilinear` or `bicubic` (Pillow's antialiased filters).
-        crop_margin: share of the detected box's side added on every side before cropping.
-        crop_offset: downward shift of the crop, as a share of the box's height (negative is up).
+        crop_margin: fraction of the detected box's side added on every side before cropping.
+        crop_offset: downward shift of the crop, as a fraction of the box's height (negative is up).
     """
 
     image_size: int
@@ -158,7 +169,7 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that the run half must know about a model; stored in the checkpoint and in the ONNX metadata.
+    """All that the run half needs of a model; stored in the checkpoint and in the ONNX metadata.
 
     Attributes:
         arch: architecture name, such as `vit` or `dinov2`.
@@ -169,8 +180,8 @@ class ModelSpec:
         name: short name of the model.
         licence: SPDX id, or words.
         data_hash: content hash of the training data set.
-        metrics: figures known about the model, such as `{"public_test": {...}}`.
-        extra_inputs: how crops become the further inputs of an ensemble whose members see faces differently.
+        metrics: measured figures of the model, such as `{"public_test": {...}}`.
+        extra_inputs: how crops become the further inputs of an ensemble whose members preprocess faces differently.
     """
 
     arch: str
@@ -186,11 +197,11 @@ class ModelSpec:
     @property
     def inputs(self) -> dict[str, Preprocess]:
         """How crops become each of the model's inputs, by its name; one of them, except for ensembles."""
-        ways = (self.preprocess, *self.extra_inputs)
-        return {f"{INPUT}_{k}" if k else INPUT: preprocess for k, preprocess in enumerate(ways)}
+        each = (self.preprocess, *self.extra_inputs)
+        return {f"{INPUT}_{k}" if k else INPUT: preprocess for k, preprocess in enumerate(each)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object that `from_dict` reads back; `extra_inputs` stands in it only where there are any."""
+        """Return the JSON object that `from_dict` reads back; it has `extra_inputs` only where there are any."""
         values = asdict(self)
         if not self.extra_inputs:
             del values["extra_inputs"]

@@ -66,7 +66,7 @@ def inside(tmp_path, monkeypatch, capsys):
         (["export", "empty", "--out", "m.onnx"], "config.json"),
         (["export", "empty", "--out", "m.pt"], "onnx"),
         (["predict", "none.jpg"], "none.jpg"),
-        (["predict", "empty"], "no pictures in empty"),
+        (["predict", "empty"], "no images in empty"),
         (["data", "inspect", "empty"], "empty"),
     ],
 )

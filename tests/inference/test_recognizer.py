@@ -1,4 +1,4 @@
-"""The recogniser: from pictures to predictions, one by one and in streams."""
+"""The recogniser: from images to predictions, one by one and in streams."""
 
 import json
 import subprocess
@@ -50,7 +50,7 @@ def test_a_call_gives_one_prediction_for_each_face(recognizer: Recognizer) -> No
     assert recognizer(photo(0)) == []
 
 
-def test_every_form_of_a_picture_is_answered_alike(recognizer: Recognizer, tmp_path: Path) -> None:
+def test_every_form_of_an_image_is_answered_alike(recognizer: Recognizer, tmp_path: Path) -> None:
     path = tmp_path / "a photo.png"
     Image.fromarray(photo(1)).save(path)
     expected = recognizer(photo(1))[0].probs
@@ -63,8 +63,8 @@ def test_a_model_whose_name_no_file_can_have_is_one_clear_line() -> None:
         load("a" * 300 + ".onnx")
 
 
-def test_an_unreadable_picture_raises(recognizer: Recognizer) -> None:
-    with pytest.raises(ImageError, match="not a picture"):
+def test_an_unreadable_image_raises(recognizer: Recognizer) -> None:
+    with pytest.raises(ImageError, match="not an image"):
         recognizer(b"nonsense, and long enough")
 
 
@@ -81,7 +81,7 @@ def test_a_stream_gives_the_answers_of_single_calls_in_order(recognizer: Recogni
                 np.testing.assert_allclose(one.probs, other.probs, atol=1e-6)
 
 
-def test_slow_pictures_do_not_wait_for_a_full_batch(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_images_do_not_wait_for_a_full_batch(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fervit.inference.recognizer, "MAX_WAIT_S", 0.05)
     given: list[int] = []
 
@@ -95,7 +95,7 @@ def test_slow_pictures_do_not_wait_for_a_full_batch(recognizer: Recognizer, monk
     assert max(lags) <= 3
 
 
-def test_faces_are_batched_across_pictures(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faces_are_batched_across_images(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     classifier = recognizer.classifier
     original = classifier.logits
@@ -104,7 +104,7 @@ def test_faces_are_batched_across_pictures(recognizer: Recognizer, monkeypatch: 
     assert sizes == [8, 8, 4]
 
 
-def test_one_bad_picture_is_one_error_and_the_run_goes_on(recognizer: Recognizer, tmp_path: Path) -> None:
+def test_one_bad_image_is_one_error_and_the_run_goes_on(recognizer: Recognizer, tmp_path: Path) -> None:
     sources = [photo(1), tmp_path / "missing.jpg", b"", photo(2)]
     results = list(recognizer.images(sources))
     assert [len(result.predictions) for result in results] == [1, 0, 0, 2]
@@ -128,7 +128,7 @@ def test_sources_are_read_only_a_little_ahead(recognizer: Recognizer) -> None:
     assert len(taken) < 40
 
 
-def test_a_crop_is_the_whole_picture_without_margin(recognizer: Recognizer) -> None:
+def test_a_crop_is_the_whole_image_without_margin(recognizer: Recognizer) -> None:
     image = photo(2)
     [prediction] = recognizer(image, crop=True)
     assert prediction.face.box.to_list() == [0, 0, 80, 60]

@@ -1,4 +1,4 @@
-"""Annotated pictures."""
+"""Annotated images."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_the_frame_stands_out_on_dark_and_on_bright(background: int) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 5), (2000, 20), (48, 48)])
-def test_tiny_pictures_do_not_crash(shape: tuple[int, int]) -> None:
+def test_tiny_images_do_not_crash(shape: tuple[int, int]) -> None:
     image = np.zeros((*shape, 3), np.uint8)
     assert annotate(image, [prediction(0, 0, shape[1], shape[0])]).shape == image.shape
 

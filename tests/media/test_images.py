@@ -134,8 +134,8 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(hiding: st
         with pytest.raises(ImageError, match="too many scans: expected a JPEG of at most 100"):
             read_image(source)
     with pytest.raises(ImageError, match="it has too many scans"):
-        decode(data, Shape(48, 48, 1))  # as a picture of a data set
-    with pytest.raises(ImageError, match="the picture has too many scans"):
+        decode(data, Shape(48, 48, 1))  # as an image of a data set
+    with pytest.raises(ImageError, match="the image has too many scans"):
         as_image(Image.open(path))
     assert time.perf_counter() - start < 2
 
@@ -162,10 +162,10 @@ def test_an_empty_file_is_named_empty(tmp_path: Path) -> None:
         read_image(b"")
 
 
-def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "text.jpg"
     path.write_text("hello")
-    with pytest.raises(ImageError, match="is not a picture"):
+    with pytest.raises(ImageError, match="is not an image"):
         read_image(path)
     with pytest.raises(ImageError, match="does not exist"):
         read_image(tmp_path / "missing.jpg")
@@ -182,7 +182,7 @@ def test_cut_off_files_of_every_format_are_image_errors() -> None:
                 read_image(data[:length])
 
 
-def test_arrays_and_pillow_pictures_are_taken_as_they_are() -> None:
+def test_arrays_and_pillow_images_are_taken_as_they_are() -> None:
     colour, grey = noise(5, 6, 3), noise(5, 6)
     assert as_image(colour) is colour
     np.testing.assert_array_equal(as_image(Image.fromarray(colour)), colour)
@@ -232,8 +232,8 @@ def test_preprocessing_equals_the_image_processor_of_transformers(preprocess: Pr
     colour = [noise(h, w, 3, seed=k) for k, (h, w) in enumerate(sizes)]
     grey = [noise(h, w, seed=k) for k, (h, w) in enumerate(sizes)]
     for crops in (colour, grey, [crop[..., None] for crop in grey], [*colour, *grey]):
-        pictures = [Image.fromarray(crop.squeeze()).convert("RGB") for crop in crops]
-        expected = processor(pictures, return_tensors="np")["pixel_values"]
+        images = [Image.fromarray(crop.squeeze()).convert("RGB") for crop in crops]
+        expected = processor(images, return_tensors="np")["pixel_values"]
         actual = preprocess_batch(crops, preprocess)
         assert actual.dtype == np.float32
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
@@ -250,7 +250,7 @@ def test_resizing_twice_changes_nothing() -> None:
     np.testing.assert_array_equal(resize_crop(once, IMAGENET), once)
 
 
-def test_pictures_of_a_folder_are_listed_in_order(tmp_path: Path) -> None:
+def test_images_of_a_folder_are_listed_in_order(tmp_path: Path) -> None:
     (tmp_path / "b c").mkdir()
     for name in ("z.PNG", "a.jpg", "b c/ü.webp", "notes.txt", ".hidden.jpg"):
         (tmp_path / name).touch()
@@ -265,7 +265,7 @@ FRONTAL = np.array([[35, 40], [65, 40], [50, 55], [40, 70], [60, 70]], float)  #
 
 
 def turned(points: np.ndarray, degrees: float, centre: float) -> np.ndarray:
-    """Turn points clockwise as seen in a picture."""
+    """Turn points clockwise as seen in an image."""
     angle = np.radians(degrees)
     matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return (points - centre) @ matrix + centre

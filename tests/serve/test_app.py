@@ -31,9 +31,9 @@ def photo(astronaut: np.ndarray) -> bytes:
     return jpeg(astronaut)
 
 
-def jpeg(picture: np.ndarray) -> bytes:
+def jpeg(image: np.ndarray) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG")
+    Image.fromarray(image).save(file, "JPEG")
     return file.getvalue()
 
 
@@ -85,7 +85,7 @@ def test_no_face_is_an_empty_list_and_a_crop_is_one_face(client: TestClient) -> 
     assert abs(sum(crop["faces"][0]["probs"].values()) - 1) < 1e-4
 
 
-def test_rotated_photos_answer_boxes_in_the_upright_picture(client: TestClient, astronaut: np.ndarray) -> None:
+def test_rotated_photos_answer_boxes_in_the_upright_image(client: TestClient, astronaut: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()
@@ -290,7 +290,7 @@ def test_buckets_refill_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 class Gate:
-    """Holds every picture in `find` until it is opened."""
+    """Holds every image in `find` until it is opened."""
 
     def __init__(self, engine: Engine):
         self.opened, self.inside = threading.Event(), threading.Semaphore(0)
@@ -375,7 +375,7 @@ def test_a_stream_answers_frames(client: TestClient, photo: bytes) -> None:
             socket.send_bytes(photo)
             row = json.loads(socket.receive_text())
             assert row["frame"] == number and row["dropped"] == 0 and len(row["faces"]) == 1
-        socket.send_bytes(b"no picture")
+        socket.send_bytes(b"no image")
         assert socket.receive_json()["error"]["status"] == 415
         socket.send_bytes(photo)
         assert len(socket.receive_json()["faces"]) == 1
@@ -419,7 +419,7 @@ def test_of_many_frames_the_newest_wins(tiny_onnx: Path, photo: bytes) -> None:
         assert (newest["frame"], newest["dropped"], newest["error"]["status"]) == (21, 20, 415)
 
 
-def test_streams_are_bounded_and_take_pictures_only(tiny_onnx: Path) -> None:
+def test_streams_are_bounded_and_take_images_only(tiny_onnx: Path) -> None:
     from starlette.websockets import WebSocketDisconnect
 
     with client_of(tiny_onnx, max_streams=1, idle_timeout_s=0.3) as client:

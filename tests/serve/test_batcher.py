@@ -74,7 +74,7 @@ def test_a_lone_request_does_not_wait_for_the_window() -> None:
     assert asyncio.run(lone()) < 1
 
 
-def test_the_window_waits_for_pictures_being_decoded_and_then_ends() -> None:
+def test_the_window_waits_for_images_being_decoded_and_then_ends() -> None:
     async def two() -> list[int]:
         sizes: list[int] = []
         batcher = Batcher(probs, max_batch=2, window_s=0.3, expecting=lambda: 1, observe=sizes.append)

@@ -56,7 +56,7 @@ def png(width: int, height: int, rows: bytes) -> bytes:
 
 
 def mosaic(face: np.ndarray) -> bytes:
-    """Return 10,000 faces in one picture of 4 megapixels."""
+    """Return 10,000 faces in one image of 4 megapixels."""
     small = np.asarray(Image.fromarray(face[50:200, 150:300]).resize((20, 20)))
     return encode(Image.fromarray(np.tile(small, (100, 100, 1))), quality=60)
 
@@ -85,7 +85,7 @@ def text_bomb() -> bytes:
     return whole[:33] + text + whole[33:]
 
 
-PICTURES: dict[str, tuple[Callable[[bytes, np.ndarray], bytes], set[int]]] = {
+IMAGES: dict[str, tuple[Callable[[bytes, np.ndarray], bytes], set[int]]] = {
     "zero bytes": (lambda photo, face: b"", {422}),
     "one byte": (lambda photo, face: b"\xff", {415}),
     "truncated JPEG": (lambda photo, face: photo[: len(photo) // 2], {422}),
@@ -136,15 +136,15 @@ def works(server: Served, photo: bytes) -> bool:
     return answer.status == 200 and len(answer.json()["faces"]) == 1
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_a_hostile_picture_is_answered_in_bounded_time_and_memory(
+@pytest.mark.parametrize("name", IMAGES)
+def test_a_hostile_image_is_answered_in_bounded_time_and_memory(
     name: str, server: Served, photo: bytes, astronaut: np.ndarray
 ) -> None:
-    make, expected = PICTURES[name]
-    picture = make(photo, astronaut)
-    assert len(picture) <= MAX_BODY, "the picture itself must be looked at"
+    make, expected = IMAGES[name]
+    image = make(photo, astronaut)
+    assert len(image) <= MAX_BODY, "the image itself must be looked at"
     started = time.monotonic()
-    answer = server.post(picture)
+    answer = server.post(image)
     assert answer.status in expected, answer.body
     assert time.monotonic() - started < 5
     if answer.status != 200:
@@ -176,7 +176,7 @@ def test_faces_beyond_the_cap_are_counted_and_cut(server: Served, astronaut: np.
         ("\xff\xfe", 415),
     ],
 )
-def test_a_wrong_content_type_is_refused_and_a_wrong_picture_type_ignored(
+def test_a_wrong_content_type_is_refused_and_a_wrong_image_type_ignored(
     kind: str, status: int, server: Served, photo: bytes
 ) -> None:
     assert server.post(photo, kind).status == status
@@ -203,7 +203,7 @@ def test_forms_must_be_whole_and_hold_the_one_field(server: Served, photo: bytes
     assert works(server, photo)
 
 
-def test_a_bad_picture_in_a_batch_is_one_error_row(server: Served, photo: bytes) -> None:
+def test_a_bad_image_in_a_batch_is_one_error_row(server: Served, photo: bytes) -> None:
     body, kind = form(("images", "a", photo), ("images", "b", b"GIF89a"), ("images", "c", photo))
     first, second, third = server.post(body, kind, "/v1/predict/batch").json()["results"]
     assert len(first["faces"]) == 1 and first["faces"][0]["box"] == third["faces"][0]["box"]
@@ -373,7 +373,7 @@ def test_a_decoder_that_never_ends_is_ended(tiny_onnx: Path, photo: bytes) -> No
     assert done.returncode == 1 and done.stdout == b"" and time.monotonic() - started < 20
 
 
-def test_a_picture_that_needs_too_much_memory_is_refused() -> None:
+def test_an_image_that_needs_too_much_memory_is_refused() -> None:
     deep = encode(Image.fromarray(np.full((2000, 2000), 30_000, np.uint16)), "PNG")
     run = (
         "from fervit.serve import finder as f; from fervit.serve.settings import Settings; "
@@ -397,7 +397,7 @@ def test_a_killed_image_process_costs_one_answer(server: Served, photo: bytes) -
     assert set(statuses) <= {200, 503} and statuses[-1] == 200
 
 
-def test_nothing_of_a_picture_reaches_the_disk_or_the_log(tiny_onnx: Path, photo: bytes, tmp_path: Path) -> None:
+def test_nothing_of_an_image_reaches_the_disk_or_the_log(tiny_onnx: Path, photo: bytes, tmp_path: Path) -> None:
     noise = encode(Image.fromarray(np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)), "PNG")
     assert len(noise) > 2_000_000, "large enough for the usual spooling to disk"
     with Served("--model", tiny_onnx, "--image-workers", 0, TMPDIR=str(tmp_path)) as server:

@@ -47,7 +47,7 @@ def test_the_document_is_valid_and_names_these_operations(document) -> None:
 )
 def test_every_answer_is_as_the_document_says(method: str, path: str, mode: GenerationMode, document) -> None:
     operation = document[path][method]
-    # Random bytes are a well-formed body, and still no picture; in a batch they are an error row of a 200.
+    # Random bytes are a well-formed body, and still no image; in a batch they are an error row of a 200.
     excluded = [positive_data_acceptance, *([negative_data_rejection] if path.endswith("batch") else [])]
 
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))

@@ -44,23 +44,23 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get i
 
 
 def frames(face: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    """Yield 640 x 480 pictures of a photo that moves sideways."""
+    """Yield 640 x 480 images of a photo that moves sideways."""
     for index in range(count):
-        picture = np.full((480, 640, 3), 90, np.uint8)
+        image = np.full((480, 640, 3), 90, np.uint8)
         left = 64 + round(40 * np.sin(2 * np.pi * index / count))
-        picture[:, left : left + 480] = face[:480, :480]
-        yield picture
+        image[:, left : left + 480] = face[:480, :480]
+        yield image
 
 
-def film(path: Path, pictures: Iterable[np.ndarray]) -> Path:
-    """Write 640 x 480 pictures as a WebM of 15 frames a second."""
+def film(path: Path, images: Iterable[np.ndarray]) -> Path:
+    """Write 640 x 480 images as a WebM of 15 frames a second."""
     import cv2
 
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"VP80"), 15, (640, 480))
     if not writer.isOpened():
         pytest.skip("this OpenCV writes no WebM")
-    for picture in pictures:
-        writer.write(picture[:, :, ::-1])
+    for image in images:
+        writer.write(image[:, :, ::-1])
     writer.release()
     return path
 
@@ -73,8 +73,8 @@ def camera(astronaut: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> P
     path = tmp_path_factory.mktemp("camera") / "camera.y4m"
     with path.open("wb") as file:
         file.write(b"YUV4MPEG2 W640 H480 F15:1 Ip A1:1 C420jpeg\n")
-        for picture in frames(astronaut, 20):
-            file.write(b"FRAME\n" + cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420).tobytes())
+        for image in frames(astronaut, 20):
+            file.write(b"FRAME\n" + cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420).tobytes())
     return path
 
 
@@ -132,10 +132,10 @@ def visit(browser: Any, server: Served) -> Iterator[Callable[..., Any]]:
     assert errors == [] and foreign == []
 
 
-def photo_file(name: str, *pictures: np.ndarray, kind: str = "JPEG") -> dict[str, Any]:
-    """Return an upload of pictures side by side."""
+def photo_file(name: str, *images: np.ndarray, kind: str = "JPEG") -> dict[str, Any]:
+    """Return an upload of images side by side."""
     file = io.BytesIO()
-    Image.fromarray(np.hstack(pictures)).save(file, kind)
+    Image.fromarray(np.hstack(images)).save(file, kind)
     return {"name": name, "mimeType": f"image/{kind.lower()}", "buffer": file.getvalue()}
 
 
@@ -180,9 +180,9 @@ def test_a_photo_shows_its_box_count_and_label(visit: Callable[..., Any], astron
     record = json.loads(download(page, "#json"))
     assert record["rows"][0]["faces"][0]["label"] == expected.label
     assert record["rows"][0]["faces"][0]["box"] == pytest.approx(expected.face.box.to_list(), abs=0.1)
-    picture = Image.open(io.BytesIO(download(page, "#png")))
-    assert picture.size == (512, 512)
-    changed = np.abs(np.asarray(picture.convert("RGB")).astype(int) - astronaut).max(axis=2) > 60
+    image = Image.open(io.BytesIO(download(page, "#png")))
+    assert image.size == (512, 512)
+    changed = np.abs(np.asarray(image.convert("RGB")).astype(int) - astronaut).max(axis=2) > 60
     x1, y1, x2, y2 = (round(v) for v in expected.face.box.to_list())
     assert changed[y1 - 2 : y1 + 3, x1:x2].any(axis=0).mean() > 0.9, "the box's upper edge is drawn"
     assert not changed[y1 + 10 : y2 - 10, x1 + 10 : x2 - 10].any(), "the face itself is not covered"
@@ -203,12 +203,12 @@ def test_of_several_faces_one_is_chosen_by_keyboard(visit: Callable[..., Any], a
     assert faults(page) == []
 
 
-def test_no_face_and_no_picture_are_said(visit: Callable[..., Any]) -> None:
+def test_no_face_and_no_image_are_said(visit: Callable[..., Any]) -> None:
     page = visit(expected="422")
     page.set_input_files("#file", photo_file("grey.jpg", np.full((200, 300, 3), 128, np.uint8)))
     expect(page.locator("#status")).to_have_text("No face found.")
     page.set_input_files("#file", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8\xff\xe0broken"})
-    expect(page.locator("#error")).to_contain_text("The picture cannot be decoded")
+    expect(page.locator("#error")).to_contain_text("The image cannot be decoded")
     expect(page.locator("#faces")).to_have_text("–")
 
 

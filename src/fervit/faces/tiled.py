@@ -9,23 +9,23 @@ from fervit.types import Box, Face, Image
 
 TILE_PX = 640
 TILE_EDGE = 0.02  # of a tile: a box that comes so near to its edge may be of a face that goes on beyond
-TILE_OVERLAP = 0.25  # of a tile: faces up to 160 px stand whole in one of them, larger ones are found in the whole
-MAX_COVERED = 0.6  # share of the smaller box
+TILE_OVERLAP = 0.25  # of a tile: faces up to 160 px lie wholly in one of them, larger ones are found in the whole
+MAX_COVERED = 0.6  # fraction of the smaller box
 
 
 class Tiled:
-    """Searches big pictures as a whole and tile by tile, for the small faces of group photos.
+    """Searches big images as a whole and tile by tile, for the small faces of group photos.
 
     Args:
         detector: searches the tiles.
-        tile_px: side of a tile; pictures that are no larger are searched once.
+        tile_px: side of a tile; images that are no larger are searched once.
     """
 
     def __init__(self, detector: FaceDetector, *, tile_px: int = TILE_PX):
         self.detector, self.tile_px = detector, tile_px
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Return the faces of each picture."""
+        """Return the faces of each image."""
         return [self._detect(image) for image in images]
 
     def _detect(self, image: Image) -> list[Face]:
@@ -48,7 +48,7 @@ class Tiled:
 
 
 def _starts(length: int, tile: int) -> list[int]:
-    """Return where tiles begin, evenly spread, neighbours sharing `TILE_OVERLAP` or more."""
+    """Return where tiles begin, evenly spread, neighbours overlapping by `TILE_OVERLAP` or more."""
     if length <= tile:
         return [0]
     count = -(-(length - tile) // round(tile * (1 - TILE_OVERLAP))) + 1
@@ -56,7 +56,7 @@ def _starts(length: int, tile: int) -> list[int]:
 
 
 def _is_cut(box: Box, tile_px: int, sides: tuple[bool, bool, bool, bool]) -> bool:
-    """Tell whether a box in a tile reaches one of its `sides` (left, top, right, bottom) within the picture."""
+    """Tell whether a box in a tile reaches one of its `sides` (left, top, right, bottom) within the image."""
     near = TILE_EDGE * tile_px
     reached = (box.x1 <= near, box.y1 <= near, box.x2 >= tile_px - near, box.y2 >= tile_px - near)
     return any(cut and reach for cut, reach in zip(sides, reached, strict=True))
@@ -68,7 +68,7 @@ def _shifted(face: Face, x: int, y: int) -> Face:
 
 
 def _covered(box: Box, other: Box) -> float:
-    """Return the share of the smaller box that lies in the other."""
+    """Return the fraction of the smaller box that lies in the other."""
     overlap = Box(max(box.x1, other.x1), max(box.y1, other.y1), min(box.x2, other.x2), min(box.y2, other.y2))
     inside = overlap.area if overlap.width > 0 and overlap.height > 0 else 0.0
     return inside / max(min(box.area, other.area), 1e-9)

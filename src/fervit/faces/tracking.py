@@ -14,7 +14,7 @@ MIN_IOU = 0.2  # of a detection and the place where its track is expected
 MAX_JUMP = 1.0  # centre's distance in face sides, for small and fast faces that no longer overlap
 MAX_GROWTH = 1.6  # ratio of sides
 DAMPING_S = 0.25  # a velocity is trusted for about so long: heads turn back
-VELOCITY_SHARE = 0.5  # of the newest measurement in a track's velocity
+VELOCITY_WEIGHT = 0.5  # of the newest measurement in a track's velocity
 
 
 @dataclass
@@ -37,7 +37,7 @@ class _Track:
         passed_s = time_s - self.seen_s
         if passed_s > 0:
             measured = (place - self.place) / passed_s
-            self.velocity += VELOCITY_SHARE * (measured - self.velocity)
+            self.velocity += VELOCITY_WEIGHT * (measured - self.velocity)
         self.place, self.seen_s = place, time_s
 
 
@@ -77,7 +77,7 @@ class Tracker:
         return {track.id for track in self._tracks}
 
     def same(self, faces: Sequence[Face], ids: Sequence[int], time_s: float) -> bool:
-        """Say whether `faces` are just those that the tracks `ids` expect at `time_s`; nothing is changed."""
+        """Return whether `faces` are just those that the tracks `ids` expect at `time_s`; nothing is changed."""
         found = _match(self._alive(time_s), faces, time_s)
         return len(found) == len(faces) and {track.id for track in found.values()} == set(ids)
 
@@ -89,8 +89,8 @@ class Smoother:
     """Exponential mean of each track's probabilities over time.
 
     Args:
-        time_s: its time constant: the answer to a sudden change has gone 63 % of the way after so long; 0 is
-            no smoothing.
+        time_s: its time constant: after so long, the mean has followed 63 % of a sudden change; 0 is no
+            smoothing.
 
     Raises:
         ConfigError: the time is negative or not finite.
@@ -108,8 +108,8 @@ class Smoother:
             return probs
         if track in self._means:
             mean, last_s = self._means[track]
-            share = 1 - math.exp(-max(0.0, time_s - last_s) / self.time_s)
-            probs = mean + share * (probs - mean)
+            weight = 1 - math.exp(-max(0.0, time_s - last_s) / self.time_s)
+            probs = mean + weight * (probs - mean)
         self._means[track] = probs, time_s
         return probs
 
@@ -118,13 +118,13 @@ class Smoother:
         self._means = {track: kept for track, kept in self._means.items() if track in alive}
 
 
-def between(first: Face, last: Face, share: float) -> Face:
-    """Return the face at `share`, 0..1, of the way from `first` to `last`."""
-    box = Box(*(float(v) for v in _mix(_place(first.box), _place(last.box), share)))
+def between(first: Face, last: Face, position: float) -> Face:
+    """Return the face at `position`, 0..1, between `first` and `last`."""
+    box = Box(*(float(v) for v in _mix(_place(first.box), _place(last.box), position)))
     marks = None
     if first.landmarks is not None and last.landmarks is not None:
-        marks = _mix(first.landmarks, last.landmarks, share)
-    return Face(box, float(first.score + share * (last.score - first.score)), marks)
+        marks = _mix(first.landmarks, last.landmarks, position)
+    return Face(box, float(first.score + position * (last.score - first.score)), marks)
 
 
 def _match(tracks: Sequence[_Track], faces: Sequence[Face], time_s: float) -> dict[int, _Track]:
@@ -147,8 +147,8 @@ def _match(tracks: Sequence[_Track], faces: Sequence[Face], time_s: float) -> di
     return found
 
 
-def _mix(first: np.ndarray, last: np.ndarray, share: float) -> np.ndarray:
-    mixed: np.ndarray = first + share * (last - first)
+def _mix(first: np.ndarray, last: np.ndarray, position: float) -> np.ndarray:
+    mixed: np.ndarray = first + position * (last - first)
     return mixed
 
 

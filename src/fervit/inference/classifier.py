@@ -10,7 +10,7 @@ from fervit.errors import ModelError
 from fervit.inference.model_files import check_file
 from fervit.media.crops import preprocess_batch
 from fervit.probabilities import softmax
-from fervit.runtime.sessions import AUTO, Session, _open, choose_runtime
+from fervit.runtime.sessions import AUTO, Session, choose_runtime, open_model
 from fervit.types import OUTPUT, ModelSpec
 
 BATCH_SIZE = 32  # larger ones are no faster per face on a CPU and only take memory
@@ -25,7 +25,7 @@ class OnnxClassifier:
         runtime: a name in `RUNTIMES`, or `auto`, see `choose_runtime`.
 
     Attributes:
-        spec: the `ModelSpec` that travels in the file.
+        spec: the `ModelSpec` that the file holds.
         runtime: the name of the runtime that was chosen.
 
     Raises:
@@ -39,7 +39,7 @@ class OnnxClassifier:
         if self.path.suffix.lower() == ".xml" and runtime == "onnxruntime":
             runtime = AUTO
         self.runtime = choose_runtime(runtime, self.path)
-        self._session = _open(self.runtime, self.path, threads)
+        self._session = open_model(self.path, runtime=self.runtime, threads=threads)
         self.spec = _read_spec(self._session, self.path)
         _check_shapes(self._session, self.spec, self.path)
 
@@ -61,13 +61,13 @@ def _read_spec(session: Session, path: Path) -> ModelSpec:
     text = session.metadata
     if text is None:
         raise ModelError(
-            f"{path} carries no fervit metadata (labels, preprocessing): it was exported elsewhere; "
+            f"{path} has no fervit metadata (labels, preprocessing): it was exported elsewhere; "
             "export the model folder with `fervit export FOLDER --out FILE.onnx`"
         )
     try:
         return ModelSpec.from_json(text)
     except json.JSONDecodeError as error:
-        raise ModelError(f"{path}: its fervit metadata is no JSON ({error}); export it again") from error
+        raise ModelError(f"{path}: its fervit metadata is not JSON ({error}); export it again") from error
 
 
 def _check_shapes(session: Session, spec: ModelSpec, path: Path) -> None:
@@ -83,8 +83,8 @@ def _check_shapes(session: Session, spec: ModelSpec, path: Path) -> None:
         (OUTPUT, outputs[OUTPUT], [None, len(spec.labels)]),
     ):
         fits = len(shape) == len(expected) and all(
-            not isinstance(have, int) or want is None or have == want
-            for have, want in zip(shape, expected, strict=True)
+            not isinstance(size, int) or wanted is None or size == wanted
+            for size, wanted in zip(shape, expected, strict=True)
         )
         if not fits:
             raise ModelError(f"{path}: {name} has shape {shape}, its metadata says {expected}; export it again")

@@ -29,17 +29,16 @@ def load(
         threads: CPU threads; None takes all cores.
         runtime: `onnxruntime`, which starts at once, `openvino` (needs `fervit[openvino]`), or `auto`: OpenVINO
             where it is installed.
-        min_confidence: probability below which the answer is `uncertain`, 0..1.
+        min_confidence: probability below which the label is `uncertain`, 0..1.
 
     Raises:
         ModelError: the model is missing or cannot be read, or there is no such runtime.
         MissingExtra: the runtime is not installed.
         DetectorError: the detector is unknown or not installed.
     """
-    finder = make_detector(detector) if isinstance(detector, str) else detector
     return Recognizer(
         open_classifier(model, threads=threads, runtime=runtime),
-        finder,
+        make_detector(detector) if isinstance(detector, str) else detector,
         workers=None if threads is None else min(MAX_WORKERS, threads),
         min_confidence=min_confidence,
     )
@@ -59,9 +58,9 @@ def open_classifier(
     if runtime == "openvino":
         raise ModelError(f"{path} is a model folder, which PyTorch runs; `fervit export {path} --out FILE.onnx` first")
     try:
-        # The one road from the run half to the train half: by name, so that nothing here needs torch.
+        # The only import of the train half by the run half, by name so that nothing here needs torch.
         models = importlib.import_module("fervit.models")
     except ImportError:
-        return OnnxClassifier(path, threads=threads)  # raises the error that names both ways out
+        return OnnxClassifier(path, threads=threads)  # raises the error that names both remedies
     classifier: Classifier = models.TorchClassifier(path)
     return classifier

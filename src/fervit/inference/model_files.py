@@ -1,20 +1,20 @@
-"""Which file or folder a model's name means, and the refusal of what is none."""
+"""Which file or folder a model's name means, and the refusal of what is no model."""
 
 import hashlib
 from pathlib import Path
 
-from fervit.errors import ModelError
+from fervit.errors import ModelError, reason
 from fervit.files import ASSETS, file_digest, is_pickle
 
 SHIPPED_MODELS = ("mobilenet", "tiny", "mobilenet_int8")  # by name, in place of a path; the first is the default
-SHIPPED = "shipped"  # as starting weights: the Transformer that this installation carries
+SHIPPED = "shipped"  # as starting weights: the Transformer that is bundled with this installation
 
 
 def default_model() -> Path:
     """Return the path of the shipped ONNX model.
 
     Raises:
-        ModelError: this installation carries none.
+        ModelError: this installation has none.
     """
     return _shipped(SHIPPED_MODELS[0])
 
@@ -22,26 +22,26 @@ def default_model() -> Path:
 def find_model(model: str | Path | None) -> Path:
     """Return the file or folder of a model: the default for None, a shipped one by its name, else the path itself.
 
-    A file or folder of that name goes before.
+    A file or folder of that name takes precedence.
 
     Raises:
-        ModelError: this installation carries none of that name, or the path cannot be looked at.
+        ModelError: this installation has none of that name, or the path cannot be looked at.
     """
     if model is None:
         return default_model()
     path = Path(model)
     try:
-        there = path.exists()
+        exists = path.exists()
     except OSError as error:  # such as a name that is too long
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-    return _shipped(str(model)) if str(model) in SHIPPED_MODELS and not there else path
+        raise ModelError(f"cannot read {path}: {reason(error)}") from error
+    return _shipped(str(model)) if str(model) in SHIPPED_MODELS and not exists else path
 
 
 def find_folder(model: str | Path) -> Path:
     """Return the folder of a model: a shipped one's by its name, else the path itself.
 
     Raises:
-        ModelError: the package carries that model as an ONNX file only.
+        ModelError: that model is bundled as an ONNX file only.
     """
     path = Path(model)
     if str(model) not in SHIPPED_MODELS or path.exists():
@@ -59,7 +59,7 @@ def shipped_checkpoint() -> Path:
     """Return the path of the shipped model folder, the Transformer `tiny`, to start training from.
 
     Raises:
-        ModelError: this installation carries none.
+        ModelError: this installation has none.
     """
     return _asset("tiny", "start from a Hub id or a model folder instead")
 
@@ -68,7 +68,7 @@ def starting_weights(init: str | Path) -> str | Path:
     """Return what training starts from: the shipped Transformer's folder for `shipped` or its name, else `init` itself.
 
     Raises:
-        ModelError: `shipped`, and this installation carries none, or a shipped model that is no folder.
+        ModelError: `shipped`, and this installation has none, or a shipped model that is no folder.
     """
     if str(init) == SHIPPED:
         return shipped_checkpoint()
@@ -103,7 +103,7 @@ def check_file(path: Path) -> None:
         named = f"; by name there are {', '.join(SHIPPED_MODELS)}" if path.name == str(path) and not path.suffix else ""
         raise ModelError(f"no model at {path}{named}") from None
     except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ModelError(f"cannot read {path}: {reason(error)}") from error
     if is_pickle(path, magic):
         raise ModelError(
             f"{path} is a pickle, which can run code when read; fervit takes ONNX files and safetensors folders"
@@ -121,7 +121,7 @@ def _shipped(name: str) -> Path:
 def _asset(name: str, remedy: str) -> Path:
     path = ASSETS / name
     if not path.exists():
-        raise ModelError(f"this installation of fervit carries no model ({path} is missing): {remedy}")
+        raise ModelError(f"this installation of fervit has no model ({path} is missing): {remedy}")
     return path
 
 

@@ -1,39 +1,36 @@
-"""`Recognizer`: pictures in, what every face shows out. The centre of the run half."""
+"""`Recognizer`: images in, what every face shows out. The centre of the run half."""
 
-import contextlib
-import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from fervit.errors import ConfigError, ImageError
-from fervit.faces.base import FaceDetector, WholePicture, whole
+from fervit.faces.base import FaceDetector
 from fervit.faces.tracking import Smoother, Tracker, between
 from fervit.inference.classifier import BATCH_SIZE
+from fervit.inference.face_finder import FaceFinder
 from fervit.inference.results import FrameResult, ImageResult
 from fervit.media.camera import read_camera
-from fervit.media.crops import crop_face, shrink_crop
-from fervit.media.images import as_image, source_name
+from fervit.media.images import ImageLike, as_image, source_name
 from fervit.media.video import VideoSource, ahead, read_frames
 from fervit.runtime.ort import cores
-from fervit.types import Classifier, Face, Frame, Image, ModelSpec, Prediction
+from fervit.types import Classifier, Face, Frame, ModelSpec, Prediction
 
-MAX_WORKERS = 4  # decoding threads; each holds one decoded picture
+MAX_WORKERS = 4  # decoding threads; each holds one decoded image
 DETECT_EVERY = 3  # frames of a video; faces between are interpolated
 SMOOTH_S = 0.2  # less than an expression takes to form: neutral to happy in about 0.3 s
 FRAMES_AHEAD = 4  # between two stages; each may be 6 MB (1080p)
 FRAMES_AT_ONCE = 8  # classified together
 MAX_WAITING = 16  # frames between two detections, all in memory
-MAX_WAIT_S = 1.0  # a photo that is read is answered within about so long, also when the batch is not full
+MAX_WAIT_S = 1.0  # a photo that was read has its result after about so long, even when the batch is not full
 
 
 @dataclass
-class _Seen:
+class _FoundFrame:
     """One frame between detection and classification; its crops are at model size."""
 
     frame: Frame
@@ -44,8 +41,8 @@ class _Seen:
 
 
 @dataclass
-class _Found:
-    """One picture between detection and classification; its crops are at model size."""
+class _FoundImage:
+    """One image between detection and classification; its crops are at model size."""
 
     source: str
     faces: list[Face] = field(default_factory=list)
@@ -59,9 +56,9 @@ class Recognizer:
 
     Args:
         classifier: probabilities of face crops.
-        detector: faces of pictures; it is called from two threads at once only where it says `parallel`.
+        detector: faces of images; it is called from two threads at once only where it says `parallel`.
         workers: decoding threads of `images`; None takes the number of cores, at most four.
-        min_confidence: probability below which the answer is `uncertain`, 0..1; `fervit evaluate --precision`
+        min_confidence: probability below which the label is `uncertain`, 0..1; `fervit evaluate --precision`
             computes one.
 
     Raises:
@@ -79,51 +76,50 @@ class Recognizer:
         if not 0 <= min_confidence <= 1:
             raise ConfigError(f"expected a probability from 0 to 1 as min_confidence, got {min_confidence}")
         self.classifier, self.detector, self.min_confidence = classifier, detector, min_confidence
+        self.finder = FaceFinder(detector, classifier.spec)
         self.workers = workers or min(MAX_WORKERS, cores())
-        self._detecting = threading.Lock()
-        self._parallel = getattr(detector, "parallel", False)
 
     @property
     def spec(self) -> ModelSpec:
         """The model's labels, preprocessing and provenance."""
         return self.classifier.spec
 
-    def __call__(self, image: Any, *, crop: bool = False) -> list[Prediction]:
-        """Return one prediction for each face of a picture, most certain face first; no face is `[]`.
+    def __call__(self, image: ImageLike, *, crop: bool = False) -> list[Prediction]:
+        """Return one prediction for each face of an image, most confident face first; no face is `[]`.
 
         Args:
-            image: a path, bytes, an open file, a Pillow picture, or an `(H, W, 3)` uint8 RGB array.
-            crop: take the whole picture as the face instead of detecting.
+            image: a path, bytes, an open file, a Pillow image, or an `(H, W, 3)` uint8 RGB array.
+            crop: take the whole image as the face instead of detecting.
 
         Raises:
-            ImageError: the picture cannot be read.
+            ImageError: the image cannot be read.
         """
         found = self._find(image, crop=crop)
         return self._predictions(found.faces, self.classifier.probs(found.crops))
 
     def images(
-        self, sources: Iterable[Any], *, crop: bool = False, batch_size: int = BATCH_SIZE
+        self, sources: Iterable[ImageLike], *, crop: bool = False, batch_size: int = BATCH_SIZE
     ) -> Generator[ImageResult]:
-        """Yield a result for each picture, in order, while later ones are decoded.
+        """Yield a result for each image, in order, while later ones are decoded.
 
-        Memory does not grow with their number. Faces are batched across pictures. A picture that cannot be
+        Memory does not grow with their number. Faces are batched across images. An image that cannot be
         read gives a result with `error`, and the run goes on.
 
         Args:
             sources: anything that `__call__` takes; read lazily.
-            crop: take each whole picture as the face instead of detecting.
+            crop: take each whole image as the face instead of detecting.
             batch_size: faces classified at once.
         """
-        pending: list[_Found] = []
+        pending: list[_FoundImage] = []
         faces, last_s = 0, time.monotonic()
         for found in self._find_ahead(sources, crop=crop, window=batch_size + self.workers):
             pending.append(found)
             faces += len(found.crops)
             full = faces >= batch_size or len(pending) >= batch_size
             if full or time.monotonic() - last_s > MAX_WAIT_S:
-                yield from self._classify(pending, batch_size)
+                yield from self._image_results(pending, batch_size)
                 pending, faces, last_s = [], 0, time.monotonic()
-        yield from self._classify(pending, batch_size)
+        yield from self._image_results(pending, batch_size)
 
     def video(
         self, path: VideoSource, *, every: int = 1, detect_every: int = DETECT_EVERY, smooth_s: float = SMOOTH_S
@@ -131,7 +127,7 @@ class Recognizer:
         """Yield a result for each frame of a video file, in order, while later ones are decoded and detected.
 
         Memory does not grow with the video's length. Detection runs every few frames; where the same faces
-        stand at both ends, those between are interpolated, else every frame between is detected too.
+        are at both ends, those between are interpolated; otherwise every frame between is detected too.
 
         Args:
             path: the file.
@@ -143,18 +139,18 @@ class Recognizer:
             VideoError: it is missing, empty, no video, holds sound only, or has no frame.
         """
         source, smoother = source_name(path), Smoother(smooth_s)
-        pending: list[_Seen] = []
+        pending: list[_FoundFrame] = []
         frames = ahead(read_frames(path, every=every), FRAMES_AHEAD)
-        seen_ahead = ahead(self._follow(frames, detect_every), FRAMES_AHEAD)
+        found_ahead = ahead(self._follow(frames, detect_every), FRAMES_AHEAD)
         try:
-            for seen in seen_ahead:
-                pending.append(seen)
-                if len(pending) >= FRAMES_AT_ONCE or sum(len(seen.crops) for seen in pending) >= BATCH_SIZE:
-                    yield from self._classify_frames(source, pending, smoother)
+            for found in found_ahead:
+                pending.append(found)
+                if len(pending) >= FRAMES_AT_ONCE or sum(len(found.crops) for found in pending) >= BATCH_SIZE:
+                    yield from self._frame_results(source, pending, smoother)
                     pending = []
-            yield from self._classify_frames(source, pending, smoother)
+            yield from self._frame_results(source, pending, smoother)
         finally:
-            seen_ahead.close()
+            found_ahead.close()
 
     def webcam(self, device: int | str = 0, *, smooth_s: float = SMOOTH_S) -> Generator[FrameResult]:
         """Yield a result for a camera's newest frame, again and again; frames that come in between are dropped.
@@ -172,16 +168,16 @@ class Recognizer:
         frames = read_camera(device)
         try:
             for frame in frames:
-                faces = self._detect(frame.image)
-                seen = self._seen(frame, faces, tracker.update(faces, frame.time_s), tracker)
-                yield from self._classify_frames(source, [seen], smoother)
+                faces = self.finder.detect(frame.image)
+                found = self._found_frame(frame, faces, tracker.update(faces, frame.time_s), tracker)
+                yield from self._frame_results(source, [found], smoother)
         finally:
             frames.close()
 
-    def _follow(self, frames: Generator[Frame], detect_every: int) -> Generator[_Seen]:
+    def _follow(self, frames: Generator[Frame], detect_every: int) -> Generator[_FoundFrame]:
         """Yield every frame with its faces, those between two detections after the second one."""
         tracker = Tracker()
-        first: _Seen | None = None
+        first: _FoundFrame | None = None
         waiting: list[Frame] = []
         try:
             for frame in frames:
@@ -198,36 +194,37 @@ class Recognizer:
         finally:
             frames.close()
 
-    def _locate(self, first: _Seen | None, waiting: Sequence[Frame], tracker: Tracker) -> Iterator[_Seen]:
+    def _locate(self, first: _FoundFrame | None, waiting: Sequence[Frame], tracker: Tracker) -> Iterator[_FoundFrame]:
         """Yield the waiting frames with their faces, detected in the last one and, if need be, between."""
         *middle, frame = waiting
-        faces = self._detect(frame.image)
+        faces = self.finder.detect(frame.image)
         if first is not None and tracker.same(faces, first.tracks, frame.time_s):
             tracks = tracker.update(faces, frame.time_s)
             last = dict(zip(tracks, faces, strict=True))
             for other in middle:
-                share = (other.index - first.frame.index) / (frame.index - first.frame.index)
-                moved = [between(face, last[id], share) for face, id in zip(first.faces, first.tracks, strict=True)]
-                yield self._seen(other, moved, first.tracks, tracker)
+                position = (other.index - first.frame.index) / (frame.index - first.frame.index)
+                moved = [between(face, last[id], position) for face, id in zip(first.faces, first.tracks, strict=True)]
+                yield self._found_frame(other, moved, first.tracks, tracker)
         else:
             for other in middle:
-                found = self._detect(other.image)
-                yield self._seen(other, found, tracker.update(found, other.time_s), tracker)
+                found = self.finder.detect(other.image)
+                yield self._found_frame(other, found, tracker.update(found, other.time_s), tracker)
             tracks = tracker.update(faces, frame.time_s)
-        yield self._seen(frame, faces, tracks, tracker)
+        yield self._found_frame(frame, faces, tracks, tracker)
 
-    def _seen(self, frame: Frame, faces: Sequence[Face], tracks: Sequence[int], tracker: Tracker) -> _Seen:
-        return _Seen(frame, list(faces), list(tracks), self._crops(frame.image, faces), tracker.alive())
+    def _found_frame(self, frame: Frame, faces: Sequence[Face], tracks: Sequence[int], tracker: Tracker) -> _FoundFrame:
+        crops = self.finder.crops(frame.image, faces)
+        return _FoundFrame(frame, list(faces), list(tracks), crops, tracker.alive())
 
-    def _classify_frames(self, source: str, pending: Sequence[_Seen], smoother: Smoother) -> Iterator[FrameResult]:
-        probs = iter(self.classifier.probs([crop for seen in pending for crop in seen.crops]))
-        for seen in pending:
-            smoother.forget(seen.alive)
+    def _frame_results(self, source: str, pending: Sequence[_FoundFrame], smoother: Smoother) -> Iterator[FrameResult]:
+        probs = iter(self.classifier.probs([crop for found in pending for crop in found.crops]))
+        for found in pending:
+            smoother.forget(found.alive)
             predictions = [
-                self._prediction(face, smoother(track, next(probs), seen.frame.time_s), track)
-                for face, track in zip(seen.faces, seen.tracks, strict=True)
+                self._prediction(face, smoother(track, next(probs), found.frame.time_s), track)
+                for face, track in zip(found.faces, found.tracks, strict=True)
             ]
-            yield FrameResult(source, seen.frame, predictions)
+            yield FrameResult(source, found.frame, predictions)
 
     def _predictions(self, faces: Sequence[Face], probs: np.ndarray) -> list[Prediction]:
         return [self._prediction(face, row) for face, row in zip(faces, probs, strict=True)]
@@ -235,7 +232,7 @@ class Recognizer:
     def _prediction(self, face: Face, probs: np.ndarray, track: int | None = None) -> Prediction:
         return Prediction(face, self.spec.labels, probs, track, self.min_confidence)
 
-    def _classify(self, pending: Sequence[_Found], batch_size: int) -> Iterator[ImageResult]:
+    def _image_results(self, pending: Sequence[_FoundImage], batch_size: int) -> Iterator[ImageResult]:
         probs = self.classifier.probs([crop for found in pending for crop in found.crops], batch_size=batch_size)
         start = 0
         for found in pending:
@@ -244,9 +241,9 @@ class Recognizer:
             predictions = self._predictions(found.faces, rows)
             yield ImageResult(found.source, predictions, found.error, found.size)
 
-    def _find_ahead(self, sources: Iterable[Any], *, crop: bool, window: int) -> Iterator[_Found]:
+    def _find_ahead(self, sources: Iterable[ImageLike], *, crop: bool, window: int) -> Iterator[_FoundImage]:
         """Yield `_find_or_error` of each source in order, computed in threads at most `window` ahead."""
-        ahead: deque[Future[_Found]] = deque()
+        ahead: deque[Future[_FoundImage]] = deque()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="fervit-decode")
         try:
             for source in sources:
@@ -258,28 +255,13 @@ class Recognizer:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _find_or_error(self, source: Any, crop: bool) -> _Found:
+    def _find_or_error(self, source: ImageLike, crop: bool) -> _FoundImage:
         try:
             return self._find(source, crop=crop)
         except ImageError as error:
-            return _Found(source_name(source), error=str(error))
+            return _FoundImage(source_name(source), error=str(error))
 
-    def _find(self, source: Any, *, crop: bool) -> _Found:
+    def _find(self, source: ImageLike, *, crop: bool) -> _FoundImage:
         image = as_image(source)
-        if crop:
-            faces, crops = [whole(image)], [shrink_crop(image, self.spec)]
-        else:
-            faces = self._detect(image)
-            crops = self._crops(image, faces)
-        return _Found(source_name(source), list(faces), crops, size=(image.shape[1], image.shape[0]))
-
-    def _detect(self, image: Image) -> list[Face]:
-        with contextlib.nullcontext() if self._parallel else self._detecting:
-            return self.detector.detect([image])[0]
-
-    def _crops(self, image: Image, faces: Sequence[Face]) -> list[np.ndarray]:
-        """Cut the faces out, made small here in the worker: they wait for their batch."""
-        spec = self.spec
-        if isinstance(self.detector, WholePicture):
-            return [shrink_crop(image, spec)]
-        return [shrink_crop(crop_face(image, face.box, spec.preprocess, face.landmarks), spec) for face in faces]
+        found = self.finder.find(image, crop=crop)
+        return _FoundImage(source_name(source), found.faces, found.crops, size=(image.shape[1], image.shape[0]))

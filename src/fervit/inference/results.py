@@ -7,11 +7,11 @@ from fervit.types import Frame, Prediction
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
-    """What was found in one picture of many.
+    """What was found in one image of many.
 
     Attributes:
         source: the path or name it came from.
-        predictions: one for each face, most certain face first.
+        predictions: one for each face, most confident face first.
         error: why it could not be read, or None.
         size: `(width, height)` in px, or None when it could not be read.
     """
@@ -28,7 +28,7 @@ class FrameResult:
 
     Attributes:
         source: the path or name it came from.
-        frame: the frame, with its index, its time and its picture.
+        frame: the frame, with its index, its time and its image.
         predictions: one for each face, with the id of its track; the probabilities are smoothed.
     """
 

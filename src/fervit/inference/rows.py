@@ -3,8 +3,9 @@
 import json
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypedDict
 
+from fervit.formatting import percent
 from fervit.inference.results import FrameResult, ImageResult
 from fervit.types import UNCERTAIN, Prediction
 
@@ -12,21 +13,37 @@ NAME_WIDTH = 40  # columns at most; longer names push their own line only
 _FLAT = ("source", "frame", "time_s", "track", "face_score", "label", "score")
 
 
-def json_rows(result: ImageResult | FrameResult) -> list[dict[str, Any]]:
-    """Return the rows of one picture, or of one frame of a video.
+class JsonRow(TypedDict, total=False):
+    """A row of `json_rows`; which keys it has depends on what was found."""
+
+    source: str
+    frame: int
+    time_s: float
+    error: str
+    faces: int
+    box: list[float]
+    face_score: float
+    label: str
+    score: float
+    probs: dict[str, float]
+    track: int
+
+
+def json_rows(result: ImageResult | FrameResult) -> list[JsonRow]:
+    """Return the rows of one image, or of one frame of a video.
 
     One row for each face: `source, box [x1, y1, x2, y2], face_score, label, score, probs {name: p}`; a frame's
-    rows have `frame, time_s` after the source and end with `track`. A picture or frame without a face gives
-    `source, faces: 0`; a picture that could not be read gives `source, error`.
+    rows have `frame, time_s` after the source and end with `track`. An image or frame without a face gives
+    `source, faces: 0`; an image that could not be read gives `source, error`.
     """
-    head: dict[str, Any] = {"source": result.source}
+    head: JsonRow = {"source": result.source}
     if isinstance(result, FrameResult):
         head |= {"frame": result.frame.index, "time_s": round(result.frame.time_s, 6)}
     elif result.error is not None:
-        return [head | {"error": result.error}]
+        return [{**head, "error": result.error}]
     if not result.predictions:
-        return [head | {"faces": 0}]
-    return [head | prediction.to_dict() for prediction in result.predictions]
+        return [{**head, "faces": 0}]
+    return [{**head, **prediction.to_dict()} for prediction in result.predictions]
 
 
 def json_lines(result: ImageResult | FrameResult) -> str:
@@ -35,7 +52,7 @@ def json_lines(result: ImageResult | FrameResult) -> str:
 
 
 def columns_of(labels: Sequence[str], *, errors: bool = False) -> dict[str, type]:
-    """Return the names and types of a table's columns; pictures' tables have `errors` too."""
+    """Return the names and types of a table's columns; images' tables have `errors` too."""
     names: dict[str, type] = {"source": str, "frame": int, "time_s": float, "track": int}
     names |= dict.fromkeys(("x1", "y1", "x2", "y2", "face_score"), float)
     names |= {"label": str, "score": float}
@@ -45,17 +62,18 @@ def columns_of(labels: Sequence[str], *, errors: bool = False) -> dict[str, type
 
 def table_rows(
     result: ImageResult | FrameResult, labels: Sequence[str], *, errors: bool = False
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return flat rows, one for each face, for `pandas.DataFrame(rows)` or `polars.DataFrame(rows)`.
 
-    Columns are those of `columns_of`, None where there is nothing to say. With `errors`, a picture without a
+    Columns are those of `columns_of`, None where there is no value. With `errors`, an image without a
     face, or one that could not be read, has a row too; a frame without a face never has one.
     """
     rows = []
     for row in json_rows(result):
         if "box" not in row and (not errors or isinstance(result, FrameResult)):
             continue
-        flat = dict.fromkeys(columns_of(labels, errors=errors)) | {k: v for k, v in row.items() if k in _FLAT}
+        flat: dict[str, object] = dict.fromkeys(columns_of(labels, errors=errors))
+        flat |= {name: value for name, value in row.items() if name in _FLAT}
         if errors:
             flat["error"] = row.get("error")
         if "box" in row:
@@ -69,7 +87,7 @@ def table_lines(result: ImageResult, width: int = NAME_WIDTH) -> Iterator[str]:
     """Yield aligned lines for people: one for each face, with the name on the first.
 
     Args:
-        result: one picture.
+        result: one image.
         width: columns of the name.
     """
     name = pad(printable(result.source), width)
@@ -82,7 +100,7 @@ def table_lines(result: ImageResult, width: int = NAME_WIDTH) -> Iterator[str]:
     count = len(result.predictions)
     for index, prediction in enumerate(result.predictions):
         faces = f"{count} face{'s' if count > 1 else ''}" if index == 0 else ""
-        yield f"{name if index == 0 else ' ' * width}  {faces:<8} {_answer(prediction)}"
+        yield f"{name if index == 0 else ' ' * width}  {faces:<8} {_described(prediction)}"
 
 
 def printable(text: str) -> str:
@@ -104,16 +122,12 @@ def pad(text: str, width: int) -> str:
     return text + " " * max(0, width - columns(text))
 
 
-def _answer(prediction: Prediction) -> str:
+def _described(prediction: Prediction) -> str:
     first, *others = prediction.top(3)
     label, score = prediction.label, prediction.score
     if label == UNCERTAIN:
         others = [first, *others]
-    rest = ", ".join(f"{name} {_percent(p)}" for name, p in others if p >= 0.005)
+    rest = ", ".join(f"{name} {percent(p, 0)}" for name, p in others if p >= 0.005)
     x1, y1, x2, y2 = (round(v) for v in prediction.face.box.to_list())
     size = max(len(name) for name in (label, *prediction.labels))
-    return f"{label:<{size}} {_percent(score):>5}  [{x1}, {y1}, {x2}, {y2}]" + (f"  ({rest})" if rest else "")
-
-
-def _percent(p: float) -> str:
-    return f"{100 * p:.0f} %"
+    return f"{label:<{size}} {percent(score, 0):>5}  [{x1}, {y1}, {x2}, {y2}]" + (f"  ({rest})" if rest else "")

@@ -3,25 +3,28 @@
 import csv
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from fervit.errors import ConfigError, MissingExtra
+from fervit.files import replacing
 from fervit.inference.results import FrameResult, ImageResult
 from fervit.inference.rows import columns_of, json_lines, table_rows
 
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+
 Result = ImageResult | FrameResult
 SAVE_EVERY_S = 1.0  # what a `kill -9` may cost of a Parquet file
-SAVE_SHARE = 0.1  # of the run's time at most, however long the file becomes
+SAVE_FRACTION = 0.1  # of the run's time at most, however long the file becomes
 ROW_GROUP = 8192  # rows; they are all that is in memory
 
 
 class Table(Protocol):
-    """A file that takes results; `done` holds the sources that an earlier run left in it."""
+    """A file of results; `done` holds the sources that an earlier run left in it."""
 
     done: set[str]
 
@@ -49,7 +52,7 @@ class _LineTable:
 
     def _append(self, text: str) -> None:
         left = memoryview(text.encode())
-        while left:  # the system takes what there is room for; the next call tells that the disk is full
+        while left:  # the system takes what there is room for; the next call reports that the disk is full
             left = left[self._file.write(left) :]
 
     def close(self) -> None:
@@ -79,7 +82,7 @@ class CsvTable(_LineTable):
     Args:
         path: the file.
         labels: the model's labels.
-        errors: there may be pictures without rows of their own: a column `error`, and a row each.
+        errors: there may be images without rows of their own: a column `error`, and a row each.
         resume: keep what an earlier run wrote and append.
 
     Raises:
@@ -101,7 +104,7 @@ class CsvTable(_LineTable):
 class ParquetTable:
     """Parquet, one row a face; the file is whole at every moment and at most a second or so behind.
 
-    Parquet's directory stands at its end, so a file that grows is written anew every second; the older part is
+    Parquet's directory is at the end of a file, so one that grows is written anew every second; the older part is
     copied a row group at a time, and no more often than costs 10 % of the run.
 
     Args:
@@ -123,7 +126,7 @@ class ParquetTable:
         types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
         self._schema = pyarrow.schema([(name, types[kind]) for name, kind in columns_of(labels, errors=errors).items()])
         self._path, self._labels, self._errors = path, tuple(labels), errors
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[dict[str, object]] = []
         self.done: set[str] = set()
         if resume and path.exists():
             self.done = self._read_done()
@@ -148,21 +151,19 @@ class ParquetTable:
         import pyarrow.parquet as parquet
 
         start = time.monotonic()  # after the imports: they are paid once
-        part = self._path.with_name(self._path.name + ".part")
-        with parquet.ParquetWriter(part, self._schema) as writer:
+        with replacing(self._path) as part, parquet.ParquetWriter(part, self._schema) as writer:
             for batch in self._old():
                 writer.write_batch(batch)
             if self._rows:
                 writer.write_table(pyarrow.Table.from_pylist(self._rows, self._schema))
-        os.replace(part, self._path)  # noqa: PTH105
         self._rows = []
         self._saved_s = time.monotonic()
         cost_s = self._saved_s - start
         # The cheaper of the last two: pyarrow loads half of itself at its first row.
-        self._pause_s = max(SAVE_EVERY_S, min(cost_s, self._cost_s) / SAVE_SHARE)
+        self._pause_s = max(SAVE_EVERY_S, min(cost_s, self._cost_s) / SAVE_FRACTION)
         self._cost_s = cost_s
 
-    def _old(self) -> Iterator[Any]:
+    def _old(self) -> "Iterator[RecordBatch]":
         import pyarrow.parquet as parquet
 
         if self._path.exists():
@@ -182,7 +183,7 @@ class ParquetTable:
             raise ConfigError(f"{self._path} is no Parquet file: leave --skip-done out to start anew") from error
 
 
-def _csv_text(rows: Iterable[Iterable[Any]]) -> str:
+def _csv_text(rows: Iterable[Iterable[object]]) -> str:
     lines = []
     for row in rows:
         text = io.StringIO()
@@ -200,10 +201,10 @@ def _resume(path: Path, records: Callable[[IO[str]], Iterator[tuple[str | None, 
     """
     if not path.exists():
         return set()
-    part = path.with_name(path.name + ".part")
     done: set[str] = set()
     last, held = None, ""
     with (
+        replacing(path) as part,
         path.open(encoding="utf-8", errors="replace", newline="") as old,
         part.open("w", encoding="utf-8", newline="") as new,
     ):
@@ -215,7 +216,6 @@ def _resume(path: Path, records: Callable[[IO[str]], Iterator[tuple[str | None, 
             held += text
         if last is None:
             new.write(held)
-    os.replace(part, path)  # noqa: PTH105
     return done
 
 

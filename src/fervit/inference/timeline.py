@@ -1,27 +1,32 @@
-"""A video in one picture and a few lines: which expressions each face showed, when, and for how long."""
+"""A video as one figure and a few lines: which expressions each face showed, when, and for how long."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fervit.errors import ConfigError, MissingExtra
+from fervit.errors import MissingExtra
+from fervit.files import cannot_write
+from fervit.formatting import percent
 from fervit.inference.results import FrameResult
 from fervit.media.draw import colour
 
-POINTS = 2000  # kept of a track; no picture shows more
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+POINTS = 2000  # kept of a track; no figure shows more
 TRACKS_SHOWN = 6
-GAP_S = 0.4  # a longer absence leaves a hole in the picture
+GAP_S = 0.4  # a longer absence leaves a gap in the figure
 DARK = "#10141c"
 
 
 @dataclass
 class Track:
-    """What is known of one face.
+    """The expressions of one face over time.
 
     Attributes:
         id: the track's id.
@@ -44,7 +49,7 @@ class Track:
         return sum(self.seconds.values())
 
     def add(self, time_s: float, probs: np.ndarray) -> None:
-        """Take a frame; of long tracks, every second one is forgotten again and again."""
+        """Add a frame; whenever a track grows too long, every second of its frames is dropped."""
         if self.seen % self.stride == 0:
             self.times.append(time_s)
             self.probs.append(probs.astype(np.float32))
@@ -66,7 +71,7 @@ class Timeline:
         self._shown: list[tuple[int, str]] = []
 
     def add(self, result: FrameResult) -> None:
-        """Take the next frame's result."""
+        """Add the next frame's result."""
         time_s = result.frame.time_s
         if self.frames:
             self._step_s = time_s - self.last_s
@@ -87,13 +92,13 @@ class Timeline:
         self.last_s += self._step_s
 
     def summary(self, most: int = 10) -> Iterator[str]:
-        """Yield lines for people: the video, and the share of time of every expression per track."""
+        """Yield lines for people: the video, and the fraction of time of every expression per track."""
         count = len(self.tracks)
         faces = "no face" if not count else f"{count} face track{'s' if count > 1 else ''}"
         yield f"{self.frames} frames, {self.last_s:.1f} s, {faces}"
         for track in self._longest(most):
             span = f"{track.times[0]:6.1f} - {track.last_s:.1f} s"
-            yield f"  track {track.id:<4} {span:<18} {_shares(track.seconds)}"
+            yield f"  track {track.id:<4} {span:<18} {_fractions(track.seconds)}"
         if count > most:
             yield f"  and {count - most} shorter tracks"
         if count > 1:
@@ -101,7 +106,7 @@ class Timeline:
             for track in self.tracks.values():
                 for label, s in track.seconds.items():
                     seconds[label] += s
-            yield f"  {'all faces':<29} {_shares(seconds)}"
+            yield f"  {'all faces':<29} {_fractions(seconds)}"
 
     def save(self, path: Path, *, title: str = "") -> None:
         """Draw the probabilities of the longest tracks over time, stacked, as a PNG, SVG or PDF.
@@ -111,7 +116,7 @@ class Timeline:
             ConfigError: the file cannot be written.
         """
         if find_spec("matplotlib") is None:
-            raise MissingExtra("the timeline picture", "video")
+            raise MissingExtra("the timeline figure", "video")
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -135,7 +140,7 @@ class Timeline:
         try:
             figure.savefig(path, dpi=130)
         except (OSError, ValueError) as error:
-            raise ConfigError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
+            raise cannot_write(path, error) from error
 
     def _longest(self, most: int) -> list[Track]:
         return sorted(self.tracks.values(), key=lambda track: (-track.total_s, track.id))[:most]
@@ -145,9 +150,9 @@ class Timeline:
             self.tracks[id].seconds[label] += self._step_s
 
 
-def _draw(axes: Any, track: Track, labels: Sequence[str]) -> None:
+def _draw(axes: "Axes", track: Track, labels: Sequence[str]) -> None:
     times, probs = _with_gaps(track)
-    colours = [tuple(v / 255 for v in colour(label, labels)) for label in labels]
+    colours = ["#{:02x}{:02x}{:02x}".format(*colour(label, labels)) for label in labels]
     axes.stackplot(times, probs.T, labels=labels, colors=colours, linewidth=0.4, edgecolor=DARK)
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
@@ -168,7 +173,7 @@ def _with_gaps(track: Track) -> tuple[np.ndarray, np.ndarray]:
     return times, probs
 
 
-def _shares(seconds: dict[str, float]) -> str:
+def _fractions(seconds: dict[str, float]) -> str:
     total = sum(seconds.values()) or 1.0
     order = sorted(seconds.items(), key=lambda item: -item[1])
-    return ", ".join(f"{label} {100 * s / total:.0f} %" for label, s in order if s / total >= 0.005)
+    return ", ".join(f"{label} {percent(s / total, 0)}" for label, s in order if s / total >= 0.005)

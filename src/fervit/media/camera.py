@@ -1,16 +1,21 @@
 """Read a camera, always its newest frame."""
 
+import logging
 import queue
 import threading
 import time
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fervit.errors import VideoError
-from fervit.media.video import _log
 from fervit.types import Frame
 
+if TYPE_CHECKING:
+    import cv2
+
 FIRST_FRAME_S = 10.0  # some cameras take seconds to wake up
+
+log = logging.getLogger(__name__)
 
 
 def read_camera(device: int | str = 0, *, patience_s: float = 2.0) -> Generator[Frame]:
@@ -27,7 +32,7 @@ def read_camera(device: int | str = 0, *, patience_s: float = 2.0) -> Generator[
     """
     import cv2
 
-    cv2.utils.logging.setLogLevel(0)  # it tells on stderr what we raise
+    cv2.utils.logging.setLogLevel(0)  # it prints on stderr what we raise
     capture = cv2.VideoCapture(device)
     if not capture.isOpened():
         capture.release()
@@ -46,15 +51,15 @@ def read_camera(device: int | str = 0, *, patience_s: float = 2.0) -> Generator[
             yield frame
     except queue.Empty:
         if seen:
-            _log.warning("no frame from camera %s for %.0f s", device, patience_s)
+            log.warning("no frame from camera %s for %.0f s", device, patience_s)
     finally:
         stop.set()
         grabber.join(timeout=patience_s)
     if not seen:
-        raise VideoError(f"the camera at {device} gives no picture: is another program using it?")
+        raise VideoError(f"the camera at {device} gives no image: is another program using it?")
 
 
-def _grab(capture: Any, newest: "queue.Queue[Frame | None]", stop: threading.Event) -> None:
+def _grab(capture: "cv2.VideoCapture", newest: "queue.Queue[Frame | None]", stop: threading.Event) -> None:
     import cv2
 
     index, start = 0, time.monotonic()

@@ -10,17 +10,17 @@ from PIL import Image as Pillow
 from fervit.types import Box, Image, ModelSpec, Preprocess
 
 WAITING_PX = 1024  # side of a crop that waits for an ensemble: 3 MB
-MIN_ROLL_DEG = 12.0  # what lies below stands in FER2013 too, and turning costs sharpness
+MIN_ROLL_DEG = 12.0  # FER2013 has smaller rolls too, and turning costs sharpness
 FILTERS = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
 
 
 def crop_face(image: Image, box: Box, preprocess: Preprocess, landmarks: np.ndarray | None = None) -> Image:
     """Cut the square around a face, `(side, side, 3)`, with the checkpoint's margin and offset.
 
-    Where the square leaves the picture, the picture's edge is repeated.
+    Where the square leaves the image, the image's edge is repeated.
 
     Args:
-        image: the whole picture.
+        image: the whole image.
         box: the face.
         preprocess: margin and offset.
         landmarks: `(5, 2)` px; by them a head that is tilted by more than `MIN_ROLL_DEG` is turned upright.
@@ -39,22 +39,22 @@ def crop_face(image: Image, box: Box, preprocess: Preprocess, landmarks: np.ndar
 
 
 def roll_deg(landmarks: np.ndarray) -> float:
-    """Return how far a head is tilted, in degrees clockwise as seen in the picture, from the eyes to the mouth."""
+    """Return how far a head is tilted, in degrees clockwise as seen in the image, from the eyes to the mouth."""
     eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
     across = landmarks[1] - landmarks[0] + landmarks[4] - landmarks[3]  # person's right to left
     down = mouth - eyes
-    # Both say the same of a frontal face; together they are steadier than the eyes alone.
+    # Both agree for a frontal face; together they vary less than the eyes alone.
     x, y = across[0] + 2 * down[1], across[1] - 2 * down[0]
     return math.degrees(math.atan2(y, x))
 
 
 def _crop_upright(image: Image, box: Box, preprocess: Preprocess, roll: float) -> Image:
-    """Cut the face's square after turning the picture by `-roll` degrees about the face."""
+    """Cut the face's square after turning the image by `-roll` degrees about the face."""
     # An upright box around a tilted oval is wider than the face, by up to this much.
     angle = math.radians(min(abs(roll), 45.0))
     side = max(box.width, box.height) * (1 + 2 * preprocess.crop_margin)
     offset = preprocess.crop_offset * box.height
-    cut = math.ceil(side * (math.cos(angle) + math.sin(angle)) / 2 + abs(offset)) + 2  # half of what is turned
+    cut = math.ceil(side * (math.cos(angle) + math.sin(angle)) / 2 + abs(offset)) + 2  # half the side of what is turned
     cx, cy = (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2
     x, y = round(cx), round(cy)
     rows = image.take(np.arange(y - cut, y + cut), axis=0, mode="clip")
@@ -80,15 +80,15 @@ def resize_crop(crop: np.ndarray, preprocess: Preprocess) -> np.ndarray:
 def shrink_crop(crop: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """Make a uint8 crop small while it waits for its batch, without a change to what the model is going to see.
 
-    One that goes to a single size is resized to it. One that members of an ensemble resize in different ways stays
-    as it is, up to `WAITING_PX`: resized twice, probabilities move by up to 0.03 (by 0.001 from beyond it).
+    A crop for a single input size is resized to it. One that the members of an ensemble resize differently stays as it
+    is, up to `WAITING_PX`: after two resizings, probabilities change by up to 0.03 (by 0.001 from beyond it).
     """
-    if len({(way.image_size, way.interpolation) for way in spec.inputs.values()}) == 1:
+    if len({(preprocess.image_size, preprocess.interpolation) for preprocess in spec.inputs.values()}) == 1:
         return resize_crop(crop, spec.preprocess)
-    most = max(WAITING_PX, *(way.image_size for way in spec.inputs.values()))
+    most = max(WAITING_PX, *(preprocess.image_size for preprocess in spec.inputs.values()))
     if max(crop.shape[:2]) > most:
         return resize_crop(crop, replace(spec.preprocess, image_size=most))
-    return crop.copy()  # a view would keep the whole picture in memory
+    return crop.copy()  # a view would keep the whole image in memory
 
 
 def preprocess_batch(crops: Sequence[np.ndarray] | np.ndarray, preprocess: Preprocess) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Annotated pictures: boxes, labels and the most probable expressions as small bars."""
+"""Annotated images: boxes, labels and the most probable expressions as small bars."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
+from fervit.formatting import percent
 from fervit.types import UNCERTAIN, Box, Image, Prediction
 
 # One hue an expression, all light enough for the dark panel.
@@ -43,7 +44,7 @@ class _Style:
 
     @classmethod
     def of(cls, image: Image, predictions: Sequence[Prediction]) -> "_Style":
-        """Scale to the picture, less where faces are small, so that panels do not cover their neighbours."""
+        """Scale to the image, less where faces are small, so that panels do not cover their neighbours."""
         shorter = min(image.shape[:2])
         unit = shorter / 30
         if predictions:
@@ -123,7 +124,7 @@ def _panel_size(prediction: Prediction, style: _Style) -> tuple[float, float]:
 
 
 def _place(box: Box, size: tuple[float, float], canvas: tuple[int, int], taken: Sequence[Box], style: _Style) -> Box:
-    """Return the spot near `box` that covers least of what is there already and stays in the picture."""
+    """Return the spot near `box` that covers least of what is drawn already and lies within the image."""
     width, height = size
     gap = style.line + style.pad / 2
     middle = (box.x1 + box.x2 - width) / 2
@@ -166,7 +167,7 @@ def _panel(pen: ImageDraw.ImageDraw, panel: Box, prediction: Prediction, style: 
     for name, p in prediction.top(BARS):
         middle = y + style.small * 0.64
         pen.text((left, middle), name, DIM, small, anchor="lm")
-        pen.text((right, middle), f"{100 * p:.0f} %", TEXT, small, anchor="rm")
+        pen.text((right, middle), percent(p, 0), TEXT, small, anchor="rm")
         pen.rounded_rectangle((start, middle - thick / 2, end, middle + thick / 2), thick / 2, fill=TRACK)
         filled = start + max(thick, (end - start) * p)
         pen.rounded_rectangle(
@@ -178,4 +179,4 @@ def _panel(pen: ImageDraw.ImageDraw, panel: Box, prediction: Prediction, style: 
 
 
 def _heading(prediction: Prediction) -> str:
-    return f"{prediction.label} {100 * prediction.score:.0f} %"
+    return f"{prediction.label} {percent(prediction.score, 0)}"

@@ -1,30 +1,35 @@
-"""Videos and cameras: frames in with their true times, annotated frames out."""
+"""Read videos: frames with their true times."""
 
 import logging
 import os
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from fervit.errors import VideoError
+from fervit.errors import VideoError, reason
 from fervit.media.images import source_name
 from fervit.types import Frame, Image
+
+if TYPE_CHECKING:
+    import cv2
+    from av import VideoFrame, VideoStream
+    from av.container import InputContainer
 
 EXTENSIONS = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".mts", ".m2ts", ".3gp", ".ogv"}
 )
 FALLBACK_RATE = 25.0  # frames/s where a file does not say
-MOST_SQUEEZED = 4  # a pixel's width over its height, or the reverse; beyond, the header is not believed
+MOST_SQUEEZED = 4  # a pixel's width over its height, or the reverse; beyond, the header must be wrong
 T = TypeVar("T")
 VideoSource = str | os.PathLike[str]
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,20 +57,7 @@ def probe(path: VideoSource) -> VideoInfo:
     Raises:
         VideoError: it is missing, empty, a folder, no video, or holds sound only.
     """
-    with ExitStack() as stack:
-        if find_spec("av"):
-            container, stream = stack.enter_context(_Opened(path))
-            length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1_000_000
-            rate = float(stream.average_rate or stream.guessed_rate or FALLBACK_RATE)
-            return VideoInfo(stream.width, stream.height, rate, stream.frames or None, float(length) or None)
-        import cv2
-
-        capture = _open_capture(path)
-        stack.callback(capture.release)
-        width, height, count = (int(capture.get(p)) for p in (3, 4, cv2.CAP_PROP_FRAME_COUNT))
-        rate = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
-        frames = count if count > 0 else None
-        return VideoInfo(width, height, rate, frames, frames / rate if frames else None)
+    return _probe_pyav(path) if find_spec("av") else _probe_opencv(path)
 
 
 def read_frames(path: VideoSource, *, every: int = 1) -> Generator[Frame]:
@@ -132,41 +124,51 @@ def ahead(items: Iterable[T], size: int) -> Generator[T]:
         worker.join()
 
 
-class _Opened:
-    """A context manager of `(container, stream)` by PyAV."""
+def _probe_pyav(path: VideoSource) -> VideoInfo:
+    with _open_pyav(path) as (container, stream):
+        length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1_000_000
+        rate = float(stream.average_rate or stream.guessed_rate or FALLBACK_RATE)
+        return VideoInfo(stream.width, stream.height, rate, stream.frames or None, float(length) or None)
 
-    def __init__(self, path: VideoSource):
-        self._path = path
-        self._stack = ExitStack()
 
-    def __enter__(self) -> tuple[Any, Any]:
-        import av
+def _probe_opencv(path: VideoSource) -> VideoInfo:
+    import cv2
 
-        name = source_name(self._path)
-        # An open file instead of its name: any bytes may stand in names, and none is taken for an address.
-        file = self._stack.enter_context(_open_file(self._path, name))
+    capture = _open_opencv(path)
+    try:
+        width, height, count = (int(capture.get(p)) for p in (3, 4, cv2.CAP_PROP_FRAME_COUNT))
+        rate = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
+    finally:
+        capture.release()
+    frames = count if count > 0 else None
+    return VideoInfo(width, height, rate, frames, frames / rate if frames else None)
+
+
+@contextmanager
+def _open_pyav(path: VideoSource) -> "Iterator[tuple[InputContainer, VideoStream]]":
+    import av
+
+    name = source_name(path)
+    # An open file instead of its name: a name may hold any bytes, and none is mistaken for a network address.
+    with _open_file(path, name) as file:
         try:
-            container = self._stack.enter_context(av.open(file, metadata_errors="replace"))
+            container = av.open(file, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:
-            self._stack.close()
-            raise VideoError(f"{name} is not a video that can be read, or truncated: {_reason(error)}") from error
-        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if not streams:  # the cover of an album is a video of one frame, too
-            self._stack.close()
-            raise VideoError(f"{name} holds sound only: no video stream in it")
-        stream = streams[0]
-        stream.thread_type = "AUTO"
-        return container, stream
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+            raise VideoError(f"{name} is not a video that can be read, or truncated: {reason(error)}") from error
+        with container:
+            streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+            if not streams:  # the cover of an album is a video of one frame, too
+                raise VideoError(f"{name} holds sound only: no video stream in it")
+            stream = streams[0]
+            stream.thread_type = "AUTO"
+            yield container, stream
 
 
 def _read_pyav(path: VideoSource, every: int) -> Iterator[Frame]:
     import av
 
     index, broken, time_s, offset_s = 0, 0, 0.0, 0.0
-    with _Opened(path) as (container, stream):
+    with _open_pyav(path) as (container, stream):
         rate = float(stream.average_rate or FALLBACK_RATE)
         start_s = max(container.start_time or 0, 0) / 1_000_000
         shape = float(stream.sample_aspect_ratio or 1)
@@ -184,25 +186,25 @@ def _read_pyav(path: VideoSource, every: int) -> Iterator[Frame]:
                 if broken > 1000:  # a demuxer that does not move on
                     break
                 continue
-            for picture in frames:
-                own_s = index / rate if picture.time is None else max(picture.time - start_s, 0.0)
+            for frame in frames:
+                own_s = index / rate if frame.time is None else max(frame.time - start_s, 0.0)
                 if own_s + offset_s < time_s:  # files joined without new times begin again: go on from the last
                     offset_s = time_s + 1 / rate - own_s
                 time_s = own_s + offset_s
                 if index % every == 0:
-                    yield Frame(index, time_s, _upright(_square_pixels(picture, shape), picture.rotation))
+                    yield Frame(index, time_s, _upright(_square_pixels(frame, shape), frame.rotation))
                 index += 1
     if broken and index:
-        _log.warning("%s: %d broken packets skipped; last frame at %.1f s", source_name(path), broken, time_s)
+        log.warning("%s: %d broken packets skipped; last frame at %.1f s", source_name(path), broken, time_s)
 
 
-def _square_pixels(picture: Any, shape: float) -> Image:
-    """Return a decoded picture as RGB, made wider where its pixels are `shape` times as wide as high (DV, DVDs).
+def _square_pixels(frame: "VideoFrame", shape: float) -> Image:
+    """Return a decoded frame as RGB, made wider where its pixels are `shape` times as wide as high (DV, DVDs).
 
     Nobody's face is half as wide as it should be then, neither for the model nor in the annotated copy.
     """
-    width = round(picture.width * shape) if 1 / MOST_SQUEEZED <= shape <= MOST_SQUEEZED else picture.width
-    image: Image = picture.to_ndarray(format="rgb24", width=width, height=picture.height)
+    width = round(frame.width * shape) if 1 / MOST_SQUEEZED <= shape <= MOST_SQUEEZED else frame.width
+    image: Image = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
     return image
 
 
@@ -214,13 +216,13 @@ def _upright(image: Image, rotation_deg: int) -> Image:
 def _read_opencv(path: VideoSource, every: int) -> Iterator[Frame]:
     import cv2
 
-    capture = _open_capture(path)
+    capture = _open_opencv(path)
     try:
         rate = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
         index, last_s = 0, -1.0
         while capture.grab():
             time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if time_s <= last_s:  # streams without times answer 0 throughout
+            if time_s <= last_s:  # streams without times report 0 throughout
                 time_s = last_s + 1 / rate
             if index % every == 0:
                 ok, bgr = capture.retrieve()
@@ -232,7 +234,7 @@ def _read_opencv(path: VideoSource, every: int) -> Iterator[Frame]:
         capture.release()
 
 
-def _open_file(path: VideoSource, name: str) -> Any:
+def _open_file(path: VideoSource, name: str) -> IO[bytes]:
     try:
         file = Path(path).open("rb")  # noqa: SIM115  (the caller's stack closes it)
         if not file.read(1):
@@ -244,16 +246,16 @@ def _open_file(path: VideoSource, name: str) -> Any:
     except IsADirectoryError:
         raise VideoError(f"{name} is a folder, not a video") from None
     except OSError as error:
-        raise VideoError(f"{name} cannot be read: {error.strerror or error}") from error
+        raise VideoError(f"{name} cannot be read: {reason(error)}") from error
     return file
 
 
-def _open_capture(path: VideoSource) -> Any:
+def _open_opencv(path: VideoSource) -> "cv2.VideoCapture":
     import cv2
 
     name = source_name(path)
     _open_file(path, name).close()
-    cv2.utils.logging.setLogLevel(0)  # it tells on stderr what we raise
+    cv2.utils.logging.setLogLevel(0)  # it prints on stderr what we raise
     if not _is_unicode(path):  # OpenCV crashes the process on such names
         raise VideoError(f"{name}: OpenCV reads no such names: rename it, or pip install 'fervit[video]'")
     capture = cv2.VideoCapture(str(Path(os.fsdecode(path)).absolute()), cv2.CAP_FFMPEG)
@@ -269,7 +271,3 @@ def _is_unicode(path: VideoSource) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _reason(error: BaseException) -> str:
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]

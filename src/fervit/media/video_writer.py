@@ -7,14 +7,18 @@ from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from fervit.errors import MissingExtra, VideoError
+from fervit.errors import MissingExtra, VideoError, reason
 from fervit.media.images import source_name
-from fervit.media.video import FALLBACK_RATE, VideoSource, _reason
+from fervit.media.video import FALLBACK_RATE, VideoSource
 from fervit.types import Image
+
+if TYPE_CHECKING:
+    from av import VideoStream
+    from av.container import OutputContainer
 
 TICKS = 90_000  # a second, in written files: MPEG's clock, exact for 24, 25, 30 and 29.97 frames/s
 CONTAINERS = {".mp4": "libx264", ".webm": "libvpx-vp9"}
@@ -58,7 +62,7 @@ class VideoWriter:
         self.close()
 
     def write(self, image: Image, time_s: float) -> None:
-        """Append a picture, `(H, W, 3)` uint8 RGB, of the first one's size, that is shown from `time_s` on.
+        """Append an image, `(H, W, 3)` uint8 RGB, of the first one's size, that is shown from `time_s` on.
 
         Raises:
             VideoError: the size differs, or the file cannot be written.
@@ -66,7 +70,7 @@ class VideoWriter:
         if self._sink is None:
             self._sink = (_PyavSink if find_spec("av") else _OpencvSink)(self.path, image, self.rate, time_s)
         if image.shape != self._sink.shape:
-            raise VideoError(f"{self.path}: expected a picture of {self._sink.shape}, got {image.shape}")
+            raise VideoError(f"{self.path}: expected an image of {self._sink.shape}, got {image.shape}")
         self._sink.write(image, time_s)
 
     def close(self) -> None:
@@ -83,12 +87,12 @@ class _PyavSink:
         height, width = image.shape[:2]
         codec = CONTAINERS[path.suffix.lower()]
         try:
-            self._container = av.open(os.fspath(path), "w")
-            self._stream: Any = self._container.add_stream(
+            self._container: OutputContainer | None = av.open(os.fspath(path), "w")
+            self._stream: VideoStream = self._container.add_stream(
                 codec, rate=Fraction(rate).limit_denominator(1001), options=ENCODER_OPTIONS[codec]
             )
         except (av.FFmpegError, OSError, UnicodeError) as error:
-            raise VideoError(f"cannot write {source_name(path)}: {_reason(error)}") from error
+            raise VideoError(f"cannot write {source_name(path)}: {reason(error)}") from error
         # Chroma is stored at half the size, so sides are even.
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
@@ -104,6 +108,7 @@ class _PyavSink:
         # Encoders take each time once only.
         self._last = frame.pts = max(round((time_s - self._start_s) * TICKS), self._last + 1)
         frame.time_base = Fraction(1, TICKS)
+        assert self._container is not None, "written to after it was closed"
         with self._writing():
             self._container.mux(self._stream.encode(frame))
 
@@ -123,7 +128,7 @@ class _PyavSink:
         try:
             yield
         except (av.FFmpegError, OSError) as error:
-            raise VideoError(f"cannot write {source_name(self.path)}: {_reason(error)}") from error
+            raise VideoError(f"cannot write {source_name(self.path)}: {reason(error)}") from error
 
 
 class _OpencvSink:

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
 from fervit.errors import MissingExtra, ModelError
+from fervit.runtime.ort import Shape
 from fervit.types import METADATA_KEY
 
 
@@ -21,7 +22,7 @@ class OpenVinoSession:
     Attributes:
         metadata: the JSON text of the `ModelSpec`, or None when it was exported elsewhere.
         inputs: shape of each input by name, None where it varies.
-        outputs: the same of outputs.
+        outputs: shape of each output by name.
 
     Raises:
         MissingExtra: OpenVINO is not installed.
@@ -34,15 +35,15 @@ class OpenVinoSession:
         except ImportError:
             raise MissingExtra("the OpenVINO runtime", "openvino") from None
         core = openvino.Core()
-        # No 16-bit arithmetic: the same answers everywhere, and without AMX it is slower.
-        config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        # No 16-bit arithmetic: the same predictions everywhere, and without AMX it is slower.
+        config: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = threads
         try:
             model = core.read_model(str(path))
             compiled = core.compile_model(model, "CPU", config)
         except Exception as error:  # its exceptions share no base class of their own
-            raise ModelError(f"{path} is not readable by OpenVINO, or truncated: {_reason(error)}") from error
+            raise ModelError(f"{path} is not readable by OpenVINO, or truncated: {_last_line(error)}") from error
         self.metadata = _metadata(model)
         self.inputs = {entry.get_any_name(): _shape(entry) for entry in model.inputs}
         self.outputs = {entry.get_any_name(): _shape(entry) for entry in model.outputs}
@@ -55,23 +56,44 @@ class OpenVinoSession:
         return logits.copy()  # the request's own memory is overwritten by the next batch
 
 
-def _metadata(model: Any) -> str | None:
+class _Dimension(Protocol):
+    is_static: bool
+
+    def get_length(self) -> int: ...
+
+
+class _Tensor(Protocol):
+    """An input or output of an OpenVINO model; the package has no types of its own."""
+
+    def get_partial_shape(self) -> list[_Dimension]: ...
+
+
+class _Model(Protocol):
+    """The part of `openvino.Model` that holds what the file says of itself."""
+
+    def has_rt_info(self, path: list[str]) -> bool: ...
+
+    def get_rt_info(self, path: list[str]) -> object: ...
+
+
+def _metadata(model: _Model) -> str | None:
     path = ["framework", METADATA_KEY]
     if not model.has_rt_info(path):
         return None
     value = model.get_rt_info(path)
-    text = value.astype(str) if hasattr(value, "astype") else str(getattr(value, "value", value))
+    text = str(value.astype(str) if hasattr(value, "astype") else getattr(value, "value", value))
     try:
         json.loads(text)
     except json.JSONDecodeError:
         return None
-    return str(text)
+    return text
 
 
-def _shape(entry: Any) -> list[int | None]:
+def _shape(entry: _Tensor) -> Shape:
     return [dimension.get_length() if dimension.is_static else None for dimension in entry.get_partial_shape()]
 
 
-def _reason(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
+    """Return what failed: OpenVINO's messages begin with where in its own sources it was noticed."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,11 +1,48 @@
 """ONNX Runtime as fervit uses it: imported late, and with its telemetry off."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Protocol
 
 import numpy as np
+
+Shape = list[int | str | None]
+"""Sizes of a model's input or output; one that is no int varies, such as the batch."""
+
+
+class Tensor(Protocol):
+    """What ONNX Runtime says of a model's input or output."""
+
+    name: str
+    shape: Shape
+
+
+class Metadata(Protocol):
+    """What an ONNX file says of itself."""
+
+    custom_metadata_map: dict[str, str]
+
+
+class OrtSession(Protocol):
+    """The part of `onnxruntime.InferenceSession` that fervit calls; the package has no types of its own."""
+
+    def run(self, outputs: Sequence[str] | None, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Return the named outputs, or all of them."""
+        ...
+
+    def get_inputs(self) -> list[Tensor]:
+        """Return the model's inputs."""
+        ...
+
+    def get_outputs(self) -> list[Tensor]:
+        """Return the model's outputs."""
+        ...
+
+    def get_modelmeta(self) -> Metadata:
+        """Return the file's metadata."""
+        ...
 
 
 def cores() -> int:
@@ -15,17 +52,18 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def onnxruntime_quietly() -> Any:
-    """Import ONNX Runtime with its telemetry off: from 1.29 on it reports to its maker unless told not to."""
+def onnxruntime_quietly() -> ModuleType:
+    """Import ONNX Runtime with its telemetry off: from 1.29 on it reports to its maker unless this is set."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read once, when it is imported
     import onnxruntime
 
-    return onnxruntime
+    module: ModuleType = onnxruntime
+    return module
 
 
 def open_session(
     model: str | Path | bytes, *, threads: int | None = 1, initializers: Mapping[str, np.ndarray] | None = None
-) -> Any:
+) -> OrtSession:
     """Open a model on ONNX Runtime's CPU provider; errors come as exceptions, not on stderr.
 
     Args:
@@ -46,4 +84,5 @@ def open_session(
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in initializers.values()]
         options.add_external_initializers(list(initializers), values)
     source = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    session: OrtSession = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return session

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from fervit.errors import ModelError, reason, unknown
-from fervit.runtime.ort import cores, open_session
+from fervit.runtime.ort import OrtSession, Shape, cores, open_session
 from fervit.types import METADATA_KEY, OUTPUT
 
 AUTO = "auto"
@@ -24,12 +24,12 @@ class Session(Protocol):
     Attributes:
         metadata: the JSON text of the `ModelSpec`, or None when the file has none.
         inputs: shape of each input by name; an entry that is no int varies.
-        outputs: the same of outputs.
+        outputs: shape of each output by name.
     """
 
     metadata: str | None
-    inputs: dict[str, list[Any]]
-    outputs: dict[str, list[Any]]
+    inputs: dict[str, Shape]
+    outputs: dict[str, Shape]
 
     def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 array for each input."""
@@ -39,7 +39,7 @@ class Session(Protocol):
 class OnnxSession:
     """ONNX Runtime on the CPU; see `Session`.
 
-    Every thread takes its own share of a batch through the whole network. ONNX Runtime's own threads split each
+    Every thread takes its own chunk of a batch through the whole network. ONNX Runtime's own threads split each
     operation instead and wait for each other after every one: 1.1 to 1.2 times the time on two cores, for batches of 32
     and 8 faces (`benchmarks/batch_chunks.py`). A single face takes 1.1 times as long.
     """
@@ -47,7 +47,7 @@ class OnnxSession:
     def __init__(self, path: Path, *, threads: int | None = None):
         self._threads = threads or cores()
         self._pool: ThreadPoolExecutor | None = None  # made at the first batch: a process may fork before
-        self._session = _open_session(path)
+        self._session = _open_ort(path)
         self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         self.inputs = {entry.name: entry.shape for entry in self._session.get_inputs()}
         self.outputs = {entry.name: entry.shape for entry in self._session.get_outputs()}
@@ -55,18 +55,17 @@ class OnnxSession:
     def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 array for each input."""
         count = len(next(iter(batch.values())))
-        shares = min(self._threads, count)
-        if shares < 2:
+        chunks = min(self._threads, count)
+        if chunks < 2:
             return self._run(batch)
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, "fervit-share")
-        ends = [count * k // shares for k in range(shares + 1)]
+            self._pool = ThreadPoolExecutor(self._threads, "fervit-chunk")
+        ends = [count * k // chunks for k in range(chunks + 1)]
         parts = ({name: x[start:end] for name, x in batch.items()} for start, end in pairwise(ends))
         return np.concatenate([*self._pool.map(self._run, parts)])
 
     def _run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
-        logits: np.ndarray = self._session.run([OUTPUT], dict(batch))[0]
-        return logits
+        return self._session.run([OUTPUT], dict(batch))[0]
 
 
 def choose_runtime(name: str, path: Path) -> str:
@@ -88,7 +87,13 @@ def choose_runtime(name: str, path: Path) -> str:
     return name
 
 
-def _open(runtime: str, path: Path, threads: int | None) -> Session:
+def open_model(path: Path, *, runtime: str, threads: int | None = None) -> Session:
+    """Open a model file on a runtime in `RUNTIMES`.
+
+    Raises:
+        ModelError: the file cannot be read.
+        MissingExtra: the runtime is not installed.
+    """
     if runtime == "onnxruntime":
         return OnnxSession(path, threads=threads)
     from fervit.runtime.openvino import OpenVinoSession
@@ -102,7 +107,7 @@ def is_8_bit(path: Path) -> bool:
         return content.find(b"DequantizeLinear") >= 0
 
 
-def _open_session(path: Path) -> Any:
+def _open_ort(path: Path) -> OrtSession:
     try:
         return open_session(path)
     except Exception as error:  # its exceptions share no base class of their own

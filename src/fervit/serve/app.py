@@ -1,8 +1,9 @@
 """The service as an ASGI app."""
 
 import asyncio
+import functools
 import mimetypes
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from importlib.resources import files
@@ -21,13 +22,13 @@ from fervit.serve.metrics import Metrics
 from fervit.serve.problems import Problem
 from fervit.serve.settings import Settings
 from fervit.serve.stream import TRY_AGAIN_LATER, stream
-from fervit.serve.uploads import RAW_TYPES, Buffered, pictures, read_body
+from fervit.serve.uploads import RAW_TYPES, Buffered, read_body, uploaded_images
 
 DESCRIPTION = (
     "Finds faces and says which expression each shows: what a face shows, not what a person feels. "
-    "Pictures are decoded in memory, answered and forgotten."
+    "Images are decoded in memory and kept nowhere."
 )
-Crop = Annotated[bool, Query(description="the picture is a face crop already: do not detect")]
+Crop = Annotated[bool, Query(description="the image is a face crop already: do not detect")]
 
 
 def create_app(settings: Settings, engine: Engine | None = None) -> ASGIApp:
@@ -42,67 +43,69 @@ def create_app(settings: Settings, engine: Engine | None = None) -> ASGIApp:
         DetectorError: the detector is unknown or not installed.
     """
     engine = engine or Engine(settings, Metrics())
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await engine.start()
-        try:
-            yield
-        finally:
-            await engine.close()
-
     app = FastAPI(
         title="fervit",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=lifespan,
-        docs_url=None,  # FastAPI's page loads its scripts from elsewhere; ours is /docs of the page
+        lifespan=functools.partial(_lifespan, engine),
+        docs_url=None,  # FastAPI's own page loads its scripts from elsewhere; ours is one of the page's files
         redoc_url=None,
     )
     problems.install(app, engine.metrics.refused)
-    _predicting(app, engine, settings)
-    _streaming(app, engine, settings)
-    _telling(app, engine, settings)
-    _health(app, engine)
-    page = _page(app)
+    _add_predictions(app, engine, settings)
+    _add_stream(app, engine, settings)
+    _add_model(app, engine, settings)
+    _add_health(app, engine)
+    page = _add_page(app)
     _add_problem_schema(app, bool(settings.token))
     paths = frozenset(route.path for route in app.routes if hasattr(route, "path"))
-    guarded: ASGIApp = Guard(app, settings, engine.metrics, page, paths)
-    if settings.allow_origins:
-        guarded = CORSMiddleware(
-            guarded,
-            allow_origins=settings.allow_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type"],
-            expose_headers=["retry-after"],
-            max_age=600,
-        )
-    return guarded
+    guarded = Guard(app, settings, engine.metrics, page, paths)
+    return _with_cors(guarded, settings.allow_origins) if settings.allow_origins else guarded
 
 
-def _predicting(app: FastAPI, engine: Engine, settings: Settings) -> None:
+@asynccontextmanager
+async def _lifespan(engine: Engine, _: FastAPI) -> AsyncIterator[None]:
+    await engine.start()
+    try:
+        yield
+    finally:
+        await engine.close()
+
+
+def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type"],
+        expose_headers=["retry-after"],
+        max_age=600,
+    )
+
+
+def _add_predictions(app: FastAPI, engine: Engine, settings: Settings) -> None:
     buffered = Buffered(settings.max_buffered)
     raw = {kind: schemas.RAW for kind in RAW_TYPES}
 
     @app.post(
         "/v1/predict",
         tags=["predict"],
-        summary="What every face in one picture shows",
+        summary="What every face in one image shows",
         response_model=schemas.Picture,
         responses=_refusals(400, 408, 413, 415, 422, 503),
         openapi_extra={"requestBody": {"required": True, "content": {**schemas.form("image", many=False), **raw}}},
     )
     async def predict(request: Request, crop: Crop = False) -> Response:
         async with read_body(request, buffered, settings, settings.max_body) as data:
-            picture = pictures(request, data, name="image", most=1)[0]
+            image = uploaded_images(request, data, name="image", most=1)[0]
             with engine.admitted():
-                answer = await engine.predict(picture, crop=crop)
-        return JSONResponse({"model": engine.model_id, **answer})
+                found = await engine.predict(image, crop=crop)
+        return JSONResponse({"model": engine.model_id, **found})
 
     @app.post(
         "/v1/predict/batch",
         tags=["predict"],
-        summary="What every face in several pictures shows",
+        summary="What every face in several images shows",
         response_model=schemas.Batch,
         response_model_exclude_none=True,
         responses=_refusals(400, 408, 413, 415, 422, 503),
@@ -112,13 +115,13 @@ def _predicting(app: FastAPI, engine: Engine, settings: Settings) -> None:
         async with read_body(request, buffered, settings, settings.max_batch_body) as data:
             if not request.headers.get("content-type", "").startswith("multipart/form-data"):
                 raise Problem("unsupported-format", "expected a multipart/form-data body with fields 'images'")
-            batch = pictures(request, data, name="images", most=settings.max_images)
+            batch = uploaded_images(request, data, name="images", most=settings.max_images)
             with engine.admitted(len(batch)):
                 rows = await _gather(engine, batch, crop)
         return JSONResponse({"model": engine.model_id, "results": rows})
 
 
-def _streaming(app: FastAPI, engine: Engine, settings: Settings) -> None:
+def _add_stream(app: FastAPI, engine: Engine, settings: Settings) -> None:
     streams = 0
 
     @app.websocket("/v1/stream")
@@ -137,8 +140,8 @@ def _streaming(app: FastAPI, engine: Engine, settings: Settings) -> None:
             engine.metrics.streams.dec()
 
 
-async def _gather(engine: Engine, batch: list[bytes], crop: bool) -> list[dict[str, Any]]:
-    async def row(index: int, data: bytes) -> dict[str, Any]:
+async def _gather(engine: Engine, batch: list[bytes], crop: bool) -> list[dict[str, object]]:
+    async def row(index: int, data: bytes) -> dict[str, object]:
         try:
             return {"index": index, **await engine.predict(data, crop=crop)}
         except Problem as problem:
@@ -148,7 +151,7 @@ async def _gather(engine: Engine, batch: list[bytes], crop: bool) -> list[dict[s
     return list(await asyncio.gather(*(row(index, data) for index, data in enumerate(batch))))
 
 
-def _telling(app: FastAPI, engine: Engine, settings: Settings) -> None:
+def _add_model(app: FastAPI, engine: Engine, settings: Settings) -> None:
     @app.get("/v1/model", tags=["about"], summary="The model and the limits", response_model=schemas.Model)
     async def model() -> Response:
         limits = {
@@ -163,7 +166,7 @@ def _telling(app: FastAPI, engine: Engine, settings: Settings) -> None:
         return JSONResponse({"id": engine.model_id, "spec": spec, "card": engine.card, "limits": limits})
 
 
-def _health(app: FastAPI, engine: Engine) -> None:
+def _add_health(app: FastAPI, engine: Engine) -> None:
     @app.get("/healthz", tags=["health"], summary="Whether the process lives", response_model=schemas.Health)
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
@@ -171,7 +174,7 @@ def _health(app: FastAPI, engine: Engine) -> None:
     @app.get(
         "/readyz",
         tags=["health"],
-        summary="Whether pictures are taken",
+        summary="Whether images are taken",
         response_model=schemas.Health,
         responses=_refusals(503),
     )
@@ -192,7 +195,7 @@ def _health(app: FastAPI, engine: Engine) -> None:
         return Response(body, headers={"content-type": kind})
 
 
-def _page(app: FastAPI) -> frozenset[str]:
+def _add_page(app: FastAPI) -> frozenset[str]:
     """Serve the page's files, read once, each at its own fixed path; return these paths."""
     folder = files("fervit.serve").joinpath("page")
     paths = set()
@@ -207,7 +210,7 @@ def _page(app: FastAPI) -> frozenset[str]:
     return frozenset(paths)
 
 
-def _file(content: bytes, kind: str) -> Any:
+def _file(content: bytes, kind: str) -> Callable[[], Awaitable[Response]]:
     async def send() -> Response:
         return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
@@ -215,7 +218,7 @@ def _file(content: bytes, kind: str) -> Any:
 
 
 def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI answers for what a route refuses itself; the guard's own are in every route."""
+    """Return the OpenAPI responses for what a route refuses itself; the guard's own are in every route."""
     schema = {"$ref": "#/components/schemas/ProblemRow"}
     reasons = {s: [title for status, title in problems.KINDS.values() if status == s] for s in statuses}
     return {
@@ -225,7 +228,7 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _add_problem_schema(app: FastAPI, has_token: bool) -> None:
-    """Complete the OpenAPI document by what FastAPI cannot know: the guard's answers, and the token."""
+    """Complete the OpenAPI document by what FastAPI does not see: the guard's responses, and the token."""
     document = app.openapi()
     components = document.setdefault("components", {})
     components.setdefault("schemas", {})["ProblemRow"] = schemas.ProblemRow.model_json_schema()

@@ -16,21 +16,21 @@ from fervit.types import Image
 @dataclass
 class _Waiting:
     crops: list[Image]
-    answer: asyncio.Future[tuple[np.ndarray, float]]
+    result: asyncio.Future[tuple[np.ndarray, float]]
 
 
 class Batcher:
     """Collects what waits while the model is busy, and a few milliseconds more.
 
-    A lone request never waits: the window only opens while `expecting` says that other pictures are
+    A lone request never waits: the window only opens while `expecting` says that other images are
     about to bring faces. Its caller bounds how much can wait.
 
     Args:
         probs: N uint8 crops to `(N, K)` probabilities; called in one thread, one call at a time.
         max_batch: faces at which a batch stops waiting.
         window_s: longest wait for more, in seconds.
-        expecting: how many pictures are being decoded.
-        observe: told the number of faces of each batch.
+        expecting: how many images are being decoded.
+        observe: called with the number of faces of each batch.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Batcher:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         for item in self._waiting:
-            item.answer.cancel()
+            item.result.cancel()
         self._thread.shutdown(wait=True)
 
     async def submit(self, crops: list[Image]) -> tuple[np.ndarray, float]:
@@ -68,7 +68,7 @@ class Batcher:
         item = _Waiting(crops, asyncio.get_running_loop().create_future())
         self._waiting.append(item)
         self._arrived.set()
-        return await item.answer
+        return await item.result
 
     async def _run(self) -> None:
         while True:
@@ -94,7 +94,7 @@ class Batcher:
         faces = 0
         while self._waiting and (not batch or faces + len(self._waiting[0].crops) <= self.max_batch):
             item = self._waiting.popleft()
-            if not item.answer.done():
+            if not item.result.done():
                 batch.append(item)
                 faces += len(item.crops)
         if not self._waiting:
@@ -109,12 +109,12 @@ class Batcher:
             rows = await asyncio.get_running_loop().run_in_executor(self._thread, self._probs, crops)
         except Exception as error:  # noqa: BLE001  (it belongs to the requests, and the loop must live on)
             for item in batch:
-                if not item.answer.done():
-                    item.answer.set_exception(error)
+                if not item.result.done():
+                    item.result.set_exception(error)
             return
         seconds = time.perf_counter() - started
         start = 0
         for item in batch:
-            if not item.answer.done():
-                item.answer.set_result((rows[start : start + len(item.crops)], seconds))
+            if not item.result.done():
+                item.result.set_result((rows[start : start + len(item.crops)], seconds))
             start += len(item.crops)

@@ -1,4 +1,4 @@
-"""`Engine`: bytes of a picture in, an answer out; bounded queue, image processes, micro-batches."""
+"""`Engine`: bytes of an image in, a response out; bounded queue, image processes, micro-batches."""
 
 import asyncio
 import io
@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from PIL import Image as Pillow
@@ -25,9 +25,20 @@ from fervit.serve.finder import Finder, Found, find_in_process, start_process
 from fervit.serve.metrics import Metrics
 from fervit.serve.problems import Problem, busy
 from fervit.serve.settings import Settings
-from fervit.types import Classifier, Image, ModelSpec, Prediction
+from fervit.types import Classifier, Image, ModelSpec, Prediction, PredictionRow
 
 log = logging.getLogger(__name__)
+
+
+class ImageRow(TypedDict):
+    """What one image shows, as JSON; `schemas.Picture` documents it."""
+
+    width: int
+    height: int
+    faces: list[PredictionRow]
+    faces_found: int
+    truncated: bool
+    timings_ms: dict[str, float]
 
 
 class Engine:
@@ -40,7 +51,7 @@ class Engine:
     Attributes:
         model_id: the model's name and the first digits of its file's hash.
         card: the model card's Markdown, or None.
-        ready: whether pictures are taken.
+        ready: whether images are accepted.
 
     Raises:
         ModelError: the model is missing or cannot be read.
@@ -57,7 +68,7 @@ class Engine:
         self._pool: Executor | None = None
         self._batcher: Batcher | None = None
         self._decoding = self._admitted = 0
-        self._seconds = 0.02  # recent time per picture at full load, for Retry-After
+        self._seconds = 0.02  # recent time per image at full load, for Retry-After
         self.ready = False
 
     @property
@@ -78,10 +89,9 @@ class Engine:
         self._batcher.start()
         size = self.spec.preprocess.image_size
         loop = asyncio.get_running_loop()
-        picture = warm_up_picture()
+        image = warm_up_image()
         warm = [
-            loop.run_in_executor(self._pool, self._find_call(), picture, False)
-            for _ in range(self.settings.processes())
+            loop.run_in_executor(self._pool, self._find_call(), image, False) for _ in range(self.settings.processes())
         ]
         await self._batcher.submit([np.zeros((size, size, 3), np.uint8)])
         await asyncio.gather(*warm)
@@ -97,14 +107,14 @@ class Engine:
 
     @contextmanager
     def admitted(self, count: int = 1) -> Iterator[None]:
-        """Hold places in the queue for `count` pictures.
+        """Hold places in the queue for `count` images.
 
         Raises:
             Problem: 503, the queue is full.
         """
         if not self.ready or self._admitted + count > self.settings.queue:
             retry_s = max(1, math.ceil(self._admitted * self._seconds))
-            raise busy(f"{self._admitted} pictures are waiting; try again in {retry_s} s", retry_s)
+            raise busy(f"{self._admitted} images are waiting; try again in {retry_s} s", retry_s)
         self._admitted += count
         self.metrics.queue.inc(count)
         try:
@@ -113,13 +123,13 @@ class Engine:
             self._admitted -= count
             self.metrics.queue.dec(count)
 
-    async def predict(self, data: bytes, *, crop: bool = False, tracker: Tracker | None = None) -> dict[str, Any]:
-        """Return the answer for one picture, as the JSON object of `schemas.Picture`.
+    async def predict(self, data: bytes, *, crop: bool = False, tracker: Tracker | None = None) -> ImageRow:
+        """Return the faces of one image.
 
         Call it inside `admitted()`. With the tracker of a stream, every face gets its `track`.
 
         Raises:
-            Problem: the picture is refused, or the answer takes longer than `timeout_s`.
+            Problem: the image is refused, or the response takes longer than `timeout_s`.
         """
         started = time.perf_counter()
         try:
@@ -129,14 +139,14 @@ class Engine:
                     raise Problem(*found.refusal)
                 probs, classify_s = await self._classify(found)
         except TimeoutError:
-            detail = f"no answer within {self.settings.timeout_s:g} s"
+            detail = f"no response within {self.settings.timeout_s:g} s"
             raise Problem("timeout", detail, {"retry-after": "1"}) from None
         total_s = time.perf_counter() - started
         self._note(found, classify_s, total_s)
         tracks = tracker.update(found.faces, started) if tracker else [None] * len(found.faces)
-        labels, sure = self.spec.labels, self.settings.min_confidence
+        labels, min_confidence = self.spec.labels, self.settings.min_confidence
         predictions = [
-            Prediction(face, labels, row, track, sure)
+            Prediction(face, labels, row, track, min_confidence)
             for face, row, track in zip(found.faces, probs, tracks, strict=True)
         ]
         stages = {"decode": found.decode_s, "detect": found.detect_s, "classify": classify_s}
@@ -159,7 +169,7 @@ class Engine:
             log.error("an image process died; starting new ones")
             if self._pool is pool:
                 self._pool = self._new_pool()
-            raise busy("a picture process ended; try again", 1) from None
+            raise busy("an image process ended; try again", 1) from None
         finally:
             self._decoding -= 1
 
@@ -183,7 +193,11 @@ class Engine:
             count,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=start_process,
-            initargs=(replace(self.settings, token=None), self.spec),  # no secret beside hostile bytes
+            # The processes that decode hostile bytes get no secret.
+            initargs=(
+                replace(self.settings, token=None),
+                self.spec,
+            ),
         )
 
     def _note(self, found: Found, classify_s: float, total_s: float) -> None:
@@ -194,7 +208,7 @@ class Engine:
         self._seconds += 0.1 * (total_s / max(1, self._admitted) - self._seconds)
 
 
-def warm_up_picture() -> bytes:
+def warm_up_image() -> bytes:
     """Return a small JPEG: the first one of a process loads the decoder."""
     file = io.BytesIO()
     Pillow.new("RGB", (64, 64)).save(file, "JPEG")

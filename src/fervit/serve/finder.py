@@ -1,4 +1,4 @@
-"""The hostile half of a request: bytes are checked, decoded and searched for faces, in a process apart."""
+"""The dangerous part of a request: bytes are checked, decoded and searched for faces, in a process apart."""
 
 import faulthandler
 import io
@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-import numpy as np
 from PIL import Image as Pillow
 from PIL import WebPImagePlugin  # noqa: F401  (or Pillow would load all its plugins at the first WebP)
 
 from fervit.errors import ImageError
-from fervit.faces.base import FaceDetector, WholePicture, whole
 from fervit.faces.detectors import make_detector
-from fervit.media.crops import crop_face, shrink_crop
+from fervit.inference.face_finder import FaceFinder
 from fervit.media.images import MAX_SCANS, jpeg_scans, read_image
 from fervit.serve.settings import Settings
 from fervit.types import Face, Image, ModelSpec
@@ -42,12 +40,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Found:
-    """One picture's faces, or why there are none.
+    """One image's faces, or why there are none.
 
     Attributes:
-        width: of the upright picture in px.
-        height: of the upright picture in px.
-        faces: the most certain ones, at most `max_faces`.
+        width: of the upright image in px.
+        height: of the upright image in px.
+        faces: the most confident ones, at most `max_faces`.
         crops: one for every face, uint8 RGB, as small as the model's inputs allow.
         total: faces before the cut.
         decode_s: seconds.
@@ -69,12 +67,11 @@ class Finder:
     """Checks, decodes and detects, by the service's limits; `find` may be called from several threads."""
 
     def __init__(self, settings: Settings, spec: ModelSpec):
-        self.settings, self.spec = settings, spec
-        self.detector: FaceDetector = make_detector(settings.detector)
-        self._detecting = threading.Lock()
+        self.settings = settings
+        self._faces = FaceFinder(make_detector(settings.detector), spec)
 
     def find(self, data: bytes, crop: bool = False) -> Found:
-        """Return the faces of a picture's bytes; nothing about a bad picture raises."""
+        """Return the faces of an image's bytes; nothing about a bad image raises."""
         started = time.perf_counter()
         refusal = self._refusal(data)
         if refusal is not None:
@@ -82,29 +79,29 @@ class Finder:
         try:
             image = read_image(data)
             decoded = time.perf_counter()
-            faces, crops, total = self._faces(image, crop)
+            faces = self._faces.find(image, crop=crop, most=self.settings.max_faces)
         except (ImageError, MemoryError) as error:
-            log.info("a picture of %d bytes could not be decoded: %s", len(data), error)
+            log.info("an image of %d bytes could not be decoded: %s", len(data), error)
             return Found(refusal=("unreadable-picture", "it is truncated, damaged or needs too much memory"))
         height, width = image.shape[:2]
         detect_s = time.perf_counter() - decoded
-        return Found(width, height, faces, crops, total, decoded - started, detect_s)
+        return Found(width, height, faces.faces, faces.crops, faces.total, decoded - started, detect_s)
 
     def _refusal(self, data: bytes) -> tuple[str, str] | None:
-        """Return why a picture is not even decoded; only its header is read."""
+        """Return why an image is not even decoded; only its header is read."""
         if not data:
-            return "empty-picture", "0 bytes came where a picture was expected"
+            return "empty-picture", "0 bytes came where an image was expected"
         kind, allowed = sniff(data), self.settings.formats
         if kind not in allowed:
             return "unsupported-format", f"expected {', '.join(allowed)}, got {kind}"
         limit = self.settings.max_pixels
         try:
-            with Pillow.open(io.BytesIO(data), formats=[kind.upper()]) as picture:
-                width, height = picture.size
+            with Pillow.open(io.BytesIO(data), formats=[kind.upper()]) as opened:
+                width, height = opened.size
         except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
             return "too-many-pixels", f"expected at most {limit / 1e6:g} megapixels"
         except Exception as error:  # noqa: BLE001  (Pillow's parsers raise nearly anything on broken headers)
-            log.info("a picture of %d bytes has no readable header: %s", len(data), type(error).__name__)
+            log.info("an image of %d bytes has no readable header: %s", len(data), type(error).__name__)
             return "unreadable-picture", "its header is truncated or damaged"
         if kind == "JPEG" and jpeg_scans(data, MAX_SCANS + 1) > MAX_SCANS:
             return "unreadable-picture", f"expected a JPEG of at most {MAX_SCANS} scans"
@@ -115,19 +112,9 @@ class Finder:
             )
         return None
 
-    def _faces(self, image: np.ndarray, crop: bool) -> tuple[list[Face], list[Image], int]:
-        spec = self.spec
-        if crop or isinstance(self.detector, WholePicture):
-            return [whole(image)], [shrink_crop(image, spec)], 1
-        with self._detecting:
-            found = self.detector.detect([image])[0]
-        faces = found[: self.settings.max_faces]
-        cuts = (crop_face(image, face.box, spec.preprocess, face.landmarks) for face in faces)
-        return faces, [shrink_crop(cut, spec) for cut in cuts], len(found)
-
 
 def sniff(data: bytes) -> str:
-    """Return the picture format that the first bytes claim.
+    """Return the image format that the first bytes claim.
 
     >>> sniff(b"GIF89a"), sniff(b"hello")
     ('GIF', 'something else')
@@ -156,7 +143,7 @@ def start_process(settings: Settings, spec: ModelSpec) -> None:
 
 
 def find_in_process(data: bytes, crop: bool) -> Found:
-    """Run `Finder.find` in a pool process, which ends when that takes longer than the answer may."""
+    """Run `Finder.find` in a pool process, which ends when that takes longer than the response may."""
     assert _finder is not None and _nowhere is not None
     # A thread of C: it also ends a decoder that never comes back to Python.
     faulthandler.dump_traceback_later(_finder.settings.timeout_s, exit=True, file=_nowhere)

@@ -1,4 +1,4 @@
-"""`Guard`: what stands before every request: host, origin, rate, token; and the headers of every answer."""
+"""`Guard`: what checks every request: host, origin, rate, token; and the headers of every response."""
 
 import hashlib
 import hmac
@@ -18,7 +18,7 @@ from fervit.serve.settings import Settings, is_loopback
 
 OPEN_PATHS = frozenset(
     {"/healthz", "/readyz", "/", "/docs", "/openapi.json"}
-)  # and the page's files: none of them says anything about the model or runs it
+)  # and the page's files: none of them reveals anything about the model or runs it
 CLIENTS = 4096  # rate buckets kept; the longest unused goes first
 SUBPROTOCOL = "fervit"
 TOKEN_PROTOCOL = "fervit.bearer."  # + base64url of the token: browsers cannot send headers with a WebSocket
@@ -65,7 +65,7 @@ class Guard:
     Args:
         app: the service.
         settings: hosts, origins, token and rate.
-        metrics: counts every answer.
+        metrics: counts every response.
         page_paths: paths of the page's own files.
         paths: paths that are counted by name; all others are one.
     """
@@ -79,22 +79,22 @@ class Guard:
         self._token = hashlib.sha256(settings.token.encode()).digest() if settings.token else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or hand it on."""
+        """Refuse one request, or hand it on."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        answer = _Answer(send)
+        response = _Response(send)
         started = time.perf_counter()
         try:
             try:
                 self._check(scope)
             except Problem as problem:
                 self.metrics.refused(problem.kind)
-                await _refuse(problem, scope, receive, answer)
+                await _refuse(problem, scope, receive, response)
             else:
-                await self.app(scope, receive, answer)
+                await self.app(scope, receive, response)
         finally:
-            self._count(scope, answer.status, time.perf_counter() - started)
+            self._count(scope, response.status, time.perf_counter() - started)
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -144,7 +144,7 @@ class Guard:
             self.metrics.request_s.labels(path).observe(seconds)
 
 
-class _Answer:
+class _Response:
     """`send` with the security headers; remembers the status."""
 
     def __init__(self, send: Send):
@@ -170,7 +170,7 @@ async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) 
 
 
 def token_protocol(token: str) -> str:
-    """Return the WebSocket subprotocol that carries a token."""
+    """Return the WebSocket subprotocol that transmits a token."""
     return TOKEN_PROTOCOL + urlsafe_b64encode(token.encode()).decode().rstrip("=")
 
 

@@ -17,7 +17,7 @@ from uvicorn.config import LOGGING_CONFIG
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors.multiprocess import Multiprocess
 
-from fervit.errors import ConfigError
+from fervit.errors import ConfigError, reason
 from fervit.serve.app import create_app
 from fervit.serve.metrics import SHARED
 from fervit.serve.settings import Settings
@@ -27,7 +27,7 @@ KEEP_ALIVE_S = 15
 WORKER_SILENCE_S = 60
 # Chunks of one byte cost 20 us each, and one read can bring 40,000: nobody else would be served meanwhile.
 MAX_LINES = 200  # in one read (at most 256 kB); more must have, on average,
-MIN_LINE = 16  # bytes; a head has 30, a picture 65,536
+MIN_LINE = 16  # bytes; a head has 30, an image 65,536
 
 
 class PatientProtocol(H11Protocol):
@@ -78,7 +78,7 @@ class PatientProtocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which says when it listens."""
+    """uvicorn's server, which announces when it listens."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]):
         super().__init__(config)
@@ -91,11 +91,11 @@ class Server(uvicorn.Server):
 
 
 def run(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; requests in work are answered first.
+    """Serve until SIGTERM or SIGINT; requests in work are finished first.
 
     Args:
         settings: what to serve.
-        announce: told the address once the service listens.
+        announce: called with the address once the service listens.
 
     Raises:
         ConfigError: it would be unsafe, or the address cannot be bound.
@@ -139,8 +139,7 @@ def bind(settings: Settings) -> socket.socket:
         if listener is not None:
             listener.close()
         raise ConfigError(
-            f"cannot listen on {host}:{settings.port}: {error.strerror or error}; choose another --port "
-            "(0 takes a free one)"
+            f"cannot listen on {host}:{settings.port}: {reason(error)}; choose another --port (0 takes a free one)"
         ) from error
     listener.set_inheritable(True)
     return listener
@@ -151,7 +150,7 @@ def configuration(app: ASGIApp | Callable[[], ASGIApp], settings: Settings) -> u
     protocol: Any = functools.partial(
         PatientProtocol, max_connections=settings.max_connections, head_timeout_s=settings.read_timeout_s
     )
-    logs: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
+    logs = copy.deepcopy(LOGGING_CONFIG)
     logs["loggers"]["fervit"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
     return uvicorn.Config(
         app,

@@ -1,4 +1,4 @@
-"""What `/metrics` shows; counts and times only, nothing of any picture."""
+"""What `/metrics` shows; counts and times only, nothing of any image."""
 
 import os
 
@@ -21,13 +21,13 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.requests = Counter("fervit_requests", "Answered requests.", ["path", "status"], registry=registry)
+        self.requests = Counter("fervit_requests", "Requests with a response.", ["path", "status"], registry=registry)
         self.request_s = Histogram(
-            "fervit_request_seconds", "From request to answer.", ["path"], buckets=SECONDS, registry=registry
+            "fervit_request_seconds", "From request to response.", ["path"], buckets=SECONDS, registry=registry
         )
         self.stage_s = Histogram(
             "fervit_stage_seconds",
-            "Decode, detect and classify of one picture.",
+            "Decode, detect and classify of one image.",
             ["stage"],
             buckets=SECONDS,
             registry=registry,
@@ -38,11 +38,11 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
         )
-        self.faces = Counter("fervit_faces", "Faces answered.", registry=registry)
+        self.faces = Counter("fervit_faces", "Faces returned.", registry=registry)
         self.rejected = Counter("fervit_rejected", "Refused requests.", ["kind"], registry=registry)
         self.queue = Gauge(
             "fervit_queue_pictures",
-            "Pictures in work or waiting.",
+            "Images in work or waiting.",
             registry=registry,
             multiprocess_mode="livesum",
         )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,18 +23,27 @@ KINDS = {
     "method-not-allowed": (405, "This path takes another method"),
     "slow-request": (408, "The request came too slowly"),
     "body-too-large": (413, "The request is too large"),
-    "too-many-images": (413, "The batch holds too many pictures"),
-    "unsupported-format": (415, "This kind of picture or body is not accepted"),
-    "misdirected": (421, "This service does not answer to that host name"),
+    "too-many-images": (413, "The batch holds too many images"),
+    "unsupported-format": (415, "This kind of image or body is not accepted"),
+    "misdirected": (421, "This service does not respond to that host name"),
     "bad-parameter": (422, "A parameter has a wrong value"),
-    "empty-picture": (422, "The picture is empty"),
-    "unreadable-picture": (422, "The picture cannot be decoded"),
-    "too-many-pixels": (422, "The picture is too large"),
+    "empty-picture": (422, "The image is empty"),
+    "unreadable-picture": (422, "The image cannot be decoded"),
+    "too-many-pixels": (422, "The image is too large"),
     "rate-limited": (429, "Too many requests"),
     "internal": (500, "The service failed"),
     "busy": (503, "The service is busy"),
-    "timeout": (503, "The answer took too long"),
+    "timeout": (503, "The response took too long"),
 }
+
+
+class ProblemDetails(TypedDict):
+    """A problem as JSON (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
 
 
 @dataclass
@@ -50,18 +59,18 @@ class Problem(Exception):
         """The HTTP status."""
         return KINDS[self.kind][0]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ProblemDetails:
         """Return the JSON object `type, title, status, detail`."""
         status, title = KINDS[self.kind]
         return {"type": PREFIX + self.kind, "title": title, "status": status, "detail": self.detail}
 
     def response(self) -> Response:
-        """Return it as an HTTP answer."""
+        """Return it as an HTTP response."""
         return problem_response(self.status, self.to_dict(), self.headers)
 
 
-def problem_response(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
-    """Return a problem as an HTTP answer that is never cached."""
+def problem_response(status: int, body: Mapping[str, object], headers: Mapping[str, str]) -> Response:
+    """Return a problem as an HTTP response that is never cached."""
     return Response(json.dumps(body), status, {"cache-control": "no-store", **headers}, media_type=MEDIA_TYPE)
 
 
@@ -75,7 +84,7 @@ def install(app: FastAPI, observe: Callable[[str], None]) -> None:
 
     Args:
         app: the app.
-        observe: told the kind of every problem.
+        observe: called with the kind of every problem.
     """
 
     async def problem(_: Request, error: Exception) -> Response:

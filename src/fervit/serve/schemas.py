@@ -1,10 +1,11 @@
-"""The JSON that the service speaks, for its OpenAPI document."""
+"""The JSON that the service returns, for its OpenAPI document; the class names are the names of its schemas."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FACE: dict[str, Any] = {
+Json = dict[str, Any]
+FACE: Json = {
     "box": [181.3, 65.1, 266.7, 177.1],
     "face_score": 0.93,
     "label": "happy",
@@ -20,7 +21,7 @@ FACE: dict[str, Any] = {
     },
 }
 TIMINGS = {"decode": 3.1, "detect": 14.2, "classify": 5.4, "total": 24.0}
-PICTURE: dict[str, Any] = {
+IMAGE: Json = {
     "model": "tiny@0123456789ab",
     "width": 512,
     "height": 512,
@@ -29,9 +30,9 @@ PICTURE: dict[str, Any] = {
     "truncated": False,
     "timings_ms": TIMINGS,
 }
-PROBLEM: dict[str, Any] = {
+PROBLEM: Json = {
     "type": "urn:problem-type:fervit:unsupported-format",
-    "title": "This kind of picture or body is not accepted",
+    "title": "This kind of image or body is not accepted",
     "status": 415,
     "detail": "expected JPEG, PNG, WebP, got GIF",
 }
@@ -41,7 +42,7 @@ class FaceRow(BaseModel):
     """What one face shows."""
 
     box: Annotated[list[float], Field(min_length=4, max_length=4)] = Field(
-        description="x1, y1, x2, y2 in pixels of the upright picture; x2 and y2 lie outside"
+        description="x1, y1, x2, y2 in pixels of the upright image; x2 and y2 lie outside"
     )
     face_score: float = Field(ge=0, le=1, description="the detector's confidence")
     label: str = Field(description="the most probable expression, or uncertain where --min-confidence says so")
@@ -50,25 +51,25 @@ class FaceRow(BaseModel):
 
 
 class Timings(BaseModel):
-    """Milliseconds of this picture; `classify` is the time of the batch that its faces were in."""
+    """Milliseconds of this image; `classify` is the time of the batch that its faces were in."""
 
     decode: float
     detect: float
     classify: float
-    total: float = Field(description="from the read request to the answer, waiting included")
+    total: float = Field(description="from the read request to the response, waiting included")
 
 
 class Picture(BaseModel):
-    """The answer for one picture; no face is an empty list."""
+    """The response for one image; no face is an empty list."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [PICTURE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [IMAGE]})
 
     model: str = Field(description="model name and hash of its file")
     width: int
     height: int
-    faces: list[FaceRow] = Field(description="most certain face first")
+    faces: list[FaceRow] = Field(description="most confident face first")
     faces_found: int
-    truncated: bool = Field(description="whether more faces were found than are answered")
+    truncated: bool = Field(description="whether more faces were found than are returned")
     timings_ms: Timings
 
 
@@ -84,7 +85,7 @@ class ProblemRow(BaseModel):
 
 
 class BatchRow(BaseModel):
-    """One picture of a batch: its answer, or `error`."""
+    """One image of a batch: its response, or `error`."""
 
     index: int
     width: int | None = None
@@ -97,7 +98,7 @@ class BatchRow(BaseModel):
 
 
 class Batch(BaseModel):
-    """The answers of a batch, in order; one bad picture does not stop the others."""
+    """The responses of a batch, in order; one bad image does not stop the others."""
 
     model: str
     results: list[BatchRow]
@@ -107,13 +108,13 @@ class Model(BaseModel):
     """What the service runs, and its limits."""
 
     id: str
-    spec: dict[str, Any] = Field(description="the ModelSpec that travels in the model file")
+    spec: Json = Field(description="the ModelSpec that the model file holds")
     card: str | None = Field(description="the model card, Markdown")
-    limits: dict[str, Any]
+    limits: Json
 
 
 class Health(BaseModel):
-    """Whether the service lives, or takes pictures."""
+    """Whether the service lives, or accepts images."""
 
     status: str
 
@@ -121,9 +122,9 @@ class Health(BaseModel):
 RAW = {"schema": {"type": "string", "format": "binary"}}
 
 
-def form(name: str, *, many: bool) -> dict[str, Any]:
-    """Return the OpenAPI body of a form with one field `name` of one picture, or `many`."""
-    binary: dict[str, Any] = {"type": "string", "format": "binary"}
+def form(name: str, *, many: bool) -> Json:
+    """Return the OpenAPI body of a form with one field `name` of one image, or `many`."""
+    binary: Json = {"type": "string", "format": "binary"}
     field = {"type": "array", "items": binary, "minItems": 1} if many else binary
     schema = {"type": "object", "properties": {name: field}, "required": [name], "additionalProperties": False}
     return {"multipart/form-data": {"schema": schema}}

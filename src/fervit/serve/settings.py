@@ -1,12 +1,12 @@
 """`Settings`: every limit of the service, with its safe default."""
 
 import ipaddress
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fervit.errors import ConfigError, unknown
+from fervit.errors import ConfigError, reason, unknown
 from fervit.inference.recognizer import MAX_WORKERS
+from fervit.runtime.ort import cores
 
 MB = 1_000_000
 FORMATS = ("JPEG", "PNG", "WebP")
@@ -27,29 +27,29 @@ class Settings:
         token: bearer token of `/v1/*` and `/metrics`, or None.
         insecure: allow other addresses without a token.
         allow_origins: origins of foreign web pages that may call the service (CORS).
-        allow_hosts: host names that a service on loopback answers to besides loopback ones.
-        trusted_proxy: address whose `X-Forwarded-For` is believed.
+        allow_hosts: host names that a service on loopback responds to besides loopback ones.
+        trusted_proxy: address whose `X-Forwarded-For` is trusted.
         workers: server processes; each has its own model, queue and rate buckets.
         image_workers: processes that decode and detect, per server process; None takes the cores, 0
             stays in the server's own process (slower: detection holds Python's lock).
         threads: CPU threads of the classifier; None takes all cores.
-        max_body: bytes of one picture's request, or of one frame.
+        max_body: bytes of one image's request, or of one frame.
         max_batch_body: bytes of a batch request.
         max_buffered: bytes of all request bodies held at once.
-        max_images: pictures in a batch request.
+        max_images: images in a batch request.
         max_pixels: width x height, checked before decoding.
         formats: a subset of `FORMATS`.
-        max_faces: faces answered per picture, the most certain ones.
+        max_faces: faces returned per image, the most confident ones.
         max_connections: open connections; more are closed at once.
         max_streams: live streams at once.
-        queue: pictures in work or waiting at once; more get 503.
+        queue: images in work or waiting at once; more get 503.
         rate: requests per second and client on average, 0 for no limit; more get 429.
         burst: requests that a client may make at once.
         read_timeout_s: seconds for the head, and again for the body, of a request.
-        timeout_s: seconds from a read request to its answer.
+        timeout_s: seconds from a read request to its response.
         idle_timeout_s: seconds that a stream may go without a frame.
         drain_s: seconds that requests get to end after SIGTERM.
-        window_s: seconds that a batch of faces waits for the pictures being decoded.
+        window_s: seconds that a batch of faces waits for the images being decoded.
         max_batch: faces classified at once.
     """
 
@@ -95,8 +95,7 @@ class Settings:
         """Return how many processes decode and detect."""
         if self.image_workers is not None:
             return self.image_workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, min(MAX_WORKERS, cores // self.workers))
+        return max(1, min(MAX_WORKERS, cores() // self.workers))
 
     def check(self) -> "Settings":
         """Return itself when it is safe to run.
@@ -118,7 +117,7 @@ class Settings:
             )
         for name in self.formats:
             if name not in FORMATS:
-                raise ConfigError(unknown("picture format", name, FORMATS))
+                raise ConfigError(unknown("image format", name, FORMATS))
         for origin in self.allow_origins:
             scheme, separator, rest = origin.partition("://")
             if origin == "*" or scheme not in ("http", "https") or not separator or not rest or "/" in rest:
@@ -151,8 +150,8 @@ def read_token(path: Path) -> str:
     try:
         lines = path.read_text(encoding="utf-8").split("\n", 1)
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise ConfigError(f"cannot read the token file {path}: {reason}") from error
+        what = reason(error) if isinstance(error, OSError) else "it is no text"
+        raise ConfigError(f"cannot read the token file {path}: {what}") from error
     if not lines[0].strip():
         raise ConfigError(f"the token file {path} is empty")
     return lines[0].strip()

@@ -50,11 +50,11 @@ async def stream(socket: WebSocket, engine: Engine) -> None:
     code: int | None = POLICY
     async with anyio.create_task_group() as tasks:
 
-        async def answer() -> None:
-            await _answer(socket, slot, engine)
+        async def respond() -> None:
+            await _respond(socket, slot, engine)
             tasks.cancel_scope.cancel()
 
-        tasks.start_soon(answer)
+        tasks.start_soon(respond)
         code = await _receive(socket, slot, engine.settings.idle_timeout_s)
         tasks.cancel_scope.cancel()
     if code is not None:
@@ -77,8 +77,8 @@ async def _receive(socket: WebSocket, slot: Slot, idle_s: float) -> int | None:
         slot.put(frame)
 
 
-async def _answer(socket: WebSocket, slot: Slot, engine: Engine) -> None:
-    """Answer the newest frame, again and again, until the client is gone or does not read."""
+async def _respond(socket: WebSocket, slot: Slot, engine: Engine) -> None:
+    """Send the faces of the newest frame, again and again, until the client is gone or does not read."""
     tracker = Tracker()
     while True:
         frame, number, dropped = await slot.take()

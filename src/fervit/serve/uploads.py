@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from fervit.serve.problems import CLOSE, Problem, busy
 from fervit.serve.settings import Settings
 
-LINGER_S = 2.0  # a refused body is read on for so long, or the answer would be lost in a connection reset
+LINGER_S = 2.0  # a refused body is read on for so long, or the response would be lost in a connection reset
 LINGER_FACTOR = 8  # and up to so many times the limit
 RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 
@@ -103,8 +103,8 @@ async def _linger(stream: AsyncIterator[bytes], limit: int) -> None:
         return
 
 
-def pictures(request: Request, data: bytes, *, name: str, most: int) -> list[bytes]:
-    """Return the pictures of a body: itself, or the parts called `name` of a form.
+def uploaded_images(request: Request, data: bytes, *, name: str, most: int) -> list[bytes]:
+    """Return the images of a body: itself, or the parts called `name` of a form.
 
     File names and declared types of parts are not read.
 
@@ -112,7 +112,7 @@ def pictures(request: Request, data: bytes, *, name: str, most: int) -> list[byt
         request: for its Content-Type.
         data: the body.
         name: the form field.
-        most: number of pictures allowed.
+        most: number of images allowed.
 
     Raises:
         Problem: the body is malformed, of another type, or holds none or too many.
@@ -186,7 +186,7 @@ class _Form:
             found = options.get(b"name", b"").decode("ascii", "replace")[:40]
             raise Problem("bad-request", f"expected only file fields called {self.name!r}, got {found!r}")
         if len(self.parts) == self.most:
-            plural = "picture" if self.most == 1 else "pictures"
+            plural = "image" if self.most == 1 else "images"
             raise Problem("too-many-images", f"expected at most {self.most} {plural} in a request")
         self.parts.append(b"".join(self._span))
 

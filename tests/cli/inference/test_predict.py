@@ -29,7 +29,7 @@ def folder(tmp_path: Path, astronaut: np.ndarray) -> Path:
     Image.fromarray(astronaut).save(photos / "astro naut.jpg")
     Image.new("RGB", (90, 70), "teal").save(photos / "ünder" / "plain ☀.png")
     (photos / "cut.jpg").write_bytes((photos / "astro naut.jpg").read_bytes()[:3000])
-    (photos / "notes.txt").write_text("no picture")
+    (photos / "notes.txt").write_text("no image")
     return photos
 
 
@@ -54,7 +54,7 @@ def test_a_folder_prints_a_line_a_face_and_counts_what_failed(folder: Path, tiny
     assert "1 face" in lines[0]
     assert "error" in lines[1]
     assert lines[2].endswith("no face")
-    assert "3 pictures, 1 face, 1 could not be read" in result.stderr
+    assert "3 images, 1 face, 1 could not be read" in result.stderr
 
 
 def test_json_on_stdout_is_json_alone(folder: Path, tiny_onnx: Path) -> None:
@@ -74,7 +74,7 @@ def test_json_goes_to_a_file_and_leaves_stdout_empty(folder: Path, tiny_onnx: Pa
     assert len(rows(out.read_text(encoding="utf-8"))) == 3
 
 
-def test_json_never_overwrites_a_picture(folder: Path, tiny_onnx: Path) -> None:
+def test_json_never_overwrites_an_image(folder: Path, tiny_onnx: Path) -> None:
     photo = folder / "astro naut.jpg"
     before = photo.read_bytes()
     assert "would overwrite" in error_of(run(photo, "--model", tiny_onnx, "--json", photo))
@@ -127,10 +127,10 @@ def test_mistakes_are_one_line_each(folder: Path, tiny_onnx: Path, tmp_path: Pat
     (tmp_path / "empty").mkdir()
     model = ("--model", tiny_onnx)
     assert "no such file or folder" in error_of(run(tmp_path / "absent.jpg", *model))
-    assert "no pictures in" in error_of(run(tmp_path / "empty", *model))
+    assert "no images in" in error_of(run(tmp_path / "empty", *model))
     assert "truncated" in error_of(run(folder / "cut.jpg", *model))
-    assert "is not a picture" in error_of(run(folder / "notes.txt", *model))
-    assert "none of the 2 pictures" in error_of(run(folder / "cut.jpg", folder / "notes.txt", *model))
+    assert "is not an image" in error_of(run(folder / "notes.txt", *model))
+    assert "none of the 2 images" in error_of(run(folder / "cut.jpg", folder / "notes.txt", *model))
     assert "choices: auto" in error_of(run(folder, *model, "--detector", "yolo"))
     assert "no model at" in error_of(run(folder, "--model", tmp_path / "absent.onnx"))
 
@@ -156,7 +156,7 @@ def test_one_good_photo_among_named_ones_is_enough(folder: Path, tiny_onnx: Path
     assert run(folder / "cut.jpg", folder / "astro naut.jpg", "--model", tiny_onnx).exit_code == 0
 
 
-def test_tables_have_a_row_for_every_face_and_every_picture_without(
+def test_tables_have_a_row_for_every_face_and_every_image_without(
     folder: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:
     pandas = pytest.importorskip("pandas")
@@ -184,7 +184,7 @@ def test_a_broken_off_run_goes_on_where_it_stopped(tmp_path: Path, tiny_onnx: Pa
         table.write_bytes(table.read_bytes()[:-20])  # killed in the middle of the third; the second might not be whole
     result = run(photos, *named[3:], "--skip-done")
     assert result.exit_code == 0, result.output
-    assert f"{3 if kind == 'parquet' else 1} of 6 pictures were done before" in result.stderr
+    assert f"{3 if kind == 'parquet' else 1} of 6 images were done before" in result.stderr
     assert sorted(sources(table)) == sorted(str(path) for path in photos.iterdir())
     before = table.read_bytes()
     assert run(photos, *named[3:], "--skip-done").exit_code == 0
@@ -231,11 +231,11 @@ def test_on_a_resume_each_file_gets_what_it_lacks_and_nothing_twice(tmp_path: Pa
     tables["csv"].write_bytes(tables["csv"].read_bytes()[:-20])  # JSON loses its third, CSV two, Parquet none
     result = run(photos, *options, "--skip-done")
     assert result.exit_code == 0, result.output
-    assert "1 of 5 pictures were done before" in result.stderr
+    assert "1 of 5 images were done before" in result.stderr
     assert {kind: sorted(sources(table)) for kind, table in tables.items()} == dict.fromkeys(tables, names)
 
 
-def test_a_resume_keeps_the_row_of_a_broken_last_picture(folder: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+def test_a_resume_keeps_the_row_of_a_broken_last_image(folder: Path, tiny_onnx: Path, tmp_path: Path) -> None:
     table = tmp_path / "rows.csv"
     named = [folder / "astro naut.jpg", folder / "cut.jpg"]
     options = ["--model", tiny_onnx, "--csv", table]
@@ -243,7 +243,7 @@ def test_a_resume_keeps_the_row_of_a_broken_last_picture(folder: Path, tiny_onnx
     before = table.read_bytes()
     result = run(*named, *options, "--skip-done")
     assert result.exit_code == 0, result.output
-    assert "1 picture, 0 faces, 1 could not be read" in result.stderr
+    assert "1 image, 0 faces, 1 could not be read" in result.stderr
     assert table.read_bytes() == before
     assert "truncated" in error_of(run(folder / "cut.jpg", *options, "--skip-done"))  # here it is the only input
     assert table.read_bytes() == before
@@ -326,7 +326,7 @@ def test_one_unreadable_video_leaves_the_photos_their_rows(folder: Path, tiny_on
     assert sources(table) == [str(folder / "cut.jpg")]
     result = run(video(tmp_path / "clip.webm"), folder / "cut.jpg", *options)  # a broken photo beside a good video
     assert result.exit_code == 0, result.output
-    assert "1 picture, 0 faces, 1 could not be read" in result.stderr
+    assert "1 image, 0 faces, 1 could not be read" in result.stderr
     assert sources(table) == [str(folder / "cut.jpg")]
 
 

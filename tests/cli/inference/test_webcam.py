@@ -92,7 +92,7 @@ def test_a_camera_may_take_its_time_to_wake_up(camera: type[Camera], monkeypatch
 
 
 @pytest.mark.parametrize("silent", [False, True])
-def test_a_camera_that_gives_no_picture_is_told(
+def test_a_camera_that_gives_no_image_is_told(
     camera: type[Camera], monkeypatch: pytest.MonkeyPatch, silent: bool
 ) -> None:
     if silent:
@@ -100,7 +100,7 @@ def test_a_camera_that_gives_no_picture_is_told(
         monkeypatch.setattr(Camera, "pause_s", 0.3)
     else:
         monkeypatch.setattr(Camera, "count", 0)
-    with pytest.raises(VideoError, match="gives no picture: is another program using it"):
+    with pytest.raises(VideoError, match="gives no image: is another program using it"):
         next(read_camera(0, patience_s=0.1))
 
 

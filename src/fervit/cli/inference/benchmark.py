@@ -4,21 +4,20 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import DETECTORS, MODEL
+from fervit.cli._shared import MODEL, Detector, Threads
 from fervit.errors import ImageError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from fervit.inference.recognizer import Recognizer
+    from fervit.types import Face, Image
 
-MOST = 200  # pictures or frames of the input; more say nothing new
+MOST = 200  # images or frames of the input; more change no figure
 BATCHES = (1, 8, 32)
-Source = tuple[Callable[[], list["np.ndarray"]], Callable[[], object]]
+Source = tuple[Callable[[], list["Image"]], Callable[[], object]]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,16 +26,13 @@ def register(app: typer.Typer) -> None:
 
 
 def benchmark(
-    model: Annotated[
-        Path | None,
-        typer.Argument(metavar="[MODEL]", help=MODEL),
-    ] = None,
+    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help=MODEL)] = None,
     input: Annotated[
         Path | None, typer.Option(metavar="X", help="A photo, a folder of photos or a video, for all stages.")
     ] = None,
-    detector: Annotated[str, typer.Option(help=DETECTORS)] = "auto",
+    detector: Detector = "auto",
     runtime: Annotated[str, typer.Option(help="onnxruntime, openvino, or auto.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
+    threads: Threads = None,
     rounds: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 5,
 ) -> None:
     """Measure every stage on this machine: decode, detect, crop, classify, draw."""
@@ -44,65 +40,69 @@ def benchmark(
 
     recognizer = load(model, detector=detector, threads=threads, runtime=runtime)
     source = None if input is None else _source(recognizer, input)  # first: a wrong path should not cost the timings
-    classifier = recognizer.classifier
-    used = getattr(classifier, "runtime", "torch")
+    used = getattr(recognizer.classifier, "runtime", "torch")
     typer.echo(f"model {recognizer.spec.name or model}, {used}, {threads or 'all'} threads, median of {rounds}")
     typer.echo(_line("classify only", "ms a face", "faces/s"))
     for size in BATCHES:
-        seconds = _median(lambda size=size: classifier.probs(_noise(size), batch_size=size), rounds)  # type: ignore[misc]
+        seconds = _median(_classify(recognizer, size), rounds)
         typer.echo(_line(f"batch {size}", f"{1000 * seconds / size:.2f}", f"{size / seconds:.0f}"))
     if input is not None and source is not None:
         _stages(recognizer, input, source, rounds)
 
 
+def _classify(recognizer: "Recognizer", size: int) -> Callable[[], object]:
+    return lambda: recognizer.classifier.probs(_noise(size), batch_size=size)
+
+
 def _stages(recognizer: "Recognizer", path: Path, source: "Source", rounds: int) -> None:
-    """Time each stage alone, one picture after another, then all of them together as `predict` runs them."""
-    from fervit.media.crops import crop_face, shrink_crop
+    """Time each stage alone, one image after another, then all of them together as `predict` runs them."""
+    decode, run_all = source
+    images = decode()
+    count, (height, width) = len(images), images[0].shape[:2]
+    found = [recognizer.finder.detect(image) for image in images]
+    typer.echo(f"\n{path}: {count} images, the first {width} x {height}, {sum(map(len, found))} faces")
+    typer.echo(_line("stage", "ms an image", "images/s"))
+
+    def report(name: str, seconds: float) -> None:
+        typer.echo(_line(name, f"{1000 * seconds / count:.2f}", f"{count / seconds:.0f}"))
+
+    sum_s = 0.0
+    for name, stage in {"decode": decode, **_stages_of(recognizer, images, found)}.items():
+        seconds = _median(stage, rounds)
+        sum_s += seconds if name != "draw" else 0.0
+        report(name, seconds)
+    report("sum without draw", sum_s)
+    report("predict, overlapped", _median(run_all, rounds))
+
+
+def _stages_of(
+    recognizer: "Recognizer", images: "list[Image]", found: "list[list[Face]]"
+) -> dict[str, Callable[[], object]]:
+    """Return a function for each stage after decoding, with the results of the stages before it."""
     from fervit.media.draw import annotate
     from fervit.types import Prediction
 
-    decode, run_all = source
-    pictures = decode()
-    count = len(pictures)
-    found = recognizer.detector.detect(pictures)
-    total = sum(map(len, found))
-    spec = recognizer.spec
+    finder, classifier, labels = recognizer.finder, recognizer.classifier, recognizer.spec.labels
 
-    def cut() -> list[Any]:
-        return [
-            shrink_crop(crop_face(picture, face.box, spec.preprocess, face.landmarks), spec)
-            for picture, faces in zip(pictures, found, strict=True)
-            for face in faces
-        ]
+    def crop() -> "list[Image]":
+        return [crop for image, faces in zip(images, found, strict=True) for crop in finder.crops(image, faces)]
 
-    crops = cut()
-    probs = iter(recognizer.classifier.probs(crops))
-    predictions = [[Prediction(face, spec.labels, next(probs)) for face in faces] for faces in found]
-    height, width = pictures[0].shape[:2]
-    typer.echo(f"\n{path}: {count} pictures, the first {width} x {height}, {total} faces")
-    typer.echo(_line("stage", "ms a picture", "pictures/s"))
-    stages: dict[str, Callable[[], object]] = {
-        "decode": decode,
-        "detect": lambda: recognizer.detector.detect(pictures),
-        "crop": cut,
-        "classify": lambda: recognizer.classifier.probs(crops),
-        "draw": lambda: [annotate(*pair) for pair in zip(pictures, predictions, strict=True)],
+    crops = crop()
+    probs = iter(classifier.probs(crops))
+    predictions = [[Prediction(face, labels, next(probs)) for face in faces] for faces in found]
+    return {
+        "detect": lambda: [finder.detect(image) for image in images],
+        "crop": crop,
+        "classify": lambda: classifier.probs(crops),
+        "draw": lambda: [annotate(*pair) for pair in zip(images, predictions, strict=True)],
     }
-    sum_s = 0.0
-    for name, stage in stages.items():
-        seconds = _median(stage, rounds)
-        sum_s += seconds if name != "draw" else 0.0
-        typer.echo(_line(name, f"{1000 * seconds / count:.2f}", f"{count / seconds:.0f}"))
-    typer.echo(_line("sum without draw", f"{1000 * sum_s / count:.2f}", f"{count / sum_s:.0f}"))
-    seconds = _median(run_all, rounds)
-    typer.echo(_line("predict, overlapped", f"{1000 * seconds / count:.2f}", f"{count / seconds:.0f}"))
 
 
 def _source(recognizer: "Recognizer", path: Path) -> "Source":
     """Return a function that decodes the input, and one that predicts it end to end.
 
     Raises:
-        ImageError: there is no picture, or the first cannot be read.
+        ImageError: there is no image, or the first cannot be read.
         VideoError: the video cannot be read.
     """
     from fervit.media.images import list_images, read_image
@@ -116,12 +116,12 @@ def _source(recognizer: "Recognizer", path: Path) -> "Source":
         )
     files: Sequence[Path] = list_images(path)[:MOST] if path.is_dir() else [path]
     if not files:
-        raise ImageError(f"no pictures in {path}")
+        raise ImageError(f"no images in {path}")
     read_image(files[0])
     return lambda: [read_image(file) for file in files], lambda: list(recognizer.images(files))
 
 
-def _noise(count: int) -> list["np.ndarray"]:
+def _noise(count: int) -> list["Image"]:
     import numpy as np
 
     return list(np.random.default_rng(0).integers(0, 256, (count, 48, 48, 3), dtype=np.uint8))

@@ -6,21 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import DETECTORS
-from fervit.errors import ConfigError, ImageError
+from fervit.cli._shared import Detector
+from fervit.errors import ConfigError, unknown
+from fervit.files import cannot_write
+from fervit.formatting import percent
 
 if TYPE_CHECKING:
-    from fervit.types import Classifier, Image
+    from fervit.evaluation.explanations import Explanation
+    from fervit.types import Classifier, Image, ModelSpec
 
 ALL = "all"
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
-    app.command()(explain)
+    app.command("explain")(explain_command)
 
 
-def explain(
+def explain_command(
     model_or_photo: Annotated[
         list[Path],
         typer.Argument(
@@ -28,47 +31,36 @@ def explain(
             help="A photo; before it, a model folder, .onnx file, mobilenet or tiny; default: tiny.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Write a picture for each face into DIR.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Write an image for each face into DIR.")] = Path(
         "explained"
     ),
     method: Annotated[str, typer.Option(help="gradient, rollout, occlusion, or all that the model allows.")] = ALL,
     label: Annotated[
-        str | None, typer.Option(help="Explain this answer instead of the model's own, such as: why sad?")
+        str | None, typer.Option(help="Explain this label instead of the predicted one, such as: why sad?")
     ] = None,
-    crop: Annotated[bool, typer.Option("--crop", help="The picture is a face crop already: do not detect.")] = False,
-    detector: Annotated[str, typer.Option(help=DETECTORS)] = "auto",
+    crop: Annotated[bool, typer.Option("--crop", help="The image is a face crop already: do not detect.")] = False,
+    detector: Detector = "auto",
 ) -> None:
-    """Show where in a face a model looked for its answer.
+    """Show where in a face a model looked for its prediction.
 
     Maps from gradients and attention need the folder of a Transformer, so without MODEL it is tiny that is explained;
-    other models are asked with places covered.
+    other models are explained by covering places.
     """
     model, photo = _arguments(model_or_photo)
-    from fervit.evaluation.explanations import METHODS, methods_of
-
-    if method not in (ALL, *METHODS):
-        from fervit.errors import unknown
-
-        raise ConfigError(unknown("method", method, (ALL, *METHODS)))
-    from fervit.evaluation.explanations import draw_sheet
-    from fervit.evaluation.explanations import explain as run
-    from fervit.faces.detectors import make_detector
-    from fervit.media.crops import crop_face
+    from fervit.evaluation.explanations import METHODS, explain, methods_of
     from fervit.media.images import read_image
 
-    picture = read_image(photo)
+    if method not in (ALL, *METHODS):
+        raise ConfigError(unknown("method", method, (ALL, *METHODS)))
+    image = read_image(photo)
     classifier = _open(model)
     names = methods_of(classifier) if method == ALL else [method]
-    faces = make_detector("none" if crop else detector).detect([picture])[0]
-    if not faces:
-        raise ImageError(f"no face found in {photo}; for a picture that is a face crop already, add --crop")
-    for number, face in enumerate(faces, start=1):
-        whole = crop or detector == "none"
-        cut = picture if whole else crop_face(picture, face.box, classifier.spec.preprocess, face.landmarks)
-        maps = [run(classifier, cut, method=name, label=label) for name in names]
-        path = _write(draw_sheet(cut, maps), out, f"{photo.stem}-face{number}.png")
+    for number, face in enumerate(_faces(image, photo, "none" if crop else detector, classifier.spec), start=1):
+        maps = [explain(classifier, face, method=name, label=label) for name in names]
+        path = _write(face, maps, out, f"{photo.stem}-face{number}.png")
         by = f", says {classifier.spec.name}" if classifier.spec.name else ""
-        typer.echo(f"{path}  {maps[0].label} {100 * maps[0].score:.0f} %{by}  ({', '.join(e.method for e in maps)})")
+        methods = ", ".join(found.method for found in maps)
+        typer.echo(f"{path}  {maps[0].label} {percent(maps[0].score, 0)}{by}  ({methods})")
 
 
 def _arguments(paths: Sequence[Path]) -> tuple[Path | None, Path]:
@@ -92,13 +84,21 @@ def _open(model: Path | None) -> "Classifier":
     return open_classifier(model)
 
 
-def _write(sheet: "Image", folder: Path, name: str) -> Path:
-    from PIL import Image
+def _faces(image: "Image", photo: Path, detector: str, spec: "ModelSpec") -> "list[Image]":
+    from fervit.faces.detectors import make_detector
+    from fervit.inference.face_finder import FaceFinder
 
-    path = folder / name
+    finder = FaceFinder(make_detector(detector), spec)
+    return [finder.cut(image, face) for face in finder.require(image, photo)]
+
+
+def _write(face: "Image", maps: "Sequence[Explanation]", folder: Path, name: str) -> Path:
+    from fervit.evaluation.explanations import draw_sheet
+    from fervit.media.images import write_image
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(sheet).save(path)
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
+        raise cannot_write(folder / name, error) from error
+    write_image(folder / name, draw_sheet(face, maps))
+    return folder / name

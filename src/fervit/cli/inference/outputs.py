@@ -1,22 +1,23 @@
-"""What the predicting commands share: result files, progress, and clear words when a disk is full."""
+"""What the predicting commands share: where results go, and one clear line when they cannot be written."""
 
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 import typer
 
+from fervit.cli._shared import STDOUT
 from fervit.errors import ConfigError, MissingExtra
+from fervit.files import cannot_write
 
 if TYPE_CHECKING:
     from fervit.inference.tables import Result, Table
-
-STDOUT = "-"
 
 
 @dataclass(frozen=True)
@@ -108,51 +109,78 @@ def new_name(folder: Path, stem: str, suffix: str) -> Path:
     return copy
 
 
-@contextlib.contextmanager
-def open_tables(
-    targets: Targets, labels: Sequence[str], *, errors: bool, resume: bool = False
-) -> Iterator[tuple[Callable[["Result"], None], set[str]]]:
-    """Yield a function that writes a result everywhere at once, and the sources that all files have already.
+class ResultWriter:
+    """Writes results everywhere that `targets` names; use it in a `with`.
 
     Files of an earlier run are replaced when the first result is there, not by a run that fails before it. On a
     resume, a result goes only into the files that do not have its source already.
+
+    Args:
+        targets: where results go.
+        labels: the model's labels.
+        errors: tables have a row for an image without a face, or one that could not be read.
+        resume: keep what an earlier run wrote and append.
     """
-    from fervit.inference.rows import json_lines
-    from fervit.inference.tables import CsvTable, JsonTable, ParquetTable
 
-    tables: list[tuple[str, Table]] = []
+    def __init__(self, targets: Targets, labels: Sequence[str], *, errors: bool, resume: bool = False):
+        self.targets, self._labels, self._errors, self._resume = targets, labels, errors, resume
+        self._tables: list[tuple[Path, Table]] = []
 
-    def open_all() -> None:
-        for path in targets.files:
-            with writing(str(path)):
-                if path == targets.csv:
-                    tables.append((str(path), CsvTable(path, labels, errors=errors, resume=resume)))
-                elif path == targets.parquet:
-                    tables.append((str(path), ParquetTable(path, labels, errors=errors, resume=resume)))
-                else:
-                    tables.append((str(path), JsonTable(path, resume=resume)))
+    def __enter__(self) -> Self:
+        if self._resume:
+            try:
+                self._open()
+            except BaseException:
+                self._close()
+                raise
+        return self
 
-    def write(result: "Result") -> None:
-        if not tables:
-            open_all()
-        for name, table in tables:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if not self._tables and error is None:
+                self._open()  # a run without a result leaves tables without a row
+        finally:
+            self._close()
+
+    @property
+    def done(self) -> set[str]:
+        """The sources that all files have already, on a resume."""
+        return set.intersection(*(table.done for _, table in self._tables)) if self._tables else set()
+
+    def write(self, result: "Result") -> None:
+        """Append a result to every file, and to stdout where that was asked for."""
+        from fervit.inference.rows import json_lines
+
+        if not self._tables:
+            self._open()
+        for path, table in self._tables:
             if result.source not in table.done:
-                with writing(name):
+                with writing(str(path)):
                     table.write(result)
-        if targets.json == STDOUT:
+        if self.targets.json == STDOUT:
             with writing("stdout"):
                 typer.echo(json_lines(result).encode(), nl=False)  # UTF-8, whatever the terminal's encoding
 
-    try:
-        if resume:
-            open_all()
-        yield write, set.intersection(*(table.done for _, table in tables)) if tables else set()
-        if not tables:
-            open_all()  # a run without a result leaves tables without a row
-    finally:
-        for name, table in tables:
-            with writing(name):
+    def _open(self) -> None:
+        for path in self.targets.files:
+            with writing(str(path)):
+                self._tables.append((path, self._table(path)))
+
+    def _close(self) -> None:
+        for path, table in self._tables:
+            with writing(str(path)):
                 table.close()
+
+    def _table(self, path: Path) -> "Table":
+        from fervit.inference.tables import CsvTable, JsonTable, ParquetTable
+
+        if path == self.targets.csv:
+            return CsvTable(path, self._labels, errors=self._errors, resume=self._resume)
+        if path == self.targets.parquet:
+            return ParquetTable(path, self._labels, errors=self._errors, resume=self._resume)
+        return JsonTable(path, resume=self._resume)
 
 
 @contextlib.contextmanager
@@ -163,44 +191,9 @@ def writing(target: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise ConfigError(f"cannot write {target}: {error.strerror or error}") from error
-
-
-@contextlib.contextmanager
-def progress(title: str, total: float | None, *, unit: str, quiet: bool) -> Iterator[Callable[[float], None]]:
-    """Show a bar with the time that is left on stderr; yield a function that sets how far it is.
-
-    Args:
-        title: what is going on.
-        total: where it ends, or None when nobody knows.
-        unit: `files`, or `s` of video.
-        quiet: show nothing.
-    """
-    if quiet:
-        yield lambda done: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn() if unit == "files" else TaskProgressColumn(show_speed=False),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        redirect_stdout=False,  # rows on stdout are data
-    ) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda done: bar.update(task, completed=min(done, total) if total else done)
+        raise cannot_write(target, error) from error
 
 
 def rows_on_screen(targets: Targets) -> bool:
-    """Say whether rows show on the terminal, which are progress enough."""
+    """Return whether rows show on the terminal, which are progress enough."""
     return (not targets.any or targets.json == STDOUT) and sys.stdout.isatty()

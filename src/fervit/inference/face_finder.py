@@ -1,0 +1,86 @@
+"""`FaceFinder`: the faces of an image, found and cut out as a model expects them. One definition for every caller."""
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fervit.errors import ImageError
+from fervit.faces.base import FaceDetector, WholeImage, whole_image
+from fervit.media.crops import crop_face, shrink_crop
+from fervit.types import Face, Image, ModelSpec
+
+
+@dataclass(frozen=True, eq=False)
+class FoundFaces:
+    """The faces of one image.
+
+    Attributes:
+        faces: the most confident first.
+        crops: one for each of `faces`, uint8 RGB, as small as the model's inputs allow.
+        total: how many faces were found, of which `faces` are the first.
+    """
+
+    faces: list[Face]
+    crops: list[Image]
+    total: int
+
+
+class FaceFinder:
+    """Finds the faces of images and cuts them out by a model's preprocessing.
+
+    Args:
+        detector: it is called from two threads at once only where it says `parallel`.
+        spec: the model's, for crop margin, crop offset and input sizes.
+    """
+
+    def __init__(self, detector: FaceDetector, spec: ModelSpec):
+        self.detector, self.spec = detector, spec
+        parallel = getattr(detector, "parallel", False)
+        self._turn: contextlib.AbstractContextManager[object] = (
+            contextlib.nullcontext() if parallel else threading.Lock()
+        )
+
+    def find(self, image: Image, *, crop: bool = False, most: int | None = None) -> FoundFaces:
+        """Return the faces of an image with their crops; no face is an empty list.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            crop: the whole image is the face; nothing is detected.
+            most: return at most so many faces, the most confident ones.
+        """
+        if crop:
+            return FoundFaces([whole_image(image)], [shrink_crop(image, self.spec)], 1)
+        found = self.detect(image)
+        faces = found[:most]
+        return FoundFaces(faces, self.crops(image, faces), len(found))
+
+    def detect(self, image: Image) -> list[Face]:
+        """Return the faces of an image, the most confident first."""
+        with self._turn:
+            return self.detector.detect([image])[0]
+
+    def require(self, image: Image, name: object) -> list[Face]:
+        """Return the faces of an image that must have some.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+            name: the image's, for the message.
+
+        Raises:
+            ImageError: there is no face in it.
+        """
+        faces = self.detect(image)
+        if not faces:
+            raise ImageError(f"no face found in {name}; for an image that is a face crop already, add --crop")
+        return faces
+
+    def cut(self, image: Image, face: Face) -> Image:
+        """Return a face's crop in the image's own resolution: the whole image where nothing is detected."""
+        if isinstance(self.detector, WholeImage):
+            return image
+        return crop_face(image, face.box, self.spec.preprocess, face.landmarks)
+
+    def crops(self, image: Image, faces: Sequence[Face]) -> list[Image]:
+        """Return the faces' crops, made small because they wait for their batch."""
+        return [shrink_crop(self.cut(image, face), self.spec) for face in faces]
