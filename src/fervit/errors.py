@@ -66,7 +66,7 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return what another library's exception says, in one line: the system's words, its first line, or its name.
+    """Return the message of another library's exception, in one line: the system's words, its first line, or its name.
 
     >>> reason(FileNotFoundError(2, "No such file or directory"))
     'No such file or directory'

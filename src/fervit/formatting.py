@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 NONE = "\N{EN DASH}"
-"""What stands where there is no figure."""
+"""The text where there is no figure."""
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

@@ -60,7 +60,7 @@ def _root(
 def main() -> None:
     """Run the command line; a user's mistake becomes one line on stderr and exit code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot say stops no run
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops no run
     try:
         app()
     except FervitError as error:

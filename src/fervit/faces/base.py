@@ -19,7 +19,7 @@ MIN_FACE_PX = 20  # in the source; an expression is hardly readable below (FER20
 class FaceDetector(Protocol):
     """What finds the faces of images.
 
-    One that may be called from several threads at once says so by an attribute `parallel = True`.
+    One that may be called from several threads at once has an attribute `parallel = True`.
     """
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:

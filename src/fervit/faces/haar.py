@@ -8,7 +8,7 @@ import numpy as np
 from fervit.faces.base import MAX_SIDE_PX, MIN_FACE_PX, MIN_SCORE, shrink, to_faces
 from fervit.types import Box, Face, Image
 
-HAAR_FULL_WEIGHT = 6.0  # of the cascade's last stage, counted as certain; true faces gave 5.8 and more
+HAAR_FULL_WEIGHT = 6.0  # of the cascade's last stage, which gives confidence 1; true faces gave 5.8 and more
 
 
 class Haar:

@@ -56,7 +56,7 @@ def _starts(length: int, tile: int) -> list[int]:
 
 
 def _is_cut(box: Box, tile_px: int, sides: tuple[bool, bool, bool, bool]) -> bool:
-    """Tell whether a box in a tile reaches one of its `sides` (left, top, right, bottom) within the image."""
+    """Return whether a box in a tile reaches one of its `sides` (left, top, right, bottom) within the image."""
     near = TILE_EDGE * tile_px
     reached = (box.x1 <= near, box.y1 <= near, box.x2 >= tile_px - near, box.y2 >= tile_px - near)
     return any(cut and reach for cut, reach in zip(sides, reached, strict=True))

@@ -72,7 +72,7 @@ def read_image(source: ImageSource) -> Image:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write an image, `(H, W, 3)` uint8 RGB, in the format that the name's ending says.
+    """Write an image, `(H, W, 3)` uint8 RGB, in the format of the name's ending.
 
     Raises:
         ConfigError: the file cannot be written.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EXTENSIONS = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".mts", ".m2ts", ".3gp", ".ogv"}
 )
-FALLBACK_RATE = 25.0  # frames/s where a file does not say
+FALLBACK_RATE = 25.0  # frames/s where a file has none
 MOST_SQUEEZED = 4  # a pixel's width over its height, or the reverse; beyond, the header must be wrong
 T = TypeVar("T")
 VideoSource = str | os.PathLike[str]
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file's header says, which may be wrong: for progress bars and output rates only.
+    """A file's header, which may be wrong: for progress bars and output rates only.
 
     Attributes:
         width: px, before rotation.
@@ -63,7 +63,7 @@ def probe(path: VideoSource) -> VideoInfo:
 def read_frames(path: VideoSource, *, every: int = 1) -> Generator[Frame]:
     """Yield a video's frames in the order of presentation, upright, with their true times.
 
-    Frames are decoded until the data ends, whatever the header says; broken packets are skipped. Read by PyAV
+    Frames are decoded until the data ends, not by the header; broken packets are skipped. Read by PyAV
     where it is installed, else by OpenCV. `time_s` counts from the start of the file, `index` from 0.
 
     Args:

@@ -69,7 +69,7 @@ class _Tensor(Protocol):
 
 
 class _Model(Protocol):
-    """The part of `openvino.Model` that holds what the file says of itself."""
+    """The part of `openvino.Model` that holds the metadata of the file."""
 
     def has_rt_info(self, path: list[str]) -> bool: ...
 

@@ -13,14 +13,14 @@ Shape = list[int | str | None]
 
 
 class Tensor(Protocol):
-    """What ONNX Runtime says of a model's input or output."""
+    """A model's input or output."""
 
     name: str
     shape: Shape
 
 
 class Metadata(Protocol):
-    """What an ONNX file says of itself."""
+    """The metadata of an ONNX file."""
 
     custom_metadata_map: dict[str, str]
 
@@ -68,7 +68,7 @@ def open_session(
 
     Args:
         model: the file, or its bytes.
-        threads: that share one operation; 1 is the caller's own thread, None all cores, which then wait asleep.
+        threads: that share one operation; 1 is the caller's own thread, None all cores; idle threads sleep instead of spinning.
         initializers: weights by name that the file declares as external.
 
     Raises:

@@ -102,7 +102,7 @@ def open_model(path: Path, *, runtime: str, threads: int | None = None) -> Sessi
 
 
 def is_8_bit(path: Path) -> bool:
-    """Tell whether an ONNX file has quantised products, by the name of the operation that all of them need."""
+    """Return whether an ONNX file has quantised products, by the name of the operation that all of them need."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b"DequantizeLinear") >= 0
 

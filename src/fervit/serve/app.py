@@ -25,7 +25,7 @@ from fervit.serve.stream import TRY_AGAIN_LATER, stream
 from fervit.serve.uploads import RAW_TYPES, Buffered, read_body, uploaded_images
 
 DESCRIPTION = (
-    "Finds faces and says which expression each shows: what a face shows, not what a person feels. "
+    "Finds faces and predicts which expression each shows: what a face shows, not what a person feels. "
     "Images are decoded in memory and kept nowhere."
 )
 Crop = Annotated[bool, Query(description="the image is a face crop already: do not detect")]

@@ -75,7 +75,7 @@ def problem_response(status: int, body: Mapping[str, object], headers: Mapping[s
 
 
 def busy(detail: str, retry_s: int) -> Problem:
-    """Return a 503 that says when to come back."""
+    """Return a 503 with the time after which to try again."""
     return Problem("busy", detail, {"retry-after": str(retry_s)})
 
 

@@ -45,7 +45,7 @@ class FaceRow(BaseModel):
         description="x1, y1, x2, y2 in pixels of the upright image; x2 and y2 lie outside"
     )
     face_score: float = Field(ge=0, le=1, description="the detector's confidence")
-    label: str = Field(description="the most probable expression, or uncertain where --min-confidence says so")
+    label: str = Field(description="the most probable expression, or uncertain below --min-confidence")
     score: float = Field(ge=0, le=1, description="the largest calibrated probability")
     probs: dict[str, float] = Field(description="calibrated probability of every expression; they sum to 1")
 

@@ -78,7 +78,7 @@ async def _read(request: Request, buffered: Buffered, limit: int, chunks: list[b
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isascii() and length.isdigit() else 0
     if announced > limit and "expect" in request.headers:
-        raise too_large  # the client asks before it sends
+        raise too_large  # the client waits for a go-ahead before it sends
     stream = request.stream()
     size = 0
     async for chunk in stream:

@@ -8,7 +8,6 @@ import typer
 
 from fervit.cli._shared import Detector
 from fervit.errors import ConfigError, unknown
-from fervit.files import cannot_write
 from fervit.formatting import percent
 
 if TYPE_CHECKING:
@@ -94,6 +93,7 @@ def _faces(image: "Image", photo: Path, detector: str, spec: "ModelSpec") -> "li
 
 def _write(face: "Image", maps: "Sequence[Explanation]", folder: Path, name: str) -> Path:
     from fervit.evaluation.explanations import draw_sheet
+    from fervit.files import cannot_write
     from fervit.media.images import write_image
 
     try:

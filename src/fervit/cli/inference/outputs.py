@@ -14,7 +14,6 @@ import typer
 
 from fervit.cli._shared import STDOUT
 from fervit.errors import ConfigError, MissingExtra
-from fervit.files import cannot_write
 
 if TYPE_CHECKING:
     from fervit.inference.tables import Result, Table
@@ -191,6 +190,8 @@ def writing(target: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
+        from fervit.files import cannot_write
+
         raise cannot_write(target, error) from error
 
 

@@ -21,7 +21,7 @@ PROGRESS_FROM = 20  # files; fewer are done before a bar helps
 
 @dataclass(frozen=True)
 class PhotoOptions:
-    """What `fervit predict` was told about photos.
+    """The options of `fervit predict` for photos.
 
     Attributes:
         annotate: a folder for annotated copies, or None.
@@ -56,12 +56,12 @@ class PhotoCounts:
 def predict_photos(
     recognizer: "Recognizer", files: Sequence[Path], options: PhotoOptions, out: ResultWriter, *, alone: bool
 ) -> PhotoCounts:
-    """Run over photos; one that cannot be read has a row that says so.
+    """Run over photos; one that cannot be read has a row with its error.
 
     Args:
         recognizer: what finds and classifies faces.
         files: the photos.
-        options: what was said about photos.
+        options: the options for photos.
         out: where every photo's result goes.
         alone: there is one photo, and no other input.
 

@@ -62,7 +62,7 @@ def predict(
     threads: Threads = None,
     runtime: Runtime = "auto",
 ) -> None:
-    """Say what every face in photos, folders and videos shows."""
+    """Predict the expression of every face in photos, folders and videos."""
     from fervit.faces.detectors import make_detector
     from fervit.inference.inputs import find_inputs
     from fervit.inference.loading import load

@@ -24,7 +24,7 @@ WRITABLE = (".mp4", ".webm")
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """What `fervit predict` was told about videos.
+    """The options of `fervit predict` for videos.
 
     Attributes:
         annotate: an `.mp4` or `.webm` to write, or a folder for copies.
@@ -46,7 +46,7 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: Targets, rea
 
     Args:
         inputs: the photos and videos.
-        options: what was said about videos.
+        options: the options for videos.
         targets: the result files.
         read: other files that must not be overwritten, such as the model.
 
@@ -87,7 +87,7 @@ def predict_videos(
     Args:
         recognizer: what finds and classifies faces.
         videos: the files.
-        options: what was said about videos.
+        options: the options for videos.
         out: where every frame's result goes.
         alone: there is one video, and no other input.
 

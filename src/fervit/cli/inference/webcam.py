@@ -46,7 +46,7 @@ def webcam(
     threads: Threads = None,
     runtime: Runtime = "auto",
 ) -> None:
-    """Say what every face before a camera shows, until Ctrl-C, or q in the window."""
+    """Print the expression of every face before a camera, until Ctrl-C, or q in the window."""
     from fervit.inference.loading import load
 
     if not headless:

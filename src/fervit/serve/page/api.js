@@ -28,7 +28,7 @@ async function ask(path, options = {}) {
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) {
     const detail = body.detail ? `: ${body.detail}` : "";
-    throw new ServiceError(`${body.title ?? `The service answered ${answer.status}`}${detail}.`, answer.status);
+    throw new ServiceError(`${body.title ?? `The service responded with status ${answer.status}`}${detail}.`, answer.status);
   }
   return body;
 }
@@ -47,7 +47,7 @@ function protocols() {
 }
 
 const CLOSED = {
-  1003: "The service takes pictures only.",
+  1003: "The service takes images only.",
   1008: "The stream was idle for too long.",
   1009: "A frame was too large for the service.",
   1012: "The service is restarting.",
@@ -55,7 +55,7 @@ const CLOSED = {
 };
 
 export class Stream {
-  // onAnswer(row, sentAt, tag) for every answer; onEnd(message or null) once.
+  // onAnswer(row, sentAt, tag) for every response; onEnd(message or null) once.
   constructor(onAnswer, onEnd) {
     this.sent = new Map(); // frame number -> [time, tag]
     this.next = 0;
@@ -72,7 +72,7 @@ export class Stream {
       onEnd(this.closing ? null : (CLOSED[event.code] ?? "The stream to the service broke off."));
   }
 
-  // Two frames under way keep the service busy while an answer travels.
+  // Two frames under way keep the service busy while a response is under way.
   get ready() {
     return this.socket.readyState === WebSocket.OPEN && this.sent.size < 2;
   }

@@ -1,4 +1,4 @@
-// The page: one source at a time (photo, video, webcam), its answers, and what is shown of them.
+// The page: one source at a time (photo, video, webcam), its responses, and what is shown of them.
 
 import { getModel, predict, setToken, Stream } from "./api.js";
 import { saveCsv, saveJson, savePng } from "./download.js";
@@ -6,10 +6,10 @@ import { Bars, drawBoxes, faceId, percent, Timeline } from "./view.js";
 
 const SHOWN_PX = 1600; // longer side of the canvas
 const SENT_PX = 640; // longer side of a frame that is sent; detection looks at no more
-const ROWS = 36_000; // answers kept for download: an hour at 10 a second
-const SPOKEN_MS = 3000; // a screen reader is told of live changes at most so often
+const ROWS = 36_000; // responses kept for download: an hour at 10 a second
+const SPOKEN_MS = 3000; // a screen reader announces live changes at most so often
 const WINDOW_S = 30; // of the live chart
-const PATIENCE_MS = 1000; // a chosen face that is lost for longer gives way to the surest one; so long lasts a track
+const PATIENCE_MS = 1000; // a chosen face that is lost for longer is replaced by the most confident one; a track lasts as long
 
 const $ = (id) => document.getElementById(id);
 const canvas = $("canvas");
@@ -28,10 +28,10 @@ let chosen = null; // id of the face whose bars and lines are shown
 let chosenSeen = 0; // when it was last found
 let picture = null; // the photo, to draw again
 let rows = [];
-let answered = []; // times of recent answers
+let answered = []; // times of recent responses
 let spoken = 0;
 let spokenText = "";
-let load = 0; // counts sources: a late answer to an older one is dropped
+let load = 0; // counts sources: a late response to an older one is dropped
 
 // Messages
 
@@ -110,7 +110,7 @@ function show() {
   choices(ids);
   bars.show(faces[chosenIndex()]);
   $("faces").textContent = answer ? String(faces.length) : "–";
-  canvas.setAttribute("aria-label", answer ? summary(faces) : "No picture yet");
+  canvas.setAttribute("aria-label", answer ? summary(faces) : "No image yet");
   for (const id of ["json", "csv", "png"]) $(id).disabled = !rows.length;
 }
 

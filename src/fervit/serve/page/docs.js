@@ -69,7 +69,7 @@ for (const [path, methods] of Object.entries(document_.paths)) {
 }
 const stream = make("section", "", main);
 make("h2", "WS /v1/stream", stream);
-make("p", "Send binary messages, one JPEG (or PNG, WebP) each; every answer is the text of one JSON object: " +
+make("p", "Send binary messages, one JPEG (or PNG, WebP) each; every response is the text of one JSON object: " +
   "frame (number of the message, from 0), dropped (frames that a newer one replaced before this), and " +
   "the fields of /v1/predict without model, or error. Every face has a track, a number that it keeps from " +
   "frame to frame. The newest frame wins: what arrives while a frame " +

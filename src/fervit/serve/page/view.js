@@ -1,4 +1,4 @@
-// Draws: boxes and names over the picture, bars, and the chart over time.
+// Draws: boxes and names over the image, bars, and the chart over time.
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 export const colour = (index) => css(index < 0 ? "--track" : `--s${index % 8}`); // below 0: uncertain
