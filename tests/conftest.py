@@ -4,11 +4,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from fervit.types import ModelSpec, Preprocess
 from tests.helpers import DATA, write_onnx
+from tests.helpers.camera import Camera
+from tests.helpers.videos import moving, write_video
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,3 +55,18 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory, tiny_spec: ModelSpec) ->
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
     write_onnx(path, {"fervit": tiny_spec.to_json()})
     return path
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """A video of 30 frames with a moving square, which is away in frames 12 to 15."""
+    pytest.importorskip("av")
+    return write_video(tmp_path / "clip.mp4", moving(30, away=[12, 13, 14, 15]))
+
+
+@pytest.fixture
+def camera(monkeypatch: pytest.MonkeyPatch, astronaut: np.ndarray) -> type[Camera]:
+    """The double of a camera that shows the astronaut, in place of OpenCV's."""
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    monkeypatch.setattr(Camera, "image", astronaut[:, :, ::-1].copy())
+    return Camera

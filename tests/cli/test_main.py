@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -12,17 +15,19 @@ import fervit
 from fervit.cli import main
 from tests.helpers.weights import save_timm
 
+Call: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 
-def call(*arguments, cwd=None, timeout=120):
+
+def call(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fervit", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_version():
+def test_version() -> None:
     assert call("--version").stdout == f"fervit {fervit.__version__}\n"
 
 
-def test_help_lists_the_commands_and_imports_nothing_heavy():
+def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     code = (
         "import sys; from fervit.cli import app; "
         "heavy = {'torch', 'transformers', 'numpy', 'cv2', 'onnxruntime', 'PIL'} & set(sys.modules); "
@@ -34,19 +39,20 @@ def test_help_lists_the_commands_and_imports_nothing_heavy():
 
 
 @pytest.fixture
-def inside(tmp_path, monkeypatch, capsys):
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Calls the command line in this process: importing torch anew for each call takes ten seconds."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments):
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["fervit", *map(str, arguments)])
+        code: object = 0
         try:
             main()
-            code = 0
         except SystemExit as end:
             code = end.code
+        assert isinstance(code, int)
         shown = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, code, shown.out, shown.err)
+        return subprocess.CompletedProcess([str(argument) for argument in arguments], code, shown.out, shown.err)
 
     return run
 
@@ -70,7 +76,9 @@ def inside(tmp_path, monkeypatch, capsys):
         (["data", "inspect", "empty"], "empty"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, inside, arguments, message):
+def test_a_mistake_is_one_line_and_exit_code_2(
+    tmp_path: Path, inside: Call, arguments: list[str], message: str
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "w.pt").write_bytes(b"\x80\x04")
     (tmp_path / "m.bin").write_bytes(b"\x80\x04")
@@ -84,14 +92,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, inside, arguments, mess
     assert not (tmp_path / "r").exists() or not any((tmp_path / "r").iterdir())
 
 
-def test_a_mistake_in_a_process_of_its_own_is_told_in_the_same_way(tmp_path):
+def test_a_mistake_in_a_process_of_its_own_is_reported_in_the_same_way(tmp_path: Path) -> None:
     done = call("predict", "none.jpg", cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("fervit: ") and done.stderr.count("\n") == 1 and "none.jpg" in done.stderr
 
 
 @pytest.mark.slow
-def test_train_evaluate_export_predict_agree_from_end_to_end(tmp_path, inside):
+def test_train_evaluate_export_predict_agree_from_end_to_end(tmp_path: Path, inside: Call) -> None:
     save_timm(tmp_path / "w.safetensors")
     options = ["--set", "image_size=32", "--set", "epochs=2", "--set", "lr=1e-3", "--data", "synthetic:140"]
     done = inside("train", *options, "--init", "w.safetensors", "--out", "run")

@@ -86,6 +86,7 @@ def test_between_lies_on_the_line() -> None:
     middle = between(first, last, 0.5)
     assert middle.box.to_list() == [5, 10, 25, 30]
     assert middle.score == pytest.approx(0.7)
+    assert middle.landmarks is not None
     np.testing.assert_allclose(middle.landmarks, marks + 5)
     assert between(first, face(0), 0.5).landmarks is None
 

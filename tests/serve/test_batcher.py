@@ -31,8 +31,8 @@ class Model:
         return probs(batch)
 
 
-async def run(model: Model, requests: list[list[np.ndarray]], **options) -> list[np.ndarray]:
-    batcher = Batcher(model, **({"max_batch": 8, "window_s": 0.0} | options))
+async def run(model: Model, requests: list[list[np.ndarray]]) -> list[np.ndarray]:
+    batcher = Batcher(model, max_batch=8, window_s=0.0)
     batcher.start()
     first = asyncio.create_task(batcher.submit(crops(99)))
     while not model.sizes:
@@ -114,7 +114,7 @@ def test_a_failing_batch_fails_its_requests_only() -> None:
     async def failing() -> None:
         broken = [True]
 
-        def model(batch: np.ndarray) -> np.ndarray:
+        def model(batch: list[np.ndarray]) -> np.ndarray:
             if broken.pop() if broken else False:
                 raise RuntimeError("broken")
             return probs(batch)

@@ -2,15 +2,23 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.helpers.served import Served
 
-schemathesis = pytest.importorskip("schemathesis", reason="the OpenAPI tests need schemathesis (PyPI)")
-hypothesis = pytest.importorskip("hypothesis")
+if TYPE_CHECKING:
+    from schemathesis import Case
+    from schemathesis.checks import CheckFunction
+    from schemathesis.specs.openapi.schemas import OpenApiSchema
 
+schemathesis = pytest.importorskip("schemathesis", reason="the OpenAPI tests need schemathesis (PyPI)")
+pytest.importorskip("hypothesis")
+
+from hypothesis import HealthCheck, given, settings  # noqa: E402
 from schemathesis import GenerationMode  # noqa: E402
+from schemathesis.core.result import Ok  # noqa: E402
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance  # noqa: E402
 
 OPERATIONS = [
@@ -30,13 +38,17 @@ def server(tiny_onnx: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def document(server: Served):
-    return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+def document(server: Served) -> "OpenApiSchema":
+    document: OpenApiSchema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    return document
 
 
-def test_the_document_is_valid_and_names_these_operations(document) -> None:
+def test_the_document_is_valid_and_names_these_operations(document: "OpenApiSchema") -> None:
     document.validate()
-    found = {(found.ok().method.upper(), found.ok().path) for found in document.get_all_operations()}
+    found = set()
+    for result in document.get_all_operations():
+        assert isinstance(result, Ok)
+        found.add((result.ok().method.upper(), result.ok().path))
     assert found == set(OPERATIONS)
 
 
@@ -45,20 +57,25 @@ def test_the_document_is_valid_and_names_these_operations(document) -> None:
     [(*operation, GenerationMode.POSITIVE) for operation in OPERATIONS]
     + [(*operation, GenerationMode.NEGATIVE) for operation in OPERATIONS if operation[0] == "POST"],
 )
-def test_every_answer_is_as_the_document_says(method: str, path: str, mode: GenerationMode, document) -> None:
+def test_every_answer_is_as_the_document_says(
+    method: str, path: str, mode: GenerationMode, document: "OpenApiSchema"
+) -> None:
     operation = document[path][method]
     # Random bytes are a well-formed body, and still no image; in a batch they are an error row of a 200.
-    excluded = [positive_data_acceptance, *([negative_data_rejection] if path.endswith("batch") else [])]
+    excluded: list[CheckFunction] = [
+        positive_data_acceptance,
+        *([negative_data_rejection] if path.endswith("batch") else []),
+    ]
 
-    @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
-    @hypothesis.settings(
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
         max_examples=25,
         deadline=None,
         derandomize=True,
         database=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
+        suppress_health_check=list(HealthCheck),
     )
-    def check(case) -> None:
+    def check(case: "Case[Any]") -> None:
         case.call_and_validate(excluded_checks=excluded, timeout=10)
 
     check()

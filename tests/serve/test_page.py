@@ -56,7 +56,7 @@ def film(path: Path, images: Iterable[np.ndarray]) -> Path:
     """Write 640 x 480 images as a WebM of 15 frames a second."""
     import cv2
 
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"VP80"), 15, (640, 480))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 15, (640, 480))
     if not writer.isOpened():
         pytest.skip("this OpenCV writes no WebM")
     for image in images:

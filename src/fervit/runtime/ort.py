@@ -68,7 +68,7 @@ def open_session(
 
     Args:
         model: the file, or its bytes.
-        threads: that share one operation; 1 is the caller's own thread, None all cores; idle threads sleep instead of spinning.
+        threads: that share one operation; 1 is the caller's own thread, None all cores. Idle ones sleep.
         initializers: weights by name that the file declares as external.
 
     Raises:

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -70,7 +71,7 @@ def test_it_answers_soon_after_its_start(tiny_onnx: Path) -> None:
         assert server.cpu_s() < 2 * START_S, "processor time of two cores: a busy machine must not fail this"
 
 
-def test_sigterm_lets_requests_in_work_end(tiny_onnx: Path, astronaut) -> None:
+def test_sigterm_lets_requests_in_work_end(tiny_onnx: Path, astronaut: np.ndarray) -> None:
     import io
 
     from PIL import Image
@@ -119,7 +120,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_several_workers_share_the_port_and_the_metrics(tiny_onnx: Path, astronaut) -> None:
+def test_several_workers_share_the_port_and_the_metrics(tiny_onnx: Path, astronaut: np.ndarray) -> None:
     with Served("--model", tiny_onnx, "--workers", 2, "--image-workers", 0, "--detector", "none") as server:
         deadline = time.monotonic() + served.START_S
         while time.monotonic() < deadline:

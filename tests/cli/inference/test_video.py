@@ -1,0 +1,123 @@
+"""Videos in `fervit predict`: tables, annotated copies, timelines, and one line for each mistake."""
+
+from pathlib import Path
+
+import pytest
+
+import fervit.cli.inference.video
+import fervit.media.camera
+import fervit.media.video
+import fervit.media.video_writer
+from fervit.errors import ConfigError, MissingExtra
+from fervit.inference.timeline import Timeline
+from fervit.media.video import read_frames
+from tests.helpers.commands import error_of, predict
+from tests.helpers.results import sources
+from tests.helpers.videos import Square, moving, write_faceless_video, write_video
+
+
+def test_a_timeline_without_matplotlib_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fervit.cli.inference.video, "find_spec", lambda name: None)
+    result = predict(
+        write_faceless_video(tmp_path / "clip.webm"),
+        "--timeline",
+        tmp_path / "t.png",
+        "--model",
+        tmp_path / "absent.onnx",
+    )
+    assert isinstance(result.exception, MissingExtra), result.output
+    assert "fervit[video]" in str(result.exception)
+
+
+def test_a_timeline_that_cannot_be_saved_costs_no_summary(
+    tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Timeline, path: Path, *, title: str = "") -> None:
+        raise ConfigError(f"cannot write {path}")
+
+    monkeypatch.setattr(Timeline, "save", full)
+    result = predict(
+        write_faceless_video(tmp_path / "clip.webm"), "--timeline", tmp_path / "t.png", "--model", tiny_onnx
+    )
+    assert "cannot write" in error_of(result)
+    assert "3 frames" in result.stdout
+
+
+def test_one_unreadable_video_leaves_the_photos_their_rows(folder: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    broken, table = tmp_path / "broken.mp4", tmp_path / "rows.csv"
+    broken.write_text("hello")
+    options = ("--model", tiny_onnx, "--csv", table)
+    result = predict(broken, folder / "astro naut.jpg", *options)
+    assert result.exit_code == 0, result.output
+    assert "not a video" in result.stderr
+    assert sources(table) == [str(folder / "astro naut.jpg")]
+    assert "none of the 2 inputs" in error_of(predict(broken, folder / "cut.jpg", *options))
+    assert sources(table) == [str(folder / "cut.jpg")]
+    result = predict(
+        write_faceless_video(tmp_path / "clip.webm"), folder / "cut.jpg", *options
+    )  # a broken photo beside a good video
+    assert result.exit_code == 0, result.output
+    assert "1 image, 0 faces, 1 could not be read" in result.stderr
+    assert sources(table) == [str(folder / "cut.jpg")]
+
+
+def test_a_clip_is_annotated_and_tabled(clip: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.setitem(fervit.faces.detectors.DETECTORS, "haar", Square)
+    out = clip.parent / "out"
+    out.mkdir()
+    files = {name: out / f"rows.{name}" for name in ("json", "csv", "parquet")}
+    arguments = [part for name, path in files.items() for part in (f"--{name}", path)]
+    figure, copy = out / "t.png", out / "copy.mp4"
+    result = predict(
+        clip,
+        "--model",
+        tiny_onnx,
+        "--detector",
+        "haar",
+        *arguments,
+        "--annotate",
+        copy,
+        "--timeline",
+        figure,
+    )
+    assert result.exit_code == 0, result.output
+    assert "30 frames, 1.5 s, 1 face track" in result.stdout
+    csv, parquet = pandas.read_csv(files["csv"]), pandas.read_parquet(files["parquet"])
+    expected = ["source", "frame", "time_s", "track", "x1", "y1", "x2", "y2", "face_score", "label", "score"]
+    labels = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+    assert list(csv.columns) == list(parquet.columns) == [*expected, *(f"p_{label}" for label in labels)]
+    assert len(csv) == 26
+    pandas.testing.assert_frame_equal(csv, parquet, check_dtype=False)
+    assert len(list(read_frames(copy))) == 30
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert len(files["json"].read_text().splitlines()) == 30
+    result = predict(clip, "--model", tiny_onnx, "--detector", "haar", "--annotate", clip.parent)
+    assert (clip.parent / "clip-2.mp4").exists(), result.output
+
+
+def test_a_video_without_faces_says_so(tmp_path: Path, tiny_onnx: Path) -> None:
+    pytest.importorskip("av")
+    path = write_video(tmp_path / "a.mp4", moving(5, away=range(5)))
+    result = predict(path, "--model", tiny_onnx, "--csv", tmp_path / "a.csv", "--timeline", tmp_path / "a.png")
+    assert result.exit_code == 0
+    assert "5 frames, 0.2 s, no face" in result.stdout
+    assert (tmp_path / "a.csv").read_text().startswith("source,frame,time_s,track,")
+
+
+def test_videos_mistakes_are_one_line_each(clip: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("hello")
+    model = ("--model", tiny_onnx)
+    assert "would overwrite" in error_of(predict(clip, *model, "--annotate", clip))
+    assert "ends in .png" in error_of(predict(clip, *model, "--timeline", tmp_path / "t.txt"))
+    assert "no folder" in error_of(predict(clip, *model, "--timeline", tmp_path / "none" / "t.png"))
+    assert "0 seconds or more" in error_of(predict(clip, *model, "--smooth", "inf"))
+    assert "would overwrite" in error_of(predict(clip, *model, "--csv", clip))
+    assert "takes one video" in error_of(predict(clip, tmp_path / "text.mp4", *model, "--annotate", tmp_path / "o.mp4"))
+    assert "--skip-done" in error_of(predict(clip, *model, "--skip-done", "--csv", tmp_path / "o.csv"))
+    assert "not a video" in error_of(predict(tmp_path / "text.mp4", *model))
+    both = predict(tmp_path / "text.mp4", clip, *model)
+    assert both.exit_code == 0
+    assert "not a video" in both.stderr

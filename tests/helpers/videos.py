@@ -1,0 +1,51 @@
+"""Small videos with one moving square, and a detector double that finds it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fervit.media.video_writer import VideoWriter
+from fervit.types import Box, Face
+
+SIZE = (64, 96)
+
+
+class Square:
+    """A detector double: the bright 20 px square, where there is one."""
+
+    calls = 0
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
+        self.calls += 1
+        return [self._find(image) for image in images]
+
+    def _find(self, image: np.ndarray) -> list[Face]:
+        rows, columns = np.nonzero(image[:, :, 0] > 160)
+        if not len(rows):
+            return []
+        return [Face(Box(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1), 0.9)]
+
+
+def moving(count: int, *, away: Sequence[int] = (), rate: float = 20.0) -> list[tuple[np.ndarray, float]]:
+    """Frames with a bright square that moves right by one px a frame, and is away in some."""
+    frames = []
+    for k in range(count):
+        image = np.full((*SIZE, 3), 40, np.uint8)
+        if k not in away:
+            image[20:40, 10 + k % 60 : 30 + k % 60] = 220
+        frames.append((image, k / rate))
+    return frames
+
+
+def write_video(path: Path, frames: Sequence[tuple[np.ndarray, float]]) -> Path:
+    """Write `(image, time_s)` pairs as a video of 20 frames/s."""
+    with VideoWriter(path, rate=20) as sink:
+        for image, time_s in frames:
+            sink.write(image, time_s)
+    return path
+
+
+def write_faceless_video(path: Path) -> Path:
+    """Write a video of three frames without a face."""
+    return write_video(path, [(np.full((48, 64, 3), 60 * k, np.uint8), k / 20) for k in range(3)])

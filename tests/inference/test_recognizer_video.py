@@ -1,0 +1,86 @@
+"""The recogniser on videos: every frame has its faces, with tracks and smoothed probabilities."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.loading import load
+from fervit.inference.recognizer import Recognizer
+from fervit.inference.results import FrameResult
+from fervit.inference.rows import table_rows
+from tests.helpers.videos import Square, moving, write_video
+
+
+@pytest.fixture
+def recognizer(tiny_onnx: Path) -> Recognizer:
+    return Recognizer(OnnxClassifier(tiny_onnx, threads=1), Square())
+
+
+def test_a_gap_in_the_times_or_between_frames_keeps_the_track(tmp_path: Path, recognizer: Recognizer) -> None:
+    pytest.importorskip("av")
+    pause = [(image, time_s + (1.4 if k >= 7 else 0)) for k, (image, time_s) in enumerate(moving(20))]
+    still = [(moving(1)[0][0], k / 20) for k in range(90)]
+    for name, frames, every in (("pause", pause, 1), ("sparse", still, 30), ("slow", moving(8, rate=0.8), 1)):
+        results = list(recognizer.video(write_video(tmp_path / f"{name}.mp4", frames), every=every))
+        assert len(results) == len(frames) // every
+        assert {p.track for result in results for p in result.predictions} == {1}, name
+
+
+def test_frames_that_wait_for_a_detection_are_few(clip: Path, recognizer: Recognizer) -> None:
+    assert len(list(recognizer.video(clip, detect_every=1000))) == 30
+    assert isinstance(recognizer.detector, Square)
+    assert recognizer.detector.calls == 3  # in the first frame, after 16 more, and in the last one
+
+
+def test_every_frame_has_its_face_though_detection_runs_every_third(recognizer: Recognizer, clip: Path) -> None:
+    results = list(recognizer.video(clip, detect_every=3))
+    assert [result.frame.index for result in results] == list(range(30))
+    assert [len(result.predictions) for result in results] == [0 if 12 <= k <= 15 else 1 for k in range(30)]
+    for result in results:
+        for prediction in result.predictions:
+            assert prediction.face.box.x1 == pytest.approx(10 + result.frame.index, abs=2.5)
+            assert prediction.track == 1  # it survives the 0.2 s away
+            assert prediction.probs.sum() == pytest.approx(1)
+    assert isinstance(recognizer.detector, Square)
+    assert recognizer.detector.calls < 22
+    assert source_rows(results)["time_s"] == [k / 20 for k in range(30) if not 12 <= k <= 15]
+
+
+def source_rows(results: Sequence[FrameResult]) -> dict[str, list[object]]:
+    rows = [
+        row
+        for result in results
+        for row in table_rows(result, result.predictions[0].labels if result.predictions else ())
+    ]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def test_every_looks_only_at_some_frames(recognizer: Recognizer, clip: Path) -> None:
+    assert [result.frame.index for result in recognizer.video(clip, every=7)] == [0, 7, 14, 21, 28]
+
+
+def test_a_result_that_nobody_wants_any_more_stops_the_threads(recognizer: Recognizer, clip: Path) -> None:
+    before = threading.active_count()
+    results = recognizer.video(clip)
+    next(results)
+    results.close()
+    assert threading.active_count() <= before
+
+
+def test_smoothing_is_off_at_zero_and_steadies_above(recognizer: Recognizer, clip: Path) -> None:
+    raw = [p.probs for r in recognizer.video(clip, smooth_s=0) for p in r.predictions]
+    smooth = [p.probs for r in recognizer.video(clip, smooth_s=0.5) for p in r.predictions]
+    assert np.abs(np.diff(smooth, axis=0)).sum() < np.abs(np.diff(raw, axis=0)).sum()
+
+
+def test_the_smiling_man_is_neutral_first_and_happy_then(media: Path) -> None:
+    results = list(load(threads=2).video(media / "single_face.mp4"))
+    assert len(results) == 72
+    assert all(len(result.predictions) == 1 and result.predictions[0].track == 1 for result in results)
+    labels = [result.predictions[0].label for result in results]
+    assert set(labels[:15]) == {"neutral"}
+    assert set(labels[24:]) == {"happy"}
