@@ -32,7 +32,7 @@ def test_a_crash_is_a_problem_without_internals_and_a_traceback_in_the_log(
     app = create_app(chosen, engine)
     engine._probs = lambda crops: np.full((len(crops), 7), 1 / 7)  # type: ignore[method-assign]
     with TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
-        engine._batcher._probs = lambda crops: secret_failure()  # type: ignore[union-attr, assignment]
+        engine._batcher._probs = lambda crops: secret_failure()  # type: ignore[union-attr]
         answer = client.post("/v1/predict", content=photo)
         assert answer.status_code == 500 and answer.headers["content-type"] == "application/problem+json"
         assert "secret" not in answer.text and "Traceback" not in answer.text

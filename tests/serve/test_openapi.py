@@ -57,7 +57,7 @@ def test_the_document_is_valid_and_names_these_operations(document: "OpenApiSche
     [(*operation, GenerationMode.POSITIVE) for operation in OPERATIONS]
     + [(*operation, GenerationMode.NEGATIVE) for operation in OPERATIONS if operation[0] == "POST"],
 )
-def test_every_answer_is_as_the_document_says(
+def test_every_response_is_as_the_document_says(
     method: str, path: str, mode: GenerationMode, document: "OpenApiSchema"
 ) -> None:
     operation = document[path][method]

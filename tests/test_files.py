@@ -1,0 +1,85 @@
+"""Files: pickles by name and content, and writing whole or not at all."""
+
+import hashlib
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from fervit.errors import ConfigError
+from fervit.files import ASSETS, cannot_write, file_digest, is_pickle, replacing
+
+
+def test_the_assets_are_in_the_package() -> None:
+    assert (ASSETS / "yunet_graph.onnx").is_file()
+
+
+@pytest.mark.parametrize("name", ["a.pt", "A.PTH", "pytorch_model.bin", "a.pkl", "a.pickle", "a.ckpt"])
+def test_a_pickle_is_known_by_its_suffix(name: str) -> None:
+    assert is_pickle(Path(name))
+    assert not is_pickle(Path("model.safetensors")) and not is_pickle(Path("model.onnx"))
+
+
+def test_a_pickle_is_known_by_its_first_bytes(tmp_path: Path) -> None:
+    for protocol in (2, 3, 4, 5):
+        assert is_pickle(Path("model.onnx"), pickle.dumps({}, protocol)[:4])
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:  # as torch.save writes it
+        archive.writestr("data.pkl", b"x")
+    assert is_pickle(Path("model.onnx"), (tmp_path / "a.zip").read_bytes()[:4])
+    assert not is_pickle(Path("model.onnx"), b"\x08\x09\x12\x07")
+
+
+def test_a_replaced_file_is_the_old_one_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("old")
+    with replacing(path) as beside:
+        assert beside.parent == path.parent and beside.suffix == path.suffix
+        beside.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="broken"), replacing(path) as beside:
+        beside.write_text("half")
+        raise ValueError("broken")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_replaced_file_has_the_permissions_of_any_new_file(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "a.json") as beside:
+            beside.write_text("{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == mode
+
+
+def test_long_and_odd_names_can_be_replaced_and_a_missing_folder_cannot(tmp_path: Path) -> None:
+    for name in ("表" * 80 + ".onnx", "without suffix", ".hidden"):
+        with replacing(tmp_path / name) as beside:
+            beside.write_text("x")
+        assert (tmp_path / name).read_text() == "x"
+    with pytest.raises(OSError, match="No such file"), replacing(tmp_path / "none" / "a.json"):
+        pytest.fail("there is no such folder")
+
+
+def test_what_cannot_be_written_is_one_line() -> None:
+    error = cannot_write("out/a.csv", OSError(28, "No space left on device", "out/a.csv"))
+    assert isinstance(error, ConfigError)
+    assert str(error) == "cannot write out/a.csv: No space left on device"
+    assert str(cannot_write("t.png", ValueError("bad size\nin detail"))) == "cannot write t.png: bad size"
+
+
+def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_digest(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
