@@ -5,7 +5,6 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -151,19 +150,17 @@ def progress_towards(
         yield lambda done: shown.update(task, completed=min(done, total) if total else done)
 
 
-def require_torch(feature: str) -> None:
-    """Refuse, before anything is read, what needs PyTorch where it is not installed.
-
-    Raises:
-        MissingExtra: PyTorch or transformers is not installed.
-    """
-    if not (find_spec("torch") and find_spec("transformers")):
-        raise MissingExtra(feature, "train")
-
-
 def limit_torch(models: Sequence[Path | None], threads: int | None) -> None:
     """Limit the PyTorch that runs model folders to `threads`; ONNX Runtime takes its limit when a file is opened."""
     if threads is not None and any(model is not None and model.is_dir() for model in models):
         import torch
 
         torch.set_num_threads(threads)
+
+
+def require_torch(feature: str) -> None:
+    """Raise `MissingExtra` when the training packages are not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        raise MissingExtra(feature, "train")
