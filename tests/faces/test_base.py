@@ -41,7 +41,7 @@ def test_shrinking_does_not_alias(factor: float) -> None:
     assert shrink(noise, round(480 / factor)).std() < 74 / max(1.0, factor / 2)
 
 
-def test_shrinking_answers_as_a_wide_filter_does(astronaut: np.ndarray) -> None:
+def test_shrinking_is_as_good_as_a_wide_filter(astronaut: np.ndarray) -> None:
     for side in (400, 200, 90):
         wide = Pillow.fromarray(astronaut).resize((side, side), Pillow.Resampling.BOX)
         assert np.abs(shrink(astronaut, side) - np.asarray(wide, float)).mean() < 4

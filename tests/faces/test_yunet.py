@@ -12,7 +12,7 @@ from fervit.faces.detectors import make_detector
 
 
 def test_a_crowd_is_decoded_in_little_time() -> None:
-    # 200 faces, each answered by a whole patch of cells, as large photos of crowds do
+    # 200 faces, each found by a whole patch of cells, as large photos of crowds do
     side, rng = 60, np.random.default_rng(0)
     classes = np.full((side * side, 1), 0.9) - rng.random((side * side, 1)) / 100
     boxes = np.zeros((side * side, 4))

@@ -17,8 +17,8 @@ START_S = 60  # with a cold disk and a busy machine; the bound that is promised 
 
 
 @dataclass
-class Answer:
-    """One HTTP answer."""
+class Response:
+    """One HTTP response."""
 
     status: int
     headers: dict[str, str]
@@ -75,16 +75,16 @@ class Served:
 
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> Answer:
+    ) -> Response:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+            response = connection.getresponse()
+            return Response(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         finally:
             connection.close()
 
-    def post(self, body: bytes, kind: str = "application/octet-stream", path: str = "/v1/predict") -> Answer:
+    def post(self, body: bytes, kind: str = "application/octet-stream", path: str = "/v1/predict") -> Response:
         return self.request("POST", path, body, {"Content-Type": kind})
 
     def connect(self) -> socket.socket:

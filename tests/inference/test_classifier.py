@@ -101,7 +101,7 @@ def test_a_file_with_fewer_inputs_than_its_metadata_says_is_refused(tmp_path: Pa
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
-def test_threads_that_share_a_batch_answer_as_one_does(tiny_onnx: Path, count: int) -> None:
+def test_threads_that_share_a_batch_predict_as_one_does(tiny_onnx: Path, count: int) -> None:
     faces = crops(count)
     one, three = (OnnxClassifier(tiny_onnx, threads=threads) for threads in (1, 3))
     np.testing.assert_allclose(three.probs(faces), one.probs(faces), atol=1e-6)

@@ -34,7 +34,7 @@ def test_a_call_gives_one_prediction_for_each_face(recognizer: Recognizer) -> No
     assert recognizer(photo(0)) == []
 
 
-def test_every_form_of_an_image_is_answered_alike(recognizer: Recognizer, tmp_path: Path) -> None:
+def test_every_form_of_an_image_gives_the_same_prediction(recognizer: Recognizer, tmp_path: Path) -> None:
     path = tmp_path / "a photo.png"
     Image.fromarray(photo(1)).save(path)
     expected = recognizer(photo(1))[0].probs
@@ -47,7 +47,7 @@ def test_an_unreadable_image_raises(recognizer: Recognizer) -> None:
         recognizer(b"nonsense, and long enough")
 
 
-def test_a_stream_gives_the_answers_of_single_calls_in_order(recognizer: Recognizer) -> None:
+def test_a_stream_gives_the_predictions_of_single_calls_in_order(recognizer: Recognizer) -> None:
     photos = [photo(k % 4, seed=k) for k in range(23)]
     for batch_size in (1, 4, 100):
         results = list(recognizer.images(photos, batch_size=batch_size))

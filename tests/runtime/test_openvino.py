@@ -1,4 +1,4 @@
-"""OpenVINO answers as ONNX Runtime does."""
+"""OpenVINO predicts as ONNX Runtime does."""
 
 import sys
 from pathlib import Path

@@ -12,17 +12,17 @@ from fervit.inference.loading import load
 from tests.helpers.served import form
 
 
-def test_a_photo_gets_the_same_answer_as_from_the_library(client: TestClient, photo: bytes, tiny_onnx: Path) -> None:
-    answer = client.post("/v1/predict", content=photo, headers={"content-type": "image/jpeg"}).json()
+def test_a_photo_gets_the_same_response_as_from_the_library(client: TestClient, photo: bytes, tiny_onnx: Path) -> None:
+    response = client.post("/v1/predict", content=photo, headers={"content-type": "image/jpeg"}).json()
     expected = [prediction.to_dict() for prediction in load(tiny_onnx)(photo)]
-    assert answer["faces"] == expected and len(expected) == 1
-    assert answer["model"].startswith("tiny@") and (answer["width"], answer["height"]) == (512, 512)
-    assert answer["faces_found"] == 1 and not answer["truncated"]
-    timings = answer["timings_ms"]
+    assert response["faces"] == expected and len(expected) == 1
+    assert response["model"].startswith("tiny@") and (response["width"], response["height"]) == (512, 512)
+    assert response["faces_found"] == 1 and not response["truncated"]
+    timings = response["timings_ms"]
     assert timings["total"] >= timings["decode"] + timings["detect"] > 0 and timings["classify"] > 0
 
 
-def test_a_form_and_a_raw_body_get_the_same_answer(client: TestClient, photo: bytes) -> None:
+def test_a_form_and_a_raw_body_get_the_same_response(client: TestClient, photo: bytes) -> None:
     raw = client.post("/v1/predict", content=photo).json()
     sent = client.post("/v1/predict", files={"image": ("a.jpg", photo, "image/jpeg")}).json()
     assert raw["faces"] == sent["faces"]
@@ -37,17 +37,17 @@ def test_no_face_is_an_empty_list_and_a_crop_is_one_face(client: TestClient) -> 
     assert abs(sum(crop["faces"][0]["probs"].values()) - 1) < 1e-4
 
 
-def test_rotated_photos_answer_boxes_in_the_upright_image(client: TestClient, astronaut: np.ndarray) -> None:
+def test_rotated_photos_get_boxes_in_the_upright_image(client: TestClient, astronaut: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()
     Image.fromarray(np.rot90(astronaut[:400])).save(file, "JPEG", exif=exif)
-    answer = client.post("/v1/predict", content=file.getvalue()).json()
-    assert (answer["width"], answer["height"]) == (512, 400)
-    assert answer["faces"][0]["box"][0] == pytest.approx(181, abs=12)
+    response = client.post("/v1/predict", content=file.getvalue()).json()
+    assert (response["width"], response["height"]) == (512, 400)
+    assert response["faces"][0]["box"][0] == pytest.approx(181, abs=12)
 
 
-def test_the_model_route_tells_spec_and_limits(client: TestClient) -> None:
+def test_the_model_route_returns_spec_and_limits(client: TestClient) -> None:
     model = client.get("/v1/model").json()
     assert model["spec"]["name"] == "tiny" and len(model["spec"]["labels"]) == 7
     assert model["limits"]["max_body"] == 10_000_000 and model["card"] is None
@@ -55,14 +55,14 @@ def test_the_model_route_tells_spec_and_limits(client: TestClient) -> None:
 
 @pytest.mark.parametrize(("path", "method", "status"), [("/nope", "GET", 404), ("/v1/predict", "GET", 405)])
 def test_wrong_paths_and_methods_are_problems(path: str, method: str, status: int, client: TestClient) -> None:
-    answer = client.request(method, path)
-    assert answer.status_code == status == answer.json()["status"]
-    assert answer.headers["content-type"] == "application/problem+json"
+    response = client.request(method, path)
+    assert response.status_code == status == response.json()["status"]
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 def test_a_wrong_parameter_names_it(client: TestClient, photo: bytes) -> None:
-    answer = client.post("/v1/predict?crop=perhaps", content=photo)
-    assert answer.status_code == 422 and "crop" in answer.json()["detail"]
+    response = client.post("/v1/predict?crop=perhaps", content=photo)
+    assert response.status_code == 422 and "crop" in response.json()["detail"]
 
 
 def test_nothing_is_fetched_for_a_caller(client: TestClient) -> None:

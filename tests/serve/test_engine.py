@@ -33,10 +33,10 @@ def test_a_crash_is_a_problem_without_internals_and_a_traceback_in_the_log(
     engine._probs = lambda crops: np.full((len(crops), 7), 1 / 7)  # type: ignore[method-assign]
     with TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
         engine._batcher._probs = lambda crops: secret_failure()  # type: ignore[union-attr]
-        answer = client.post("/v1/predict", content=photo)
-        assert answer.status_code == 500 and answer.headers["content-type"] == "application/problem+json"
-        assert "secret" not in answer.text and "Traceback" not in answer.text
-        assert answer.headers["x-content-type-options"] == "nosniff"
+        response = client.post("/v1/predict", content=photo)
+        assert response.status_code == 500 and response.headers["content-type"] == "application/problem+json"
+        assert "secret" not in response.text and "Traceback" not in response.text
+        assert response.headers["x-content-type-options"] == "nosniff"
         engine._batcher._probs = engine._probs  # type: ignore[union-attr]
         assert client.post("/v1/predict", content=photo).status_code == 200
 
@@ -45,14 +45,14 @@ def secret_failure() -> np.ndarray:
     raise RuntimeError("secret")
 
 
-def test_a_full_queue_answers_503_with_retry_after(tiny_onnx: Path, photo: bytes) -> None:
+def test_a_full_queue_responds_503_with_retry_after(tiny_onnx: Path, photo: bytes) -> None:
     chosen = settings(tiny_onnx, queue=2, max_images=2)
     engine = Engine(chosen, Metrics())
     with TestClient(create_app(chosen, engine), "http://localhost") as client:
         gate = Gate(engine)
-        answers: list[int] = []
+        responses: list[int] = []
         threads = [
-            threading.Thread(target=lambda: answers.append(client.post("/v1/predict", content=photo).status_code))
+            threading.Thread(target=lambda: responses.append(client.post("/v1/predict", content=photo).status_code))
             for _ in range(2)
         ]
         for thread in threads:
@@ -64,18 +64,18 @@ def test_a_full_queue_answers_503_with_retry_after(tiny_onnx: Path, photo: bytes
         gate.opened.set()
         for thread in threads:
             thread.join(10)
-        assert answers == [200, 200]
+        assert responses == [200, 200]
         assert client.post("/v1/predict", content=photo).status_code == 200
 
 
-def test_an_answer_that_takes_too_long_is_given_up(tiny_onnx: Path, photo: bytes) -> None:
+def test_a_response_that_takes_too_long_is_given_up(tiny_onnx: Path, photo: bytes) -> None:
     chosen = settings(tiny_onnx, timeout_s=0.2)
     engine = Engine(chosen, Metrics())
     with TestClient(create_app(chosen, engine), "http://localhost") as client:
         gate = Gate(engine)
         started = time.monotonic()
-        answer = client.post("/v1/predict", content=photo)
-        assert answer.status_code == 503 and answer.json()["type"].endswith("timeout")
+        response = client.post("/v1/predict", content=photo)
+        assert response.status_code == 503 and response.json()["type"].endswith("timeout")
         assert time.monotonic() - started < 2
         gate.opened.set()
 

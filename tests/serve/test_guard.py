@@ -18,18 +18,18 @@ def denied(client: TestClient, **options: Any) -> int:
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/page/app.js", "/v1/model", "/nowhere", "/healthz"])
-def test_every_answer_carries_the_security_headers(path: str, client: TestClient) -> None:
-    answer = client.get(path)
-    assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
-    assert "access-control-allow-origin" not in answer.headers and "server" not in answer.headers
+def test_every_response_has_the_security_headers(path: str, client: TestClient) -> None:
+    response = client.get(path)
+    assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
+    assert "access-control-allow-origin" not in response.headers and "server" not in response.headers
 
 
 def test_a_token_guards_everything_but_health_and_the_page(tiny_onnx: Path, photo: bytes) -> None:
     good = {"authorization": f"Bearer {TOKEN}"}
     with client_of(tiny_onnx, token=TOKEN) as client:
         for path in ("/v1/model", "/metrics", "/nowhere"):
-            answer = client.get(path)
-            assert answer.status_code == 401 and answer.headers["www-authenticate"].startswith("Bearer")
+            response = client.get(path)
+            assert response.status_code == 401 and response.headers["www-authenticate"].startswith("Bearer")
             assert client.get(path, headers={"authorization": f"Basic {TOKEN}"}).status_code == 401
             assert client.get(path, headers={"authorization": f"Bearer {TOKEN}x"}).status_code == 401
             assert client.get(path, headers=good).status_code in (200, 404)
@@ -51,9 +51,9 @@ def test_foreign_pages_are_refused_unless_allowed(tiny_onnx: Path, photo: bytes)
         assert client.post("/v1/predict", content=photo, headers={"origin": "http://localhost"}).status_code == 200
         assert denied(client, headers=page) == 403
     with client_of(tiny_onnx, allow_origins=("https://app.example",)) as client:
-        answer = client.post("/v1/predict", content=photo, headers=page)
-        assert answer.status_code == 200
-        assert answer.headers["access-control-allow-origin"] == "https://app.example"
+        response = client.post("/v1/predict", content=photo, headers=page)
+        assert response.status_code == 200
+        assert response.headers["access-control-allow-origin"] == "https://app.example"
         assert client.get("/v1/model", headers={"origin": "https://evil.example"}).status_code == 403
         ask = page | {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
         assert client.options("/v1/predict", headers=ask).status_code == 200
@@ -71,7 +71,7 @@ def test_foreign_pages_are_refused_unless_allowed(tiny_onnx: Path, photo: bytes)
         ("", 421),
     ],
 )
-def test_a_loopback_service_answers_to_loopback_names_only(host: str, status: int, client: TestClient) -> None:
+def test_a_loopback_service_responds_to_loopback_names_only(host: str, status: int, client: TestClient) -> None:
     assert client.get("/healthz", headers={"host": host}).status_code == status
 
 
@@ -80,12 +80,12 @@ def test_another_host_name_can_be_allowed(tiny_onnx: Path) -> None:
         assert client.get("/healthz", headers={"host": "faces.example"}).status_code == 200
 
 
-def test_the_rate_limit_answers_429_and_says_when(tiny_onnx: Path) -> None:
+def test_the_rate_limit_responds_429_and_says_when(tiny_onnx: Path) -> None:
     with client_of(tiny_onnx, rate=0.5, burst=3) as client:
         statuses = [client.get("/v1/model").status_code for _ in range(4)]
         assert statuses == [200, 200, 200, 429]
-        answer = client.get("/v1/model")
-        assert answer.json()["type"].endswith("rate-limited") and answer.headers["retry-after"] == "2"
+        response = client.get("/v1/model")
+        assert response.json()["type"].endswith("rate-limited") and response.headers["retry-after"] == "2"
         assert client.get("/healthz").status_code == 200
 
 

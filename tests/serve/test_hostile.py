@@ -20,7 +20,7 @@ from tests.helpers.served import Served, form
 MAX_BODY = 2_000_000
 MAX_PIXELS = 4_000_000
 MEMORY = 700_000_000  # bytes of any one process, at any time; 4 megapixels of 16 bits need 250 MB to scale
-SLOW_S = 1.0  # the read timeout; every answer must come within a few of these
+SLOW_S = 1.0  # the read timeout; every response must come within a few of these
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -131,35 +131,35 @@ IMAGES: dict[str, tuple[Callable[[bytes, np.ndarray], bytes], set[int]]] = {
 
 
 def works(server: Served, photo: bytes) -> bool:
-    """Whether a good request is answered."""
-    answer = server.post(photo)
-    return answer.status == 200 and len(answer.json()["faces"]) == 1
+    """Whether a good request gets its response."""
+    response = server.post(photo)
+    return response.status == 200 and len(response.json()["faces"]) == 1
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_a_hostile_image_is_answered_in_bounded_time_and_memory(
+def test_a_hostile_image_is_handled_in_bounded_time_and_memory(
     name: str, server: Served, photo: bytes, astronaut: np.ndarray
 ) -> None:
     make, expected = IMAGES[name]
     image = make(photo, astronaut)
     assert len(image) <= MAX_BODY, "the image itself must be looked at"
     started = time.monotonic()
-    answer = server.post(image)
-    assert answer.status in expected, answer.body
+    response = server.post(image)
+    assert response.status in expected, response.body
     assert time.monotonic() - started < 5
-    if answer.status != 200:
-        problem = answer.json()
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert set(problem) == {"type", "title", "status", "detail"} and problem["status"] == answer.status
-        assert not any(word in answer.body for word in (b"Traceback", b"0x", b".py", b"fervit."))
+    if response.status != 200:
+        problem = response.json()
+        assert response.headers["content-type"] == "application/problem+json"
+        assert set(problem) == {"type", "title", "status", "detail"} and problem["status"] == response.status
+        assert not any(word in response.body for word in (b"Traceback", b"0x", b".py", b"fervit."))
     assert works(server, photo)
     assert server.peak_rss() < MEMORY
 
 
 def test_faces_beyond_the_cap_are_counted_and_cut(server: Served, astronaut: np.ndarray) -> None:
-    answer = server.post(grid(astronaut)).json()
-    assert answer["faces_found"] > 20
-    assert len(answer["faces"]) == 20 and answer["truncated"]
+    response = server.post(grid(astronaut)).json()
+    assert response["faces_found"] > 20
+    assert len(response["faces"]) == 20 and response["truncated"]
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def test_a_wrong_content_type_is_refused_and_a_wrong_image_type_ignored(
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "..\\\\win.ini", "a\\x00.jpg", "%2e%2e%2f", "é" * 300])
 def test_file_names_are_not_read(name: str, server: Served, photo: bytes) -> None:
     body, kind = form(("image", name, photo))
-    answer = server.post(body, kind)
-    assert answer.status == 200
-    assert name.encode() not in answer.body
+    response = server.post(body, kind)
+    assert response.status == 200
+    assert name.encode() not in response.body
 
 
 def test_forms_must_be_whole_and_hold_the_one_field(server: Served, photo: bytes) -> None:
@@ -211,8 +211,8 @@ def test_a_bad_image_in_a_batch_is_one_error_row(server: Served, photo: bytes) -
 
 
 def test_an_oversize_body_is_refused_before_and_while_it_is_read(server: Served, photo: bytes) -> None:
-    answer = server.post(bytes(MAX_BODY + 1))
-    assert answer.status == 413 and "at most 2 MB" in answer.json()["detail"]
+    response = server.post(bytes(MAX_BODY + 1))
+    assert response.status == 413 and "at most 2 MB" in response.json()["detail"]
     with server.connect() as client:  # a lie about its length, and a question first
         client.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n")
         client.sendall(b"Expect: 100-continue\r\n\r\n")
@@ -288,7 +288,7 @@ def test_a_slow_head_is_cut_off_and_holds_nobody_up(server: Served, photo: bytes
     assert works(server, photo)
 
 
-def test_a_slow_body_is_answered_408(server: Served, photo: bytes) -> None:
+def test_a_slow_body_gets_a_408(server: Served, photo: bytes) -> None:
     with server.connect() as client:
         client.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
         client.sendall(b"\xff\xd8")
@@ -346,7 +346,7 @@ def test_an_idle_connection_is_closed(server: Served) -> None:
         b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
     ],
 )
-def test_broken_http_is_answered_4xx_or_closed(raw: bytes, server: Served, photo: bytes) -> None:
+def test_broken_http_gets_a_4xx_or_closed(raw: bytes, server: Served, photo: bytes) -> None:
     with server.connect() as client:
         with suppress(OSError):  # refused before all of it was sent
             client.sendall(raw)
@@ -386,7 +386,7 @@ def test_an_image_that_needs_too_much_memory_is_refused() -> None:
     assert done.stdout.split() == [b"unreadable-picture"], done.stderr
 
 
-def test_a_killed_image_process_costs_one_answer(server: Served, photo: bytes) -> None:
+def test_a_killed_image_process_costs_one_response(server: Served, photo: bytes) -> None:
     import os
     import signal
 

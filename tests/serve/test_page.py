@@ -203,7 +203,7 @@ def test_of_several_faces_one_is_chosen_by_keyboard(visit: Callable[..., Any], a
     assert faults(page) == []
 
 
-def test_no_face_and_no_image_are_said(visit: Callable[..., Any]) -> None:
+def test_no_face_and_no_image_are_reported(visit: Callable[..., Any]) -> None:
     page = visit(expected="422")
     page.set_input_files("#file", photo_file("grey.jpg", np.full((200, 300, 3), 128, np.uint8)))
     expect(page.locator("#status")).to_have_text("No face found.")

@@ -14,7 +14,7 @@ from fervit.serve.metrics import Metrics
 from tests.helpers.service import STREAM, Gate, client_of, jpeg, settings
 
 
-def test_a_stream_answers_frames(client: TestClient, photo: bytes) -> None:
+def test_a_stream_responds_to_frames(client: TestClient, photo: bytes) -> None:
     with client.websocket_connect(STREAM) as socket:
         for number in range(3):
             socket.send_bytes(photo)
@@ -26,7 +26,7 @@ def test_a_stream_answers_frames(client: TestClient, photo: bytes) -> None:
         assert len(socket.receive_json()["faces"]) == 1
 
 
-def test_a_stream_tells_who_is_who_from_frame_to_frame(client: TestClient, astronaut: np.ndarray) -> None:
+def test_a_stream_tracks_who_is_who_from_frame_to_frame(client: TestClient, astronaut: np.ndarray) -> None:
     face = astronaut[:300, 100:400]
     with client.websocket_connect(STREAM) as socket:
         tracks = []
@@ -40,8 +40,8 @@ def test_a_stream_tells_who_is_who_from_frame_to_frame(client: TestClient, astro
     with client.websocket_connect(STREAM) as socket:
         socket.send_bytes(jpeg(face))
         assert socket.receive_json()["faces"][0]["track"] == 1, "every stream has tracks of its own"
-    answer = client.post("/v1/predict", content=jpeg(face), headers={"content-type": "image/jpeg"}).json()
-    assert "track" not in answer["faces"][0]
+    response = client.post("/v1/predict", content=jpeg(face), headers={"content-type": "image/jpeg"}).json()
+    assert "track" not in response["faces"][0]
 
 
 def test_of_many_frames_the_newest_wins(tiny_onnx: Path, photo: bytes) -> None:

@@ -22,7 +22,7 @@ def test_uploads_share_bounded_memory_and_give_it_back(tiny_onnx: Path, photo: b
 
 def test_formats_can_be_narrowed(tiny_onnx: Path, photo: bytes) -> None:
     with client_of(tiny_onnx, formats=("PNG",)) as client:
-        answer = client.post("/v1/predict", content=photo)
-        assert answer.status_code == 415 and answer.json()["detail"] == "expected PNG, got JPEG"
+        response = client.post("/v1/predict", content=photo)
+        assert response.status_code == 415 and response.json()["detail"] == "expected PNG, got JPEG"
     with pytest.raises(ConfigError, match="did you mean 'JPEG'"):
         Settings(formats=("JPG",)).check()

@@ -59,9 +59,9 @@ def test_crops_are_not_detected(tmp_path: Path, tiny_onnx: Path) -> None:
         Image.fromarray(rng.integers(0, 256, (48, 48), dtype=np.uint8)).save(tmp_path / f"{k:02}.png")
     result = predict(tmp_path, "--crop", "--model", tiny_onnx, "--json", "-", "--batch-size", 7, "--threads", 1)
     assert result.exit_code == 0
-    answers = json_rows(result.stdout)
-    assert [Path(str(row["source"])).name for row in answers] == [f"{k:02}.png" for k in range(30)]
-    assert all(row["box"] == [0, 0, 48, 48] for row in answers)
+    printed = json_rows(result.stdout)
+    assert [Path(str(row["source"])).name for row in printed] == [f"{k:02}.png" for k in range(30)]
+    assert all(row["box"] == [0, 0, 48, 48] for row in printed)
     assert "30/30" in result.stderr
 
 

@@ -65,7 +65,7 @@ def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_it_answers_soon_after_its_start(tiny_onnx: Path) -> None:
+def test_it_responds_soon_after_its_start(tiny_onnx: Path) -> None:
     with Served("--model", tiny_onnx) as server:
         assert server.request("GET", "/readyz").status == 200
         assert server.cpu_s() < 2 * START_S, "processor time of two cores: a busy machine must not fail this"
@@ -79,9 +79,9 @@ def test_sigterm_lets_requests_in_work_end(tiny_onnx: Path, astronaut: np.ndarra
     file = io.BytesIO()
     Image.fromarray(astronaut).resize((1500, 1500)).save(file, "PNG")
     with Served("--model", tiny_onnx, "--rate", 0) as server:
-        answers: list[int] = []
+        responses: list[int] = []
         threads = [
-            threading.Thread(target=lambda: answers.append(server.post(file.getvalue()).status)) for _ in range(4)
+            threading.Thread(target=lambda: responses.append(server.post(file.getvalue()).status)) for _ in range(4)
         ]
         for thread in threads:
             thread.start()
@@ -90,7 +90,7 @@ def test_sigterm_lets_requests_in_work_end(tiny_onnx: Path, astronaut: np.ndarra
         code = server.stop()
         for thread in threads:
             thread.join(30)
-        assert answers == [200] * 4
+        assert responses == [200] * 4
         assert code in (0, 128 + signal.SIGTERM, -signal.SIGTERM)
         assert "Traceback" not in server.output
         assert all_end(children)
@@ -132,7 +132,7 @@ def test_several_workers_share_the_port_and_the_metrics(tiny_onnx: Path, astrona
         for _ in range(12):
             assert server.post(b"GIF89a").status == 415
         counted = 'fervit_requests_total{path="/v1/predict",status="415"} 12.0'
-        deadline = time.monotonic() + 5  # a worker counts a request once it is answered, and another may tell of it
+        deadline = time.monotonic() + 5  # a worker counts a request after its response, and another may report
         while counted not in (text := server.request("GET", "/metrics").body.decode()):
             assert time.monotonic() < deadline, text
             time.sleep(0.05)

@@ -104,12 +104,12 @@ def _show(results: Iterator["FrameResult"]) -> None:
 
     def poll() -> None:
         with contextlib.suppress(queue.Empty):
-            image = drawn.get_nowait()
-            if not isinstance(image, bytes):
-                failure.extend([] if image is None else [image])
+            item = drawn.get_nowait()
+            if not isinstance(item, bytes):
+                failure.extend([] if item is None else [item])
                 root.destroy()
                 return
-            photo = tkinter.PhotoImage(data=image)
+            photo = tkinter.PhotoImage(data=item)
             label.configure(image=photo)
             label.photo = photo  # type: ignore[attr-defined]  # Tk holds no reference of its own
         root.after(POLL_MS, poll)
