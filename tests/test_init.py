@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-import fervit.inference.recognizer
+import fervit
 
 
 def test_public_names_are_lazy_and_complete() -> None:
