@@ -24,7 +24,7 @@ from fervit.models.pretrained import quiet_transformers
 from fervit.training.pretraining.mae import build_autoencoder
 from fervit.training.pretraining.run import PretrainTrainer
 from fervit.training.targets import make_targets
-from fervit.training.trainer import FervitTrainer
+from fervit.training.trainer import FervitTrainer, TrainingData
 from fervit.types import ModelSpec
 
 WARM_UP = 2
@@ -48,9 +48,9 @@ def fine_tuning(init, args, dataset, folder) -> float:
     changes = {"image_size": args.image_size, "batch_size": args.batch, "epochs": 1}
     config, clock = dataclasses.replace(load_config("tiny"), votes_weight=0.0, ema_decay=0.0, **changes), StepClock()
     model, preprocess = build_model(init, FER7, args.image_size)
-    targets = make_targets(dataset, config)
+    data = TrainingData(dataset, make_targets(dataset, config), dataset)
     spec = ModelSpec("vit", preprocess)
-    return rate_of(FervitTrainer(model, config, spec, dataset, targets, dataset, folder, [clock]), clock, args.batch)
+    return rate_of(FervitTrainer(model, config, spec, data, folder, [clock]), clock, args.batch)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from fervit.labels import FER7
 from fervit.models import FROM_SCRATCH, build_model
-from fervit.training.parallel import Workers, share_out
+from fervit.training.parallel import Workers, prepare_for_chunks
 
 STEPS, WARM_UP = 4, 2
 
@@ -39,7 +39,7 @@ def new_model(args, attention: str) -> Any:
 def images_per_second(args, attention: str, bf16: bool, chunked: bool) -> float:
     model = new_model(args, attention).train()
     if chunked:
-        share_out(model)
+        prepare_for_chunks(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     x, y = torch.randn(args.batch, 3, args.image_size, args.image_size), torch.randint(0, 7, (args.batch,))
 

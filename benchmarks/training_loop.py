@@ -24,7 +24,7 @@ from fervit.models import build_model
 from fervit.models.pretrained import quiet_transformers
 from fervit.training.resident import use_bf16
 from fervit.training.targets import make_targets
-from fervit.training.trainer import FervitTrainer
+from fervit.training.trainer import FervitTrainer, TrainingData
 from fervit.types import ModelSpec
 
 WARM_UP = 3
@@ -32,9 +32,8 @@ WARM_UP = 3
 
 def ours(model, preprocess, config, dataset, folder) -> float:
     clock = StepClock()
-    trainer = FervitTrainer(
-        model, config, ModelSpec("vit", preprocess), dataset, make_targets(dataset, config), dataset, folder, [clock]
-    )
+    data = TrainingData(dataset, make_targets(dataset, config), dataset)
+    trainer = FervitTrainer(model, config, ModelSpec("vit", preprocess), data, folder, [clock])
     trainer.args.eval_strategy = trainer.args.save_strategy = "no"
     with quiet_transformers():
         trainer.train()

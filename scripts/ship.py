@@ -60,8 +60,8 @@ def ship(args: argparse.Namespace, folder: Path, onnx: Path) -> None:
     export(folder, onnx, overwrite=True)
 
     dataset = load(args.data)
-    reports = {s: evaluate(OnnxClassifier(onnx), dataset, split=s).to_dict() for s in (PUBLIC_TEST, PRIVATE_TEST)}
-    figures = {split: {key: report[key] for key in KEPT} for split, report in reports.items()}
+    reports = {s: evaluate(OnnxClassifier(onnx), dataset, split=s) for s in (PUBLIC_TEST, PRIVATE_TEST)}
+    figures = {split: {key: value for key, value in report.to_dict().items() if key in KEPT} for split, report in reports.items()}
     model, spec = load_checkpoint(folder)
     spec = dataclasses.replace(spec, metrics=figures)
     save_checkpoint(model, spec, folder, half=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from fervit.api import compare, evaluate
+    from fervit.api import compare, distill, evaluate, export_onnx, train
     from fervit.config import TrainConfig
     from fervit.data import Dataset
     from fervit.data import load as load_dataset
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from fervit.media.images import read_image
     from fervit.media.video import probe, read_frames
     from fervit.media.video_writer import VideoWriter
-    from fervit.training import train
     from fervit.types import Box, Face, ModelSpec, Prediction, Preprocess
 
 __all__ = [
@@ -47,7 +46,9 @@ __all__ = [
     "VideoWriter",
     "annotate",
     "compare",
+    "distill",
     "evaluate",
+    "export_onnx",
     "load",
     "load_dataset",
     "make_detector",
@@ -75,7 +76,9 @@ _HOMES = {
     "VideoWriter": "fervit.media.video_writer",
     "annotate": "fervit.media.draw",
     "compare": "fervit.api",
+    "distill": "fervit.api",
     "evaluate": "fervit.api",
+    "export_onnx": "fervit.api",
     "load": "fervit.inference.loading",
     "load_dataset": "fervit.data:load",
     "make_detector": "fervit.faces.detectors",
@@ -84,7 +87,7 @@ _HOMES = {
     "read_image": "fervit.media.images",
     "table_rows": "fervit.inference.rows",
     "threshold_for": "fervit.evaluation.selective",
-    "train": "fervit.training",
+    "train": "fervit.api",
 }
 
 

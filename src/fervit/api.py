@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 if TYPE_CHECKING:
+    from fervit.config import TrainConfig
     from fervit.data import Dataset
     from fervit.evaluation.comparison import Comparison
     from fervit.evaluation.prediction import PredictOptions
     from fervit.evaluation.report import Report
+    from fervit.export.model import Exported
+    from fervit.training.finetune import RunFigures
+    from fervit.training.options import RunKeywords
+    from fervit.training.teachers import Teacher
     from fervit.types import Classifier
+
+TEACHER_WEIGHT = 0.5  # of `distill`, where a recipe sets none
 
 
 def opened(model: "str | Path | Classifier | None", *, threads: int | None = None) -> "Classifier":
@@ -101,3 +108,172 @@ def compare(
     dataset = loaded(data)
     dataset.split(split)
     return run(opened(first), opened(second), dataset, split=split, names=names, **options)
+
+
+def train(
+    recipe: "str | Path | TrainConfig",
+    data: "str | Path | Dataset",
+    out: str | Path,
+    *,
+    init: str | Path | None = None,
+    votes: str | Path | None = None,
+    teacher: "Teacher | None" = None,
+    **options: "Unpack[RunKeywords]",
+) -> "RunFigures":
+    """Fine-tune a model on the train split; the best epoch is chosen on public_test, and private_test is never read.
+
+    >>> import fervit
+    >>> from fervit.config import load_config
+    >>> config = load_config("tiny", ["votes_weight=0.0", "epochs=3"])
+    >>> figures = fervit.train(config, "fer2013.csv", "runs/mine", init="shipped")  # doctest: +SKIP
+    >>> fervit.load("runs/mine")("photo.jpg")[0].label  # doctest: +SKIP
+    'happy'
+
+    Args:
+        recipe: the name of a recipe that comes with fervit, a `.toml` file, or a `TrainConfig`.
+        data: whatever `fervit.load_dataset` reads, or a `Dataset`.
+        out: the folder of the run, which becomes a Hugging Face model folder.
+        init: starting weights: a Hub id, a model folder, a safetensors file, `shipped` or `scratch`; default: the
+            recipe's.
+        votes: FER+ votes to join to `data` (csv or parquet).
+        teacher: what to learn from besides the labels; `distill` makes one from a model.
+        **options: the fields of `fervit.training.RunOptions`: `resume`, `overwrite`, `command`, `callbacks`,
+            `threads`.
+
+    Returns:
+        Figures of the kept weights on public_test: `accuracy` and `macro_f1` (0..1), `loss` (nats), `epoch`, `n`
+        (images) and `before_calibration`.
+
+    Raises:
+        ConfigError: an unknown recipe or setting, `out` is in the way, or the disk is full.
+        DataError: the data cannot be read, or have no train or no public_test split.
+        ModelError: the starting weights are missing, unsafe, truncated or do not fit.
+    """
+    from fervit.inference.model_files import check_starting_weights, starting_weights
+
+    config = _configured(recipe)
+    dataset = loaded(data, votes=votes)
+    init = starting_weights(init or config.init)
+    check_starting_weights(init)  # a mistake is reported before PyTorch is imported, which takes seconds
+    from fervit.training.finetune import train as run
+
+    return run(config, dataset, out, init=init, teacher=teacher, **options)
+
+
+def distill(
+    teacher: "str | Path | Classifier",
+    data: "str | Path | Dataset",
+    out: str | Path,
+    *,
+    recipe: "str | Path | TrainConfig" = "tiny",
+    init: str | Path | None = None,
+    votes: str | Path | None = None,
+    **options: "Unpack[RunKeywords]",
+) -> "RunFigures":
+    """Train a student on a teacher's probabilities beside the labels.
+
+    The teacher predicts several views of every training face once, and its predictions are cached; with
+    `teacher_views=0` it predicts every augmented image while the student learns.
+
+    >>> import fervit
+    >>> figures = fervit.distill("mobilenet", "fer2013.csv", "runs/student")  # doctest: +SKIP
+
+    Args:
+        teacher: a shipped model's name, an `.onnx` file, a model or ensemble folder, or an opened classifier.
+        data: whatever `fervit.load_dataset` reads, or a `Dataset`.
+        out: the folder of the run, which becomes a Hugging Face model folder.
+        recipe: the student's; a recipe that sets no `teacher_weight` gets 0.5.
+        init: the student's starting weights, as those of `train`.
+        votes: FER+ votes to join to `data` (csv or parquet).
+        **options: as those of `train`, and `progress`, which is called with the numbers of predictions done and of all
+            while the teacher predicts.
+
+    Returns:
+        The figures that `train` returns.
+
+    Raises:
+        ConfigError: as `train`; or `teacher_weight` is 0, or `teacher_views` is 0 and the teacher no model folder.
+        DataError: as `train`.
+        ModelError: as `train`; or the teacher cannot be read, or has other labels than the data.
+    """
+    from fervit.errors import ConfigError
+    from fervit.inference.model_files import check_starting_weights, starting_weights
+
+    config = _configured(recipe, teacher_weight=TEACHER_WEIGHT)
+    if not config.teacher_weight:
+        raise ConfigError("teacher_weight is 0, so the teacher would teach nothing: use `fervit train`")
+    dataset = loaded(data, votes=votes)
+    init = starting_weights(init or config.init)
+    check_starting_weights(init)
+    from fervit.training.finetune import train as run
+    from fervit.training.parallel import torch_threads
+    from fervit.training.run_folder import check_out
+    from fervit.training.teachers import open_teacher
+
+    # Before the teacher predicts, which takes minutes.
+    check_out(Path(out), resume=options.get("resume", False), overwrite=options.get("overwrite", False))
+    threads, progress = options.get("threads"), options.get("progress")
+    with torch_threads(threads):
+        predicting = open_teacher(teacher, dataset, config, threads=threads, progress=progress)
+    return run(config, dataset, out, init=init, teacher=predicting, **options)
+
+
+def export_onnx(
+    model: str | Path,
+    out: str | Path,
+    *,
+    int8: bool = False,
+    data: "str | Path | Dataset | None" = None,
+    threads: int | None = None,
+    overwrite: bool = False,
+) -> "Exported":
+    """Write a model as one ONNX file: `pixel_values (batch, 3, S, S)` float32 -> `logits (batch, K)`.
+
+    >>> import fervit
+    >>> fervit.export_onnx("runs/mine", "mine.onnx").difference < 1e-4  # doctest: +SKIP
+    True
+    >>> small = fervit.export_onnx("mine.onnx", "mine8.onnx", int8=True, data="fer2013.csv")  # doctest: +SKIP
+    >>> small.int8.speedup > 1.2  # doctest: +SKIP
+    True
+
+    Args:
+        model: a model folder, or the name of a shipped model that has one; with `int8` also an ONNX file.
+        out: the file to write: `.onnx`, or with `int8` also OpenVINO's `.xml`.
+        int8: quantise to 8 bits; refused when accuracy falls by more than 0.3 points, or it is less than 1.2 times as
+            fast.
+        data: for `int8`: faces to calibrate on (train) and to judge on (public_test).
+        threads: for `int8`: CPU threads while both models are timed.
+        overwrite: replace `out` if it exists.
+
+    Returns:
+        The file, its size in bytes, and the largest difference in probability from PyTorch, or what 8 bits cost.
+
+    Raises:
+        ConfigError: `out` exists, cannot be written or has another ending; or `data` is missing for `int8`, or given
+            without it.
+        DataError: the data cannot be read, or lack train or public_test.
+        ModelError: the model cannot be read, the exported one predicts differently, or 8 bits are refused.
+        MissingExtra: a package that is needed for it is not installed.
+    """
+    from fervit.errors import ConfigError
+    from fervit.export.model import check_int8_target, export_float, export_int8
+    from fervit.inference.model_files import find_model
+
+    out = Path(out)
+    if int8:
+        if data is None:
+            raise ConfigError("--int8 needs --data: it is calibrated on training faces and judged on public_test")
+        check_int8_target(find_model(model), out, overwrite=overwrite)  # before the data are read
+        return export_int8(model, out, loaded(data), threads=threads, overwrite=overwrite)
+    if data is not None or threads is not None:
+        raise ConfigError("--data and --threads belong to --int8")
+    return export_float(model, out, overwrite=overwrite)
+
+
+def _configured(recipe: "str | Path | TrainConfig", **defaults: float) -> "TrainConfig":
+    """Return a configuration as it is, or read a recipe; `defaults` are for keys that it does not set."""
+    if isinstance(recipe, str | Path):
+        from fervit.config import load_config
+
+        return load_config(recipe, defaults=defaults)
+    return recipe

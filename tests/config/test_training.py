@@ -1,3 +1,7 @@
+"""Recipes and their settings."""
+
+from pathlib import Path
+
 import pytest
 
 from fervit.config.training import AugmentConfig, TrainConfig, load_config, recipe_names
@@ -5,11 +9,11 @@ from fervit.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_carried_recipe_loads(name):
+def test_every_recipe_of_the_package_loads(name: str) -> None:
     assert load_config(name).epochs >= 1
 
 
-def test_paper_recipe_says_what_the_paper_says():
+def test_paper_recipe_says_what_the_paper_says() -> None:
     config = load_config("paper")
     assert config.lr == 2e-5
     assert config.augment.blur_prob > 0
@@ -17,7 +21,7 @@ def test_paper_recipe_says_what_the_paper_says():
     assert config.label_smoothing == config.votes_weight == config.ema_decay == 0
 
 
-def test_overrides_reach_nested_keys_and_keep_their_types():
+def test_overrides_reach_nested_keys_and_keep_their_types() -> None:
     config = load_config("paper", ["epochs=3", "lr=1", "augment.flip_prob=0.5", "init=./here", "drop_not_a_face=true"])
     assert (config.epochs, config.lr, config.augment.flip_prob, config.init, config.drop_not_a_face) == (
         3,
@@ -54,17 +58,17 @@ def test_overrides_reach_nested_keys_and_keep_their_types():
         ("lr=nan", "above 0"),
     ],
 )
-def test_a_bad_override_names_the_way_out(override, message):
+def test_a_bad_override_names_the_way_out(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config("paper", [override])
 
 
-def test_unknown_recipe_names_the_nearest():
+def test_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'paper'"):
         load_config("papr")
 
 
-def test_recipe_file_that_is_missing_or_not_toml(tmp_path):
+def test_recipe_file_that_is_missing_or_not_toml(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no recipe at"):
         load_config(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"
@@ -73,7 +77,7 @@ def test_recipe_file_that_is_missing_or_not_toml(tmp_path):
         load_config(broken)
 
 
-def test_defaults_switch_every_augmentation_off():
+def test_defaults_switch_every_augmentation_off() -> None:
     config = AugmentConfig()
     assert not any((config.flip_prob, config.rotate_deg, config.shift, config.blur_prob, config.erase_prob))
     assert TrainConfig().augment == config

@@ -9,7 +9,7 @@ import typer
 from fervit.cli import data, demo
 from fervit.cli.evaluation import compare, evaluate, robustness
 from fervit.cli.inference import benchmark, explain, poker_face, predict, serve, webcam
-from fervit.cli.training import distill, ensemble, pretrain, train
+from fervit.cli.training import distill, ensemble, export, pretrain, train
 from fervit.errors import FervitError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 for module in (
     predict,
     train,
+    export,
     distill,
     pretrain,
     ensemble,

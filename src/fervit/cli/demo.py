@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fervit.cli._shared import bar, require_torch
 from fervit.formatting import percent
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for images, model and report.")] = Path("demo"),
 ) -> None:
     """Recognise a photo, then fine-tune, evaluate and report on synthetic faces (under 4 minutes on two cores)."""
-    from fervit.cli.training.train import require_torch
-
     require_torch("the demo")
     annotated = _recognise(photo, out)
     typer.echo(f"\n[2/3] Fine-tuning the shipped ViT on {FACES} synthetic faces by the paper's recipe")
@@ -95,19 +94,25 @@ def _astronaut() -> "np.ndarray":
 
 def _fine_tune(out: Path) -> Path:
     """Train on the synthetic faces and draw some of them; returns the drawing's path."""
-    from fervit.cli.training.train import run_training
+    from fervit import api
+    from fervit.cli.training._run import as_text
     from fervit.config.training import load_config
     from fervit.data import load
     from fervit.data.sheet import dataset_sheet
     from fervit.inference.model_files import shipped_checkpoint
     from fervit.models import load_checkpoint
+    from fervit.training.progress import ProgressBar
 
     _, spec = load_checkpoint(shipped_checkpoint())
     sheet = out / "synthetic-faces.png"
     dataset_sheet(load(DATA), columns=12).save(sheet)
     config = load_config(RECIPE, [f"epochs={EPOCHS}", f"image_size={spec.preprocess.image_size}"])
     model = out / "model"
-    run_training(config, DATA, model, init="shipped", overwrite=model.exists(), command="fervit demo")
+    with ProgressBar(config.epochs, bar(note=True)) as shown:
+        figures = api.train(
+            config, DATA, model, init="shipped", overwrite=model.exists(), command="fervit demo", callbacks=[shown]
+        )
+    typer.echo(as_text(figures, model))
     return sheet
 
 

@@ -1,8 +1,8 @@
 """Architectures by name, and the options that each takes in a recipe's `[model]` table."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from fervit.config.checks import check_below_one, check_choices, check_multiple, check_not_negative, check_positive
 from fervit.errors import ConfigError
 
 SCRATCH = "scratch"  # in place of starting weights: random ones
@@ -13,7 +13,7 @@ class ViTOptions:
     """The plain Vision Transformer: Hugging Face's ViT or DINOv2, whichever the starting weights are.
 
     Attributes:
-        pool: what the head reads. `auto` is the starting weights' own way: `cls` for a ViT, `cls_mean` (the CLS
+        pool: what the head reads. `auto` is what the starting weights have: `cls` for a ViT, `cls_mean` (the CLS
             token beside the mean of the patch tokens) for a DINOv2. A ViT with `cls_mean` is stored as a DINOv2
             whose layer scales start at 1, which computes the same.
     """
@@ -21,7 +21,7 @@ class ViTOptions:
     pool: str = "auto"
 
     def __post_init__(self) -> None:
-        _one_of("pool", self.pool, ("auto", "cls_mean"))
+        check_choices(self, {"pool": ("auto", "cls_mean")}, "model.")
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class ViTSEOptions:
     se_on: str = "cls"
 
     def __post_init__(self) -> None:
-        _one_of("se_on", self.se_on, ("cls", "tokens"))
-        _positive(self, "se_reduction")
+        check_choices(self, {"se_on": ("cls", "tokens")}, "model.")
+        check_positive(self, ("se_reduction",), "model.")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class VTFFOptions:
     Attributes:
         channels: of the two branches' last stage (C; ResNet-18 has 512); the stages below have C/8, C/4, C/2.
         grid: side of the fused feature map, whose cells are the visual words (7 in the paper, so 49 words).
-        width: of a token.
+        width: of a token's vector.
         depth: transformer layers.
         heads: attention heads.
         mlp: width of a layer's hidden part.
@@ -62,9 +62,8 @@ class VTFFOptions:
     mlp: int = 3072
 
     def __post_init__(self) -> None:
-        _positive(self, "channels", "grid", "width", "depth", "heads", "mlp")
-        if self.channels % 8:
-            raise ConfigError(f"model.channels must be a multiple of 8, got {self.channels}")
+        check_positive(self, ("channels", "grid", "width", "depth", "heads", "mlp"), "model.")
+        check_multiple(self, "channels", 8, "model.")
         if self.width % self.heads:
             raise ConfigError(f"model.width {self.width} does not divide into {self.heads} heads")
 
@@ -82,12 +81,12 @@ class PFViTOptions:
         adversarial: weight of the generator's and the discriminator's hinge losses. Small: it should sharpen faces
             that are there, and the discriminator counts in the norm by which all gradients are clipped.
         orthogonality: weight of the squared cosine between the emotion and the disturbance part. Two vectors of width
-            D that know nothing of each other are at 1 / D, so it is a guard that seldom speaks.
+            D in random directions are at 1 / D, so the term is a guard that is small most of the time.
         poker: weight of the cross-entropy of the poker face with `neutral`. With 0.1 a young generator painted one
             dark patch that the classifier took for neutral, whoever the face was. 0 saves a pass of the encoder.
         anchor: weight of the L1 distance between a neutral face and its own poker face. Ours: without it nothing but
             the discriminator keeps poker faces like faces. About one face in seven counts, hence more than 2.
-        face_px: side of the painted faces (48: FER2013's pictures).
+        face_px: side of the painted faces (48: FER2013's images).
         channels: width of the generator, and of the discriminator's middle.
     """
 
@@ -100,14 +99,11 @@ class PFViTOptions:
     channels: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("reconstruction", "adversarial", "orthogonality", "poker", "anchor"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"model.{name} must be 0 or more, got {getattr(self, name)}")
-        _positive(self, "face_px", "channels")
-        if self.face_px % 8:
-            raise ConfigError(f"model.face_px must be a multiple of 8, got {self.face_px}")
-        if self.channels % 16:
-            raise ConfigError(f"model.channels must be a multiple of 16, got {self.channels}")
+        weights = ("reconstruction", "adversarial", "orthogonality", "poker", "anchor")
+        check_not_negative(self, weights, "model.")
+        check_positive(self, ("face_px", "channels"), "model.")
+        check_multiple(self, "face_px", 8, "model.")
+        check_multiple(self, "channels", 16, "model.")
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,7 @@ class CNNOptions:
     Attributes:
         channels: of the first stage; each of the following three has twice as many.
         blocks: residual blocks of a stage.
-        dropout: share of features dropped before the head.
+        dropout: fraction of features dropped before the head.
     """
 
     channels: int = 40
@@ -125,8 +121,8 @@ class CNNOptions:
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        _positive(self, "channels", "blocks")
-        _share(self, "dropout")
+        check_positive(self, ("channels", "blocks"), "model.")
+        check_below_one(self, ("dropout",), "model.")
 
 
 @dataclass(frozen=True)
@@ -134,7 +130,7 @@ class MobileNetV1Options:
     """Hugging Face's MobileNet v1, a small CNN for weights that were pre-trained on faces.
 
     Attributes:
-        dropout: share of features dropped before the head.
+        dropout: fraction of features dropped before the head.
         width: factor on the width of every layer (alpha in the paper) of one from scratch; weights have their own.
     """
 
@@ -142,8 +138,8 @@ class MobileNetV1Options:
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive(self, "width")
-        _share(self, "dropout")
+        check_positive(self, ("width",), "model.")
+        check_below_one(self, ("dropout",), "model.")
 
 
 @dataclass(frozen=True)
@@ -151,7 +147,7 @@ class InceptionResNetV1Options:
     """Inception-ResNet v1, FaceNet's network, for weights that were pre-trained on faces.
 
     Attributes:
-        dropout: share of features dropped before the head.
+        dropout: fraction of features dropped before the head.
         width: factor on the width of every layer.
         depth: factor on the numbers of blocks of a kind (5, 10 and 5). Weights that are started from must have been
             made with the same width and depth.
@@ -162,11 +158,14 @@ class InceptionResNetV1Options:
     depth: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive(self, "width", "depth")
-        _share(self, "dropout")
+        check_positive(self, ("width", "depth"), "model.")
+        check_below_one(self, ("dropout",), "model.")
 
 
-ARCHS: dict[str, type[Any]] = {
+ArchOptions = (
+    ViTOptions | ViTSEOptions | VTFFOptions | PFViTOptions | CNNOptions | MobileNetV1Options | InceptionResNetV1Options
+)
+ARCHS: dict[str, type[ArchOptions]] = {
     "vit": ViTOptions,
     "vit_se": ViTSEOptions,
     "vtff": VTFFOptions,
@@ -176,19 +175,3 @@ ARCHS: dict[str, type[Any]] = {
     "inception_resnet_v1": InceptionResNetV1Options,
 }
 CONVOLUTIONAL = ("cnn", "mobilenet_v1", "inception_resnet_v1")  # the others are transformers
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"model.{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
-def _positive(options: Any, *names: str) -> None:
-    for name in names:
-        if not getattr(options, name) > 0:
-            raise ConfigError(f"model.{name} must be above 0, got {getattr(options, name)}")
-
-
-def _share(options: Any, name: str) -> None:
-    if not 0 <= getattr(options, name) < 1:
-        raise ConfigError(f"model.{name} must lie in [0, 1), got {getattr(options, name)}")

@@ -1,11 +1,12 @@
 """Settings of masked-autoencoder pre-training, from `key=value` pairs; unknown keys name the nearest one."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from fervit.config.training import CHOICES, AugmentConfig, checked_fields, parse_value, put_value
-from fervit.errors import ConfigError, unknown
+from fervit.config.checks import check_below_one, check_choices, check_not_negative, check_positive
+from fervit.config.overrides import Table, apply_overrides, checked_fields, pop_table
+from fervit.config.training import CHOICES, AugmentConfig
+from fervit.errors import ConfigError
 
 # A random resized crop and a flip are all that a masked autoencoder wants (section 4.1, table 1e); half the side is a
 # quarter of the area, and the paper's crops show at least a fifth.
@@ -21,12 +22,12 @@ class PretrainConfig:
     Attributes:
         image_size: side of the model's input in px; a recipe may fine-tune at another one.
         epochs: passes over the faces; 0 writes the starting weights as a backbone folder.
-        batch_size: pictures per optimizer step.
-        lr: peak learning rate; the paper's is 1.5e-4 for every 256 pictures of a batch (table 8).
+        batch_size: images per optimizer step.
+        lr: peak learning rate; the paper's is 1.5e-4 for every 256 images of a batch (table 8).
         weight_decay: AdamW's, on matrices only (table 8).
-        warmup: share of all steps with a linearly rising learning rate, before a cosine (table 8: 40 of 800 epochs).
+        warmup: fraction of all steps with a linearly rising learning rate, before a cosine (table 8: 40 of 800 epochs).
         grad_clip: largest gradient norm; 0 = no clipping, as in the paper.
-        mask_ratio: share of the patches that the encoder does not see (section 3, figure 5).
+        mask_ratio: fraction of the patches that the encoder does not see (section 3, figure 5).
         norm_pix: predict each patch normalised by its own mean and deviation (table 1d).
         decoder_depth: transformer layers of the decoder, which is thrown away afterwards (table 1a; the paper has 8).
         decoder_width: width of its tokens, a multiple of 4 (table 1b; the paper has 512). It is most of the work beside
@@ -34,7 +35,7 @@ class PretrainConfig:
         decoder_heads: its attention heads.
         precision: `auto`, `fp32` or `bf16`; auto takes bf16 where the hardware multiplies it faster.
         seed: of everything random.
-        augment: see `AugmentConfig`; mixing pictures is not for pre-training.
+        augment: see `AugmentConfig`; mixing images is not for pre-training.
     """
 
     image_size: int = 96
@@ -54,16 +55,10 @@ class PretrainConfig:
     augment: AugmentConfig = field(default_factory=lambda: CROP_AND_FLIP)
 
     def __post_init__(self) -> None:
-        if self.precision not in CHOICES["precision"]:
-            raise ConfigError(unknown("precision", self.precision, CHOICES["precision"]))
-        for name in ("image_size", "batch_size", "lr", "decoder_depth", "decoder_width", "decoder_heads"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("epochs", "weight_decay", "grad_clip"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        if not 0 <= self.warmup < 1:
-            raise ConfigError(f"warmup must lie in [0, 1), got {self.warmup}")
+        check_choices(self, {"precision": CHOICES["precision"]})
+        check_positive(self, ("image_size", "batch_size", "lr", "decoder_depth", "decoder_width", "decoder_heads"))
+        check_not_negative(self, ("epochs", "weight_decay", "grad_clip"))
+        check_below_one(self, ("warmup",))
         if not 0 < self.mask_ratio < 1:
             raise ConfigError(f"mask_ratio must lie between 0 and 1 without either, got {self.mask_ratio}")
         if self.decoder_width % 4 or self.decoder_width % self.decoder_heads:
@@ -73,7 +68,7 @@ class PretrainConfig:
             )
         if self.augment.mix_prob:
             raise ConfigError(
-                "augment.mix_prob mixes pictures with their targets, and pre-training has none: leave it 0"
+                "augment.mix_prob mixes images with their targets, and pre-training has no targets: leave it 0"
             )
 
 
@@ -83,14 +78,7 @@ def load_pretrain_config(overrides: Iterable[str] = ()) -> PretrainConfig:
     Raises:
         ConfigError: unknown key or value; the message names the nearest known one.
     """
-    values: dict[str, Any] = {}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise ConfigError(f"--set takes key=value, got {override!r}")
-        put_value(values, key.strip(), parse_value(text.strip()))
-    table = values.pop("augment", {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"augment must be a table of settings, got {table!r}")
-    augment = vars(CROP_AND_FLIP) | checked_fields(AugmentConfig, table, "augment.")
-    return PretrainConfig(**checked_fields(PretrainConfig, values, ""), augment=AugmentConfig(**augment))
+    values: Table = {}
+    apply_overrides(values, overrides)
+    augment = replace(CROP_AND_FLIP, **checked_fields(AugmentConfig, pop_table(values, "augment"), "augment."))
+    return PretrainConfig(**checked_fields(PretrainConfig, values), augment=augment)

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from fervit.config.architectures import SCRATCH
 from fervit.errors import ModelError, reason
 from fervit.files import ASSETS, file_digest, is_pickle
 
@@ -73,6 +74,21 @@ def starting_weights(init: str | Path) -> str | Path:
     if str(init) == SHIPPED:
         return shipped_checkpoint()
     return find_folder(init) if str(init) in SHIPPED_MODELS else init
+
+
+def check_starting_weights(init: str | Path) -> None:
+    """Refuse starting weights that are neither a file, a folder, a Hub id nor `scratch`, before anything reads them.
+
+    Raises:
+        ModelError: they are missing, or a pickle (which can run code when read).
+    """
+    path = Path(init)
+    if str(init) == SCRATCH:
+        return
+    if is_pickle(path):
+        raise ModelError(f"{init} is a pickle, which can run code when read; convert it to safetensors")
+    if not path.exists() and (str(init).count("/") != 1 or path.suffix == ".safetensors"):
+        raise ModelError(f"no weights at {init} (expected a safetensors file, a model folder or a Hub id owner/name)")
 
 
 def model_hash(path: Path) -> str:

@@ -42,13 +42,13 @@ def denormalise(x: Tensor, preprocess: Preprocess) -> Tensor:
 
 def _mean_and_std(preprocess: Preprocess, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return both as `(1, 3, 1, 1)` on the device."""
-    mean, std = (send(torch.tensor(v), device).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
+    mean, std = (copy_to_device(torch.tensor(v), device).view(1, -1, 1, 1) for v in (preprocess.mean, preprocess.std))
     return mean, std
 
 
-def send(x: Tensor, device: torch.device | str) -> Tensor:
-    """Copy a tensor of the CPU to a device; CUDA, which has taken its content when it returns, is not waited for.
+def copy_to_device(x: Tensor, device: torch.device | str) -> Tensor:
+    """Copy a tensor of the CPU to a device, on CUDA without waiting for the work that the GPU has still to do.
 
-    So a GPU is told what to do ahead of doing it.
+    The content of `x` has been read when this returns, so that `x` may be changed or freed at once.
     """
     return x.to(device, non_blocking=torch.device(device).type == "cuda")

@@ -1,7 +1,7 @@
 """Batched augmentation on the training device: uint8 face crops in, normalised model input out.
 
-The geometric changes are one `grid_sample` from the source pixels straight to the input size, so that a
-picture is interpolated once. Grey pictures stay one channel until the very end, which saves two thirds.
+The geometric changes are one `grid_sample` from the source pixels straight to the input size, so that an
+image is interpolated once. Grey images stay one channel until the very end, which saves two thirds of the work.
 """
 
 import math
@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from fervit.config.training import AugmentConfig
-from fervit.models.inputs import normalise, resize, send
+from fervit.models.inputs import copy_to_device, normalise, resize
 from fervit.types import Preprocess
 
 Tensor = torch.Tensor
@@ -20,7 +20,7 @@ class Augmenter:
     """Turns `(B, C, H, W)` uint8 crops and `(B, K)` targets into augmented model input.
 
     Random numbers come from torch's global generator of the CPU, so a seeded run repeats and a resumed one
-    goes on where it stopped.
+    continues with the numbers that come next.
     """
 
     def __init__(self, config: AugmentConfig, preprocess: Preprocess):
@@ -48,7 +48,7 @@ class Augmenter:
 
 
 def random_affine(x: Tensor, size: int, config: AugmentConfig) -> Tensor:
-    """Rotate, scale and shift each picture, sampled bilinearly to `(B, C, size, size)`; borders reflect."""
+    """Rotate, scale and shift each image, sampled bilinearly to `(B, C, size, size)`; borders reflect."""
     if min(x.shape[-2:]) > 1.5 * size:  # grid_sample has no antialiasing of its own
         x = F.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)
     count = len(x)
@@ -57,12 +57,12 @@ def random_affine(x: Tensor, size: int, config: AugmentConfig) -> Tensor:
     cos, sin = scale * angle.cos(), scale * angle.sin()
     shift = _uniform(2 * count, "cpu", -2, 2).view(2, count) * config.shift  # the grid spans -1..1
     theta = torch.stack([torch.stack([cos, -sin, shift[0]], 1), torch.stack([sin, cos, shift[1]], 1)], 1)
-    grid = F.affine_grid(send(theta, x.device), [count, x.shape[1], size, size], align_corners=False)
+    grid = F.affine_grid(copy_to_device(theta, x.device), [count, x.shape[1], size, size], align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def random_light(x: Tensor, brightness: float, contrast: float) -> Tensor:
-    """Scale each picture about its mean by 1 ± contrast and add ± brightness; clipped to 0..1."""
+    """Scale each image about its mean by 1 ± contrast and add ± brightness; clipped to 0..1."""
     count = len(x)
     factor = 1 + contrast * _uniform(count, x.device, -1, 1).view(-1, 1, 1, 1)
     offset = brightness * _uniform(count, x.device, -1, 1).view(-1, 1, 1, 1)
@@ -71,8 +71,8 @@ def random_light(x: Tensor, brightness: float, contrast: float) -> Tensor:
 
 
 def random_blur(x: Tensor, prob: float, sigma_max: float) -> Tensor:
-    """Blur a random share of the pictures with a Gaussian of its own deviation each, in source px."""
-    chosen = send((_uniform(len(x), "cpu") < prob).nonzero().flatten(), x.device)
+    """Blur each image with probability `prob`, by a Gaussian of a random deviation in source px."""
+    chosen = copy_to_device((_uniform(len(x), "cpu") < prob).nonzero().flatten(), x.device)
     if not len(chosen):
         return x
     sigma = _uniform(len(chosen), x.device, 0.1, max(0.1, sigma_max))
@@ -91,7 +91,7 @@ def random_blur(x: Tensor, prob: float, sigma_max: float) -> Tensor:
 
 
 def random_erase(x: Tensor, prob: float, area_max: float) -> Tensor:
-    """Fill one random rectangle of a random share of the pictures with a random grey; area 2 % to `area_max`."""
+    """Fill one random rectangle of each image, with probability `prob`, by a random grey; area 2 % to `area_max`."""
     count, _, height, width = x.shape
     area = _uniform(count, x.device, 0.02, area_max)
     aspect = torch.exp(_uniform(count, x.device, -1, 1) * math.log(3.0))
@@ -106,26 +106,26 @@ def random_erase(x: Tensor, prob: float, area_max: float) -> Tensor:
 
 
 def mix(x: Tensor, targets: Tensor, mixup_alpha: float, cutmix_alpha: float) -> tuple[Tensor, Tensor]:
-    """Mix the batch with itself in reverse order by mixup or CutMix; targets mix by the same share."""
+    """Mix the batch with itself in reverse order by mixup or CutMix; targets mix in the same ratio."""
     cut = cutmix_alpha > 0 and (mixup_alpha <= 0 or torch.rand(()).item() < 0.5)
     alpha = cutmix_alpha if cut else mixup_alpha
     if alpha <= 0:
         return x, targets
-    share = torch.distributions.Beta(alpha, alpha).sample().item()
+    ratio = torch.distributions.Beta(alpha, alpha).sample().item()
     if cut:
         height, width = x.shape[-2:]
-        side = math.sqrt(1 - share)
+        side = math.sqrt(1 - ratio)
         y, left = (int(torch.randint(n + 1, ()).item()) for n in (height, width))
         y1, y2 = (min(max(round(y + d * side * height / 2), 0), height) for d in (-1, 1))
         x1, x2 = (min(max(round(left + d * side * width / 2), 0), width) for d in (-1, 1))
         mixed = x.clone()
         mixed[:, :, y1:y2, x1:x2] = x.flip(0)[:, :, y1:y2, x1:x2]
-        x, share = mixed, 1 - (y2 - y1) * (x2 - x1) / (height * width)
+        x, ratio = mixed, 1 - (y2 - y1) * (x2 - x1) / (height * width)
     else:
-        x = share * x + (1 - share) * x.flip(0)
-    return x, share * targets + (1 - share) * targets.flip(0)
+        x = ratio * x + (1 - ratio) * x.flip(0)
+    return x, ratio * targets + (1 - ratio) * targets.flip(0)
 
 
 def _uniform(count: int, device: torch.device | str, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Draw `(count,)` from [low, high) on the CPU, so that every device sees the same numbers."""
-    return send(torch.rand(count) * (high - low) + low, device)
+    return copy_to_device(torch.rand(count) * (high - low) + low, device)

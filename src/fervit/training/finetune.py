@@ -7,14 +7,11 @@ A run folder holds, when it is done, a plain model folder (`config.json`, `model
 
 import dataclasses
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
-import numpy as np
 import torch
-from transformers import TrainerCallback, set_seed
+from transformers import PreTrainedModel, set_seed
 
 from fervit.config.training import TrainConfig
 from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
@@ -25,36 +22,37 @@ from fervit.models import build_model, save_checkpoint
 from fervit.models.backbone import fold_luma
 from fervit.models.classifier import TorchClassifier
 from fervit.models.loading import load_checkpoint
-from fervit.models.pretrained import quiet_transformers
 from fervit.reports.card import Origin, model_card
 from fervit.reports.settings_text import to_toml
+from fervit.training.options import RunKeywords, RunOptions
+from fervit.training.parallel import torch_threads
 from fervit.training.resident import seconds_of
 from fervit.training.run_folder import (
     RUN_FILE,
-    check_same,
-    claim,
+    RunRecord,
     describe,
-    full_disk_explained,
-    last_checkpoint,
+    describe_data,
+    open_run,
     write_json,
 )
 from fervit.training.targets import make_targets, training_rows
-from fervit.training.teachers import LiveTeacher
-from fervit.training.trainer import EVAL_BATCH, FervitTrainer, check_fits, figures_of
+from fervit.training.teachers import LiveTeacher, Teacher
+from fervit.training.trainer import EVAL_BATCH, FervitTrainer, Figures, TrainingData, check_fits, figures_of
 from fervit.types import ModelSpec
 
 
-@dataclass(frozen=True, eq=False)
-class Teacher:
-    """Another model to learn from.
+class RunFigures(Figures):
+    """The validation figures of a run's model.
 
     Attributes:
-        answers: `(N, K)` probabilities, a row per picture of the train split, or who is asked about each augmented one.
-        description: what `run.json` says of the teacher: its name and its hash.
+        epoch: the best one, whose weights were kept.
+        n: validation images.
+        before_calibration: accuracy and loss of that epoch.
     """
 
-    answers: np.ndarray | LiveTeacher
-    description: Mapping[str, Any]
+    epoch: float
+    n: int
+    before_calibration: dict[str, float]
 
 
 def train(
@@ -63,74 +61,97 @@ def train(
     out: str | Path,
     *,
     init: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    command: str = "",
     teacher: Teacher | None = None,
-    callbacks: list[TrainerCallback] | None = None,
-) -> dict[str, Any]:
+    **options: Unpack[RunKeywords],
+) -> RunFigures:
     """Fine-tune on `dataset`'s train split, choosing the best epoch on its public_test split.
 
     The private_test split is never read. Returns the validation figures of the kept weights.
 
+    Args:
+        config: the settings of the run.
+        dataset: with the splits train and public_test.
+        out: the folder of the run, which becomes a model folder.
+        init: starting weights, see `TrainConfig.init`; None takes the configuration's.
+        teacher: what to learn from besides the labels, see `TrainConfig.teacher_weight`.
+        **options: see `RunOptions`.
+
     Raises:
         ConfigError: `out` already holds something and neither `resume` nor `overwrite` was given; or the disk
-            is full (what was saved before stays, and `resume` goes on from there).
+            is full (what was saved before stays, and `resume` continues from there).
         DataError: the data set has no train or no public_test split.
+        ModelError: the starting weights are missing, unsafe, truncated or do not fit.
     """
-    out, init = Path(out), starting_weights(init or config.init)
-    train_set, val_set = dataset.split(TRAIN), dataset.split(PUBLIC_TEST)
-    rows = training_rows(train_set, config)
-    answers = None if teacher is None else teacher.answers
-    live = answers if isinstance(answers, LiveTeacher) else None
-    targets = make_targets(train_set, config, answers)[rows]
-    if len(rows) < len(train_set):
-        train_set = train_set.take(rows)
-    set_seed(config.seed)
-    model, preprocess = build_model(init, dataset.labels, config.image_size, arch=config.arch, options=config.model)
-    preprocess = dataclasses.replace(preprocess, crop_margin=config.crop_margin)
-    spec = ModelSpec(
-        arch=str(model.config.model_type),
-        preprocess=preprocess,
-        labels=dataset.labels,
-        name=out.name,
-        data_hash=dataset.data_hash,
-    )
-    check_fits(model, config, spec)
-    claim(out, resume=resume, overwrite=overwrite)  # only now: with bad weights, data or settings an earlier run stays
-    counts = {"n_train": len(train_set), "n_val": len(val_set)}
-    run = describe(dataclasses.asdict(config), dataset, init=str(init), command=command, **counts)
-    if teacher is not None:
-        run["teacher"] = teacher.description
-    if resume:
-        check_same(out, run, dataclasses.asdict(TrainConfig(model=type(config.model)())))
-    with full_disk_explained(out):
-        write_json(out / RUN_FILE, run)
-        trainer = FervitTrainer(model, config, spec, train_set, targets, val_set, out, callbacks or [], live)
-        if not (resume and trainer.out_of_patience()):
-            with quiet_transformers():
-                trainer.train(resume_from_checkpoint=last_checkpoint(out) if resume else None)
-        figures = _finish(out, spec, train_set, val_set, run)
-        write_json(out / RUN_FILE, run | {"seconds": seconds_of(out), PUBLIC_TEST: figures})
+    out, how = Path(out), RunOptions(**options)
+    with torch_threads(how.threads):
+        init = starting_weights(init or config.init)
+        data = _training_data(dataset, config, teacher)
+        set_seed(config.seed)
+        model, spec = _new_model(init, dataset, config, name=out.name)
+        record = describe_data(dataset, n_train=len(data.train), n_val=len(data.validation))
+        run = describe(dataclasses.asdict(config), record, init=str(init), command=how.command)
+        if teacher is not None:
+            run["teacher"] = teacher.description
+        defaults = dataclasses.asdict(TrainConfig(model=type(config.model)()))
+        # Only now: with wrong weights, data or settings an earlier run in the folder stays as it is.
+        with open_run(out, run, defaults, how):
+            trainer = FervitTrainer(model, config, spec, data, out, how.callbacks)
+            if not (how.resume and trainer.out_of_patience()):
+                trainer.fit(resume=how.resume)
+            figures = _finish(out, spec, data, run)
+            write_json(out / RUN_FILE, {**run, "seconds": seconds_of(out), PUBLIC_TEST: figures})
     return figures
 
 
-def _finish(out: Path, spec: ModelSpec, train_set: Dataset, val_set: Dataset, run: Mapping[str, Any]) -> dict[str, Any]:
+def _training_data(dataset: Dataset, config: TrainConfig, teacher: Teacher | None) -> TrainingData:
+    """Return the images to learn from with their targets, and those to validate on."""
+    train_set, val_set = dataset.split(TRAIN), dataset.split(PUBLIC_TEST)
+    rows = training_rows(train_set, config)
+    predictions = None if teacher is None else teacher.predictions
+    targets = make_targets(train_set, config, predictions)[rows]
+    if len(rows) < len(train_set):
+        train_set = train_set.take(rows)
+    return TrainingData(train_set, targets, val_set, predictions if isinstance(predictions, LiveTeacher) else None)
+
+
+def _new_model(
+    init: str | Path, dataset: Dataset, config: TrainConfig, *, name: str
+) -> tuple[PreTrainedModel, ModelSpec]:
+    """Build the model to train and its description.
+
+    Raises:
+        ConfigError: the model cannot be trained with these settings.
+        ModelError: the starting weights are missing, unsafe, truncated or do not fit.
+    """
+    model, preprocess = build_model(init, dataset.labels, config.image_size, arch=config.arch, options=config.model)
+    spec = ModelSpec(
+        arch=str(model.config.model_type),
+        preprocess=dataclasses.replace(preprocess, crop_margin=config.crop_margin),
+        labels=dataset.labels,
+        name=name,
+        data_hash=dataset.data_hash,
+    )
+    check_fits(model, config, spec)
+    return model, spec
+
+
+def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> RunFigures:
     """Turn the best weights into the run's model folder: grey folded in, calibrated, with its figures."""
     model, _ = load_checkpoint(out / "best")
     best = json.loads((out / "best" / "figures.json").read_text(encoding="utf-8"))
-    if train_set.images.shape[-1] == 1:
+    if data.train.images.shape[-1] == 1:
         fold_luma(model, spec.preprocess)
-    logits = TorchClassifier(model, spec).logits(val_set.images, batch_size=EVAL_BATCH)
-    temperature, bias = calibrate(logits, val_set.targets, run["config"]["calibration"])
+    targets = data.validation.targets
+    logits = TorchClassifier(model, spec).logits(data.validation.images, batch_size=EVAL_BATCH)
+    temperature, bias = calibrate(logits, targets, run["config"]["calibration"])
     with torch.no_grad():
         model.classifier.weight /= temperature
         model.classifier.bias /= temperature
         model.classifier.bias += torch.from_numpy(bias).to(model.classifier.bias)
-    figures: dict[str, Any] = dict(figures_of(logits / temperature + bias, val_set.targets))
-    figures |= {
+    figures: RunFigures = {
+        **figures_of(logits / temperature + bias, targets),
         "epoch": best["epoch"],
-        "n": len(val_set),
+        "n": len(targets),
         "before_calibration": {k: best[k] for k in ("accuracy", "loss")},
     }
     spec = dataclasses.replace(spec, temperature=temperature, metrics={PUBLIC_TEST: figures})
@@ -139,7 +160,7 @@ def _finish(out: Path, spec: ModelSpec, train_set: Dataset, val_set: Dataset, ru
     return figures
 
 
-def card_of(spec: ModelSpec, run: Mapping[str, Any], report: Report | None = None) -> str:
+def card_of(spec: ModelSpec, run: RunRecord, report: Report | None = None) -> str:
     """Return the model card of a run from its `run.json`."""
     recipe = to_toml(run["config"], leave_out=("init",))
     return model_card(spec, report=report, origin=Origin(run["data"]["name"], run["init"], recipe, run["command"]))

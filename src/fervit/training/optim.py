@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypedDict
 
 import torch
+from torch import nn
 
 from fervit.config.training import TrainConfig
 from fervit.models.backbone import layer_index
@@ -12,7 +13,15 @@ from fervit.models.backbone import layer_index
 Tensor = torch.Tensor
 
 
-def parameter_groups(model: Any, config: TrainConfig) -> list[dict[str, Any]]:
+class ParameterGroup(TypedDict):
+    """Parameters with one learning rate and one weight decay, as PyTorch's optimizers take them."""
+
+    params: list[Tensor]
+    lr: float
+    weight_decay: float
+
+
+def parameter_groups(model: nn.Module, config: TrainConfig) -> list[ParameterGroup]:
     """Group parameters by depth and by whether they decay.
 
     Layer k of L below the head learns at `lr * layer_decay ** (L + 1 - k)` (BEiT, arXiv 2106.08254); biases,
@@ -35,7 +44,7 @@ def parameter_groups(model: Any, config: TrainConfig) -> list[dict[str, Any]]:
     ]
 
 
-def freeze(model: Any, layers: int) -> None:
+def freeze(model: nn.Module, layers: int) -> None:
     """Fix the embeddings and the first `layers` layers at their starting weights; 0 fixes nothing."""
     index = layer_index(model)
     for name, parameter in model.named_parameters():
@@ -43,19 +52,19 @@ def freeze(model: Any, layers: int) -> None:
             parameter.requires_grad_(False)
 
 
-def averaged(model: Any) -> list[Tensor]:
+def averaged(model: nn.Module) -> list[Tensor]:
     """Return what the weight average covers: every parameter, and the running statistics of batch norms."""
     return [*model.parameters(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
 
 
 @contextmanager
-def at_the_sharpest_near_point(model: Any, rho: float) -> Iterator[None]:
-    """Move the weights `rho` up the gradient they hold, and back at the end; the gradients are cleared.
+def sam_perturbation(model: nn.Module, rho: float) -> Iterator[None]:
+    """Move the weights `rho` along their gradient, and back at the end; the gradients are cleared.
 
     The second pass of sharpness-aware minimization (Foret et al. 2021, arXiv 2010.01412, algorithm 1) runs inside.
     """
-    moved = [p for p in model.parameters() if p.grad is not None]
-    gradients = [p.grad for p in moved]
+    moved: list[Tensor] = [p for p in model.parameters() if p.grad is not None]
+    gradients = [p.grad for p in moved if p.grad is not None]
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     steps = torch._foreach_mul(gradients, rho / (norm + 1e-12))
     with torch.no_grad():

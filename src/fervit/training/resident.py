@@ -1,32 +1,47 @@
-"""What fine-tuning and pre-training share: a `transformers.Trainer` over row numbers that resumes exactly.
+"""What fine-tuning and pre-training have in common: a `transformers.Trainer` over row numbers that resumes exactly.
 
-Pictures stay resident on the device as uint8 and are gathered and augmented a batch at a time, so the loader yields
-row numbers only. On a CPU every core takes a share of each batch.
+Images stay resident on the device as uint8 and are gathered and augmented a batch at a time, so the loader yields
+row numbers only. On a CPU every core takes a chunk of each batch.
 """
 
 import csv
 import io
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.data import Dataset as TorchDataset
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import TrainOutput
 
+from fervit.config.pretraining import PretrainConfig
+from fervit.config.training import TrainConfig
 from fervit.data.dataset import Dataset
 from fervit.models.backbone import fuse_attention
-from fervit.training.parallel import Workers, share_out, workers_for
-from fervit.training.run_folder import CHECKPOINTS, write_whole
+from fervit.models.pretrained import quiet_transformers
+from fervit.training.parallel import Workers, prepare_for_chunks, workers_for
+from fervit.training.run_folder import CHECKPOINTS, last_checkpoint, write_whole
 
 Tensor = torch.Tensor
 RESUME_FILE, WEIGHTS, EMA = "resume.safetensors", "weights.", "ema."  # a file and its two groups of tensors
 METRICS_FILE = "metrics.csv"
-# torch's names for what CPUs multiply bfloat16 with; by either, training is faster than in float32 (docs/lab-log.md).
+# torch's tests for the instructions that multiply bfloat16; with either of them, a CPU trains faster in bfloat16 than
+# in float32 (docs/lab-log.md).
 BF16_INSTRUCTIONS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+
+
+@runtime_checkable
+class OwnLoss(Protocol):
+    """A model that learns by more than cross-entropy, see `fervit.models`."""
+
+    def training_loss(self, pixel_values: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of `(B, 3, S, S)` input with `(B, K)` targets, and the `(B, K)` logits."""
+        ...
 
 
 class Rows(TorchDataset[int]):
@@ -46,20 +61,20 @@ class ResidentTrainer(Trainer):
     """`transformers.Trainer` over row numbers, with a resume that restores every weight and a row per epoch.
 
     Attributes:
-        workers: the cores that a batch is shared out to; one for a model whose `training_loss` sees it whole.
+        workers: the threads that a batch is split over; one for a model whose `training_loss` sees it whole.
         losses: of the steps of this epoch, which a subclass collects; `epoch_loss` empties it.
         ema: the weight average that is saved and resumed with the weights, where a subclass keeps one.
     """
 
-    model: Any  # transformers types it as possibly None
+    model: PreTrainedModel  # transformers types it as possibly None
     ema: list[Tensor] | None = None
 
     def __init__(
         self,
-        model: Any,
+        model: PreTrainedModel,
         args: TrainingArguments,
         out: Path,
-        callbacks: list[TrainerCallback],
+        callbacks: Sequence[TrainerCallback],
         *,
         count: int,
         eval_count: int = 0,
@@ -76,67 +91,92 @@ class ResidentTrainer(Trainer):
         fuse_attention(self.model, self.args.device)
         self.out = out
         self.workers = Workers(1)
-        if not hasattr(model, "training_loss"):
-            share_out(model)
+        if not isinstance(model, OwnLoss):
+            prepare_for_chunks(model)
             self.workers = workers_for(model, self.args.device, self.args.per_device_train_batch_size)
         self._epoch_start = time.monotonic()
         self.losses: list[Tensor] = []
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train as `transformers.Trainer` does, with the workers at hand."""
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: object = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> TrainOutput:
+        """Train as `transformers.Trainer` does, while the worker threads are running."""
         with self.workers:
-            return super().train(*args, **kwargs)
+            return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
-    def training_step(self, model: Any, inputs: dict[str, Tensor], num_items_in_batch: Any = None) -> Tensor:
-        """Find the gradient of a batch, which is a dictionary of tensors `(N, ...)`; returns its mean loss."""
+    def fit(self, *, resume: bool) -> None:
+        """Train all epochs, or those after the last complete checkpoint, without transformers' own output."""
+        with quiet_transformers():
+            self.train(resume_from_checkpoint=last_checkpoint(self.out) if resume else None)
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Compute the gradient of a batch, which is a dictionary of tensors `(N, ...)`; returns its mean loss."""
         if self.workers.count == 1:
-            loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-            return loss
+            return super().training_step(model, inputs, num_items_in_batch)
 
-        def loss_of(share: tuple[Tensor, ...]) -> Tensor:
-            mean: Any = self.compute_loss(model, dict(zip(inputs, share, strict=True)))
-            return torch.as_tensor(mean)
+        def loss_of(chunk: tuple[Tensor, ...]) -> Tensor:
+            return self.loss_and_output(model, dict(zip(inputs, chunk, strict=True)))[0]
 
         model.train()
         return self.workers.gradients(model, loss_of, tuple(inputs.values()))
 
-    def write_row(self, row: Mapping[str, Any]) -> None:
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, Mapping[str, Tensor]]:
+        """Return the mean loss of a batch, with the model's output where asked for."""
+        loss, output = self.loss_and_output(model, inputs)
+        return (loss, output) if return_outputs else loss
+
+    def loss_and_output(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return the mean loss and the output of a batch or a chunk of one, in the run's precision."""
+        raise NotImplementedError
+
+    def write_row(self, row: Mapping[str, float]) -> None:
         """Add `row` to `metrics.csv` with the step and the seconds since the row before."""
         path, step = self.out / METRICS_FILE, self.state.global_step
-        row = {**row, "step": step, "seconds": round(time.monotonic() - self._epoch_start, 1)}
+        columns = {**row, "step": step, "seconds": round(time.monotonic() - self._epoch_start, 1)}
         self._epoch_start = time.monotonic()
         table = io.StringIO()
-        writer = csv.DictWriter(table, row)
+        writer = csv.DictWriter(table, columns)
         writer.writeheader()
-        # a run that was cut between measuring and saving comes here twice
+        # A run that was stopped between measuring and saving measures the same step again when it is resumed.
         writer.writerows(past for past in read_rows(self.out) if int(past["step"]) < step)
-        writer.writerow(row)
+        writer.writerow(columns)
         write_whole(path, table.getvalue())
 
     def epoch_loss(self) -> float:
-        """Return the mean loss of the steps since it was last asked for; NaN where there was none."""
+        """Return the mean loss of the steps since the last call; NaN where there was none."""
         loss = torch.stack(self.losses).mean().item() if self.losses else math.nan
         self.losses.clear()
         return loss
 
     def autocast(self) -> torch.autocast:
-        """Return the context of a forward pass in the run's precision; accelerate's knows only `model.forward`."""
+        """Return the context of a forward pass in the run's precision; accelerate's covers only `model.forward`."""
         return torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
         from safetensors.torch import save_file
 
         folder = self.out / CHECKPOINTS / f"checkpoint-{self.state.global_step}"
         folder.mkdir(parents=True, exist_ok=True)
         averages = {f"{EMA}{k}": tensor for k, tensor in enumerate(self.ema or ())}
         tensors = {f"{WEIGHTS}{k}": t for k, t in self.model.state_dict().items()} | averages
-        # as a file has them, which knows no order of the axes in memory
+        # safetensors files hold tensors without strides, so only contiguous ones can be written.
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / RESUME_FILE)
         super()._save_checkpoint(model, trial)  # writes trainer_state.json last: the mark of completeness
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        # Not super()'s: it reads the file under the Hub's tensor names, which transformers 5 differs from in
-        # memory, and skips what does not match without a word (seen with 5.23).
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        # Not super()'s: it reads the file under the Hub's tensor names, which differ from those that transformers 5
+        # has in memory, and skips what does not match without a warning (seen with 5.23).
         from safetensors.torch import load_file
 
         saved = load_file(Path(resume_from_checkpoint) / RESUME_FILE)
@@ -157,11 +197,16 @@ def seconds_of(out: Path) -> float:
     return round(sum(float(row["seconds"]) for row in read_rows(out)), 1)
 
 
-def trainer_arguments(config: Any, out: Path, **others: Any) -> TrainingArguments:
+def trainer_arguments(
+    config: TrainConfig | PretrainConfig, out: Path, *, schedule: str, evaluate: bool
+) -> TrainingArguments:
     """Translate a run's settings for `transformers.Trainer`; checkpoints are written after every epoch.
 
-    `config` is a dataclass with `epochs`, `batch_size`, `lr`, `weight_decay`, `grad_clip`, `warmup`, `precision` and
-    `seed`; `others` are arguments of `TrainingArguments`.
+    Args:
+        config: the run's settings.
+        out: its folder.
+        schedule: of the learning rate, by transformers' name.
+        evaluate: whether to validate after every epoch.
     """
     arguments = TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
@@ -173,31 +218,33 @@ def trainer_arguments(config: Any, out: Path, **others: Any) -> TrainingArgument
         warmup_steps=config.warmup,
         bf16=use_bf16(config.precision),
         use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        lr_scheduler_type=schedule,
+        eval_strategy="epoch" if evaluate else "no",
         save_strategy="epoch",
         save_total_limit=1,
         logging_strategy="steps",
         logging_steps=25,
-        logging_nan_inf_filter=False,  # it looks at every loss, and a GPU waits for that
+        logging_nan_inf_filter=False,  # it reads every loss, for which the CPU waits until the GPU has computed it
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=False,
         seed=config.seed,
-        **others,
     )
-    if arguments.n_gpu > 1:  # read once, or it is counted anew
-        arguments._n_gpu = 1  # no DataParallel: it hides what a model has beside `forward`, and multiplies the batch
+    # More than one GPU would mean DataParallel, which hides what a model has beside `forward` and multiplies the batch.
+    if arguments.n_gpu > 1:  # the property must be read first: it counts the GPUs and would replace the 1 below
+        arguments._n_gpu = 1
     return arguments
 
 
 def resident(dataset: Dataset, device: torch.device) -> Tensor:
-    """Copy the pictures to the device as `(N, C, H, W)` uint8."""
+    """Copy the images to the device as `(N, C, H, W)` uint8."""
     return torch.from_numpy(np.array(dataset.images)).permute(0, 3, 1, 2).contiguous().to(device)
 
 
 def use_bf16(precision: str) -> bool:
-    """Tell whether to multiply in bfloat16: where asked for, or on `auto` where the hardware is faster at it."""
+    """Return whether to multiply in bfloat16: where asked for, or on `auto` where the hardware is faster at it."""
     if precision != "auto":
         return precision == "bf16"
     if torch.cuda.is_available():
@@ -213,6 +260,5 @@ def _tensorboard(out: Path) -> TrainerCallback:
     from torch.utils.tensorboard import SummaryWriter
     from transformers.integrations.integration_utils import TensorBoardCallback
 
-    build: Any = TensorBoardCallback
-    callback: TrainerCallback = build(SummaryWriter(log_dir=str(out / "tensorboard")))
-    return callback
+    build: Callable[[SummaryWriter], TrainerCallback] = TensorBoardCallback
+    return build(SummaryWriter(log_dir=str(out / "tensorboard")))

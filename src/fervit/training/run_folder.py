@@ -8,17 +8,73 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from fervit import __version__
 from fervit.data.dataset import Dataset
-from fervit.errors import ConfigError
+from fervit.errors import ConfigError, reason
+from fervit.files import replacing
+from fervit.training.options import RunOptions
 
 CHECKPOINTS = "checkpoints"
 RUN_FILE = "run.json"
+# What a process that was killed while it wrote the first run.json leaves behind: `replacing`'s file, and the name that
+# earlier versions of fervit gave it.
+UNFINISHED = (".run-*.json", ".run.json.part")
 PACKAGES = ("torch", "transformers", "numpy")
+
+Settings = Mapping[str, Any]
+"""A configuration as `dataclasses.asdict` gives it: values, or tables of values, by name."""
+
+
+class Source(TypedDict):
+    """One of several data sets: its name, its hash, and how many of its images were learnt from."""
+
+    name: str
+    hash: str
+    n_train: int
+
+
+class DataRecord(TypedDict, total=False):
+    """What `run.json` says of the data.
+
+    Attributes:
+        name: of the data set, or of all of them.
+        hash: of its content.
+        n_train: images that were learnt from.
+        n_val: images that were validated on.
+        votes: hash of the FER+ votes, where there are any.
+        grey: whether all images have one channel.
+        sources: the data sets of pre-training.
+    """
+
+    name: str
+    hash: str
+    n_train: int
+    n_val: int
+    votes: str
+    grey: bool
+    sources: list[Source]
+
+
+class RunRecord(TypedDict, total=False):
+    """What `run.json` says of a run; a teacher is there where it had one, the last three when it has ended."""
+
+    command: str
+    config: Settings
+    init: str
+    data: DataRecord
+    versions: dict[str, str]
+    git: str | None
+    threads: int
+    device: str
+    teacher: Mapping[str, str]
+    seconds: float
+    public_test: Mapping[str, object]
+    pretraining: Mapping[str, object]
 
 
 def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -33,7 +89,7 @@ def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot create {out}: {error.strerror}") from error
+        raise ConfigError(f"cannot create {out}: {reason(error)}") from error
 
 
 def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -47,21 +103,29 @@ def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise ConfigError("--resume goes on with a run and --overwrite deletes it: give one of them")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; --out takes a folder")
-    # a first run.json that a full disk or a kill cut short is nothing to keep
-    if out.is_dir() and any(path.name != f".{RUN_FILE}.part" for path in out.iterdir()):
+    if out.is_dir() and not all(_is_unfinished(path) for path in out.iterdir()):
         if not (resume or overwrite):
             raise ConfigError(f"{out} is not empty: --resume goes on with it, --overwrite deletes it first")
         if not (out / RUN_FILE).is_file():
             raise ConfigError(f"{out} holds no run of fervit (no run.json), so it stays as it is: take another folder")
 
 
-def describe(config: Mapping[str, Any], dataset: Dataset, *, init: str, command: str, **counts: int) -> dict[str, Any]:
-    """Return what `run.json` says of a run before it starts; `counts` are of pictures, by name."""
-    import torch
+def _is_unfinished(path: Path) -> bool:
+    return any(fnmatch(path.name, pattern) for pattern in UNFINISHED)
 
-    data = {"name": dataset.name, "hash": dataset.data_hash, **counts}
+
+def describe_data(dataset: Dataset, *, n_train: int, n_val: int) -> DataRecord:
+    """Return what `run.json` says of a data set, with the numbers of images in its two splits."""
+    data: DataRecord = {"name": dataset.name, "hash": dataset.data_hash, "n_train": n_train, "n_val": n_val}
     if dataset.votes is not None:
         data["votes"] = hashlib.sha256(dataset.votes.tobytes()).hexdigest()
+    return data
+
+
+def describe(config: Settings, data: DataRecord, *, init: str, command: str) -> RunRecord:
+    """Return what `run.json` says of a run before it starts."""
+    import torch
+
     return {
         "command": command,
         "config": dict(config),
@@ -76,16 +140,16 @@ def describe(config: Mapping[str, Any], dataset: Dataset, *, init: str, command:
     }
 
 
-def check_same(out: Path, run: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run that was started with other settings, data or starting weights.
+def check_same(out: Path, run: RunRecord, defaults: Settings) -> None:
+    """Refuse to continue a run that was started with other settings, data or starting weights.
 
     Args:
         out: the run's folder.
-        run: what `describe` says of it now.
-        defaults: of every setting; a run of before there was one had it so.
+        run: what `describe` returns for it now.
+        defaults: of every setting; a run from before a setting existed was made with its default.
 
     Raises:
-        ConfigError: it was; the message names what differs.
+        ConfigError: the run was started with others; the message names what differs.
     """
     path = out / RUN_FILE
     if not path.is_file():
@@ -97,13 +161,35 @@ def check_same(out: Path, run: Mapping[str, Any], defaults: Mapping[str, Any]) -
         raise ConfigError(f"{out} was started with another {', '.join(other)}: give the same, or take a new --out")
 
 
-def _identity(run: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(run: RunRecord, defaults: Settings) -> dict[str, object]:
+    """Return what decides a run's result, by name: settings, starting weights, data, votes and teacher."""
     data = {"data": run["data"]["hash"], "votes": run["data"].get("votes")}
     settings = dict(defaults) | dict(run["config"])
     for name, table in defaults.items():
         if isinstance(table, Mapping):
             settings[name] = {**table, **settings[name]}
     return settings | {"init": run["init"], **data, "teacher": run.get("teacher")}
+
+
+@contextmanager
+def open_run(out: Path, run: RunRecord, defaults: Settings, options: RunOptions) -> Iterator[None]:
+    """Make the folder of a run ready, write its `run.json`, and explain a full disk while the run writes to it.
+
+    Args:
+        out: the run's folder.
+        run: what `describe` returns for it.
+        defaults: of every setting, see `check_same`.
+        options: whether to resume or to overwrite an earlier run.
+
+    Raises:
+        ConfigError: see `claim`, `check_same` and `full_disk_explained`.
+    """
+    claim(out, resume=options.resume, overwrite=options.overwrite)
+    if options.resume:
+        check_same(out, run, defaults)
+    with full_disk_explained(out):
+        write_json(out / RUN_FILE, run)
+        yield
 
 
 def last_checkpoint(out: Path) -> str | None:
@@ -115,7 +201,7 @@ def last_checkpoint(out: Path) -> str | None:
 
 @contextmanager
 def full_disk_explained(out: Path) -> Iterator[None]:
-    """Turn a write that failed for want of space into a `ConfigError` that says how to go on."""
+    """Turn a write that failed for want of space into a `ConfigError` that says how to continue."""
     from safetensors import SafetensorError
 
     try:
@@ -126,16 +212,15 @@ def full_disk_explained(out: Path) -> Iterator[None]:
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     write_whole(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file beside its place first: on a full disk, what was there stays."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8", newline="")
-    beside.replace(path)
+    """Write a text file whole or not at all: on a full disk, what was there stays."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8", newline="")
 
 
 def _is_json(path: Path) -> bool:
@@ -147,7 +232,7 @@ def _is_json(path: Path) -> bool:
 
 
 def _disk_is_full(error: Exception, out: Path) -> bool:
-    """Tell whether a failed write was for want of space; torch's own writer does not say why it failed."""
+    """Return whether a write failed for want of space; torch's own writer does not say why it failed."""
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
         return True
     return "inline_container" in str(error) and shutil.disk_usage(out).free < 2**26

@@ -1,4 +1,4 @@
-"""What a training run learns from: which pictures, and the soft target and the weight of each."""
+"""What a training run learns from: which images, and the soft target and the weight of each."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from fervit.training.teachers import LiveTeacher
 
 
 def training_rows(train_set: Dataset, config: TrainConfig) -> np.ndarray:
-    """Return the indices of the pictures to learn from: all but the noisy ones that the recipe leaves out.
+    """Return the indices of the images to learn from: all but the noisy ones that the recipe leaves out.
 
     Raises:
         DataError: `drop_not_a_face` without FER+ votes, or nothing is left.
@@ -23,12 +23,12 @@ def training_rows(train_set: Dataset, config: TrainConfig) -> np.ndarray:
     if config.drop_conflicts:
         kept &= ~conflicting(train_set)
     if not kept.any():
-        raise DataError(f"{train_set.name}: no training picture is left after drop_not_a_face and drop_conflicts")
+        raise DataError(f"{train_set.name}: no training image is left after drop_not_a_face and drop_conflicts")
     return np.flatnonzero(kept)
 
 
 def conflicting(dataset: Dataset) -> np.ndarray:
-    """Return `(N,)` booleans: pictures whose identical copies carry another label (57 groups in FER2013)."""
+    """Return `(N,)` booleans: images whose identical copies have another label (57 groups in FER2013)."""
     groups = duplicate_groups(dataset.images)
     low, high = (np.full(groups.max() + 1, start) for start in (len(dataset.labels), -1))
     np.minimum.at(low, groups, dataset.targets)
@@ -40,8 +40,9 @@ def conflicting(dataset: Dataset) -> np.ndarray:
 def make_targets(dataset: Dataset, config: TrainConfig, teacher: np.ndarray | LiveTeacher | None = None) -> np.ndarray:
     """Return `(N, K)` float32 rows that sum to 1: labels, FER+ votes, a teacher and smoothing mixed as configured.
 
-    `teacher` is `(N, K)`, a teacher's probabilities for the same pictures, as `distill.soft_targets` makes them. What a
-    live one says is not known yet: the rows are the others' part, into which the trainer mixes it.
+    `teacher` is `(N, K)`, a teacher's probabilities for the same images, as `teachers.soft_targets` makes them. A
+    live teacher predicts only while the student trains: the rows then hold everything else, and the trainer mixes the
+    teacher's predictions in.
 
     Raises:
         DataError: `votes_weight` without votes, or `teacher_weight` without a teacher.
@@ -64,15 +65,15 @@ def make_targets(dataset: Dataset, config: TrainConfig, teacher: np.ndarray | Li
     return result
 
 
-def class_shares(targets: np.ndarray, classes: int) -> np.ndarray:
-    """Return `(K,)`: each class's share of the pictures; a class without any counts as one picture."""
+def class_frequencies(targets: np.ndarray, classes: int) -> np.ndarray:
+    """Return `(K,)`: the fraction of the images that are of each class; a class without any counts as one image."""
     counts = np.maximum(np.bincount(targets, minlength=classes), 1)
     result: np.ndarray = counts / counts.sum()
     return result
 
 
 def class_weights(targets: np.ndarray, classes: int, beta: float) -> np.ndarray:
-    """Return `(K,)` loss weights by the effective number of pictures, with a mean of 1 over the pictures.
+    """Return `(K,)` loss weights by the effective number of images, with a mean of 1 over the images.
 
     Cui et al. 2019, arXiv 1901.05555: weight (1 - beta) / (1 - beta ** n). At 0 all are 1; toward 1 they become the
     inverse of the class's count.

@@ -3,56 +3,149 @@
 import contextlib
 import hashlib
 import json
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from fervit.config.training import AugmentConfig, TrainConfig
-from fervit.data.cache import cache_folder, cannot_write
+from fervit.data.cache import cache_folder
 from fervit.data.dataset import TRAIN, Dataset
-from fervit.errors import ConfigError, ModelError
+from fervit.errors import ConfigError, DataError, ModelError, reason
+from fervit.files import replacing
+from fervit.inference.loading import open_classifier
+from fervit.inference.model_files import find_folder, find_model, model_hash
 from fervit.labels import canonical, label_places
+from fervit.models import load_checkpoint
 from fervit.models.backbone import fuse_attention
 from fervit.models.inputs import denormalise, normalise, resize
 from fervit.probabilities import soften
 from fervit.training.augment import random_affine
-from fervit.types import ModelSpec, Preprocess
+from fervit.types import Classifier, ModelSpec, Preprocess
 
-# Mild views: the teacher is asked about the same face, not about what is left of one after strong augmentation.
+# The views are mild: the teacher should predict the same face, not what strong augmentation leaves of it.
 VIEW = AugmentConfig(rotate_deg=8.0, scale_min=0.9, scale_max=1.0, shift=0.04)
 VERSION = 1  # of the views; part of the cache's key
-STEP = 256  # pictures asked about at a time
+STEP = 256  # images in a batch of predictions
+
+Progress = Callable[[int, int], None]
+"""Called with the number of predictions done and of all."""
 
 
-class Teacher(Protocol):
-    """What can teach: any classifier of face crops."""
+class LiveTeacher:
+    """A teacher that predicts every augmented image while the student learns from it.
 
-    spec: ModelSpec
+    The student then matches the teacher's function on what it sees, also on mixed faces, in place of one prediction
+    per face that the teacher itself was trained on (Beyer et al. 2022, arXiv 2106.05237).
 
-    def probs(self, crops: np.ndarray) -> np.ndarray:
-        """Return `(N, K)` probabilities of `(N, H, W, C)` uint8 crops."""
-        ...
+    Args:
+        model: what `models.load_checkpoint` returns: a classifier, or an ensemble's mixture.
+        spec: its description.
+        labels: the data set's, in whose order it predicts.
+        temperature: softens its predictions, see `soften`.
+
+    Raises:
+        ModelError: it has other labels.
+    """
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, labels: Sequence[str], *, temperature: float = 1.0):
+        self.model = model.eval().requires_grad_(False)
+        self.spec = spec
+        self.temperature = temperature
+        self._order = torch.tensor(_label_places(spec, labels))
+
+    def to(self, device: torch.device) -> "LiveTeacher":
+        """Move it to the student's device."""
+        self.model.to(device)
+        self._order = self._order.to(device)
+        for member in _members(self.model):
+            fuse_attention(member, device)
+        return self
+
+    @torch.no_grad()
+    def __call__(self, x: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
+        """Return `(B, K)` probabilities of a student's input `(B, 3, S, S)`, which `preprocess` normalised."""
+        images = denormalise(x, preprocess)
+        inputs = {name: normalise(resize(images, own), own) for name, own in self.spec.inputs.items()}
+        logits: torch.Tensor = self.model(**inputs).logits.float()
+        return (logits / self.temperature).softmax(dim=1).index_select(1, self._order)
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """Another model to learn from.
+
+    Attributes:
+        predictions: `(N, K)` probabilities, a row per image of the train split, or what predicts each augmented one.
+        description: what `run.json` says of the teacher: its name and its hash.
+    """
+
+    predictions: np.ndarray | LiveTeacher
+    description: Mapping[str, str]
+
+
+def open_teacher(
+    model: str | Path | Classifier,
+    dataset: Dataset,
+    config: TrainConfig,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Teacher:
+    """Return the teacher of a student: its predictions for the train split, or itself where `teacher_views` is 0.
+
+    Args:
+        model: a shipped model's name, an ONNX file, a model or ensemble folder, or an opened classifier.
+        dataset: what the student learns from.
+        config: the student's settings.
+        threads: CPU threads of an ONNX file.
+        progress: called while predictions are made; those of a file or folder are cached.
+
+    Raises:
+        ConfigError: `teacher_views` is 0 and `model` is no model folder.
+        ModelError: the model cannot be read, or has other labels than the data.
+    """
+    if not config.teacher_views:
+        return _open_live(model, dataset, config)
+    if not isinstance(model, str | Path):
+        probs = soft_targets(model, dataset, config, progress=progress)
+        return Teacher(probs, {"name": model.spec.name, "hash": hashlib.sha256(probs.tobytes()).hexdigest()})
+    path = find_model(model)
+    classifier = open_classifier(path, threads=threads)
+    digest = model_hash(path)
+    probs = cached_soft_targets(classifier, digest, dataset, config, progress=progress)
+    return Teacher(probs, {"name": path.name, "hash": digest})
+
+
+def _open_live(model: str | Path | Classifier, dataset: Dataset, config: TrainConfig) -> Teacher:
+    folder = find_folder(model) if isinstance(model, str | Path) else None
+    if folder is None or folder.is_file():
+        raise ConfigError(
+            "teacher_views=0 has the teacher predict every augmented image, for which "
+            f"{folder or 'an opened classifier'} must be a model folder"
+        )
+    live = LiveTeacher(*load_checkpoint(folder), dataset.labels, temperature=config.teacher_temperature)
+    return Teacher(live, {"name": folder.name, "hash": model_hash(folder)})
 
 
 def soft_targets(
-    teacher: Teacher, dataset: Dataset, config: TrainConfig, *, progress: Callable[[int, int], None] | None = None
+    teacher: Classifier, dataset: Dataset, config: TrainConfig, *, progress: Progress | None = None
 ) -> np.ndarray:
     """Return the teacher's `(N, K)` float32 probabilities for the train split, averaged over augmented views.
 
-    The first view is the picture as it is, the second its mirror image; each further one is mirrored at random,
+    The first view is the image as it is, the second its mirror image; each further one is mirrored at random,
     rotated, scaled and shifted a little (`VIEW`), seeded by `config.seed`. `config.teacher_temperature` softens the
     average. Other splits are not read.
 
     Raises:
-        ConfigError: `teacher_views` is 0, which is for a `LiveTeacher`: nothing would be asked.
-        ModelError: the teacher answers with other labels than the data set's.
+        ConfigError: `teacher_views` is 0, which is for a `LiveTeacher`: there is no view to predict.
+        ModelError: the teacher has other labels than the data set.
     """
     if not config.teacher_views:
-        raise ConfigError("teacher_views is 0, so no answers are made ahead: train with a LiveTeacher")
+        raise ConfigError("teacher_views is 0, so no predictions are made ahead: train with a LiveTeacher")
     order = _label_places(teacher.spec, dataset.labels)
     images = dataset.split(TRAIN).images
     generator = torch.Generator().manual_seed(config.seed)
@@ -68,14 +161,18 @@ def soft_targets(
 
 
 def cached_soft_targets(
-    teacher: Teacher,
+    teacher: Classifier,
     teacher_hash: str,
     dataset: Dataset,
     config: TrainConfig,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
-    """Return `soft_targets`, kept in fervit's cache folder under what they depend on, so that `--resume` is quick."""
+    """Return `soft_targets`, cached in fervit's cache folder under what they depend on, so that `--resume` is quick.
+
+    Raises:
+        DataError: they cannot be written there.
+    """
     wanted = (VERSION, teacher_hash, dataset.data_hash, config.teacher_views, config.teacher_temperature, config.seed)
     key = hashlib.sha256(json.dumps([*wanted, *dataset.labels]).encode()).hexdigest()[:32]
     path = cache_folder() / "soft-targets" / f"{key}.npy"
@@ -86,55 +183,24 @@ def cached_soft_targets(
     probs = soft_targets(teacher, dataset, config, progress=progress)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npy", delete=False) as file:
-            np.save(file, probs)
-        Path(file.name).replace(path)
+        with replacing(path) as beside:
+            np.save(beside, probs)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise DataError(
+            f"cannot write the teacher's predictions to {path.parent} ({reason(error)}); "
+            "free some space or set FERVIT_CACHE to another folder"
+        ) from error
     return probs
 
 
-class LiveTeacher:
-    """A teacher that answers about every augmented picture while the student learns from it.
-
-    The student then matches the teacher's function where it looks, also between faces that were mixed, in place of a
-    fixed answer to a face that the teacher itself was trained on (Beyer et al. 2022, arXiv 2106.05237).
-
-    Args:
-        model: what `models.load_checkpoint` returns: a classifier, or an ensemble's mixture.
-        spec: its description.
-        labels: the data set's, in whose order it answers.
-        temperature: softens its answers, see `soften`.
-
-    Raises:
-        ModelError: it answers with other labels.
-    """
-
-    def __init__(self, model: Any, spec: ModelSpec, labels: Sequence[str], *, temperature: float = 1.0):
-        self.model = model.eval().requires_grad_(False)
-        self.spec = spec
-        self.temperature = temperature
-        self._order = torch.tensor(_label_places(spec, labels))
-
-    def to(self, device: torch.device) -> "LiveTeacher":
-        """Move it to where the student learns."""
-        self.model.to(device)
-        self._order = self._order.to(device)
-        for member in getattr(self.model, "members", [self.model]):
-            fuse_attention(member, device)
-        return self
-
-    @torch.no_grad()
-    def __call__(self, x: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
-        """Return `(B, K)` probabilities of a student's input `(B, 3, S, S)`, which `preprocess` normalised."""
-        shown = denormalise(x, preprocess)
-        seen = {name: normalise(resize(shown, way), way) for name, way in self.spec.inputs.items()}
-        logits: torch.Tensor = self.model(**seen).logits.float()
-        return (logits / self.temperature).softmax(dim=1).index_select(1, self._order)
+def _members(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the models of an ensemble's mixture, or the model itself."""
+    members = getattr(model, "members", None)
+    yield from members if isinstance(members, nn.ModuleList) else (model,)
 
 
 def _view(images: np.ndarray, k: int, generator: torch.Generator) -> np.ndarray:
-    """Return view number `k` of `(N, H, W, C)` uint8 pictures, of the same shape."""
+    """Return view number `k` of `(N, H, W, C)` uint8 images, of the same shape."""
     if k == 0:
         return images
     mirrored = images[:, :, ::-1]
@@ -145,13 +211,13 @@ def _view(images: np.ndarray, k: int, generator: torch.Generator) -> np.ndarray:
     seed = int(torch.randint(2**31, (), generator=generator))
     with torch.random.fork_rng(devices=[]):  # random_affine draws from the global generator
         torch.manual_seed(seed)
-        warped: Any = random_affine(x.float(), x.shape[-1], VIEW)
+        warped = random_affine(x.float(), x.shape[-1], VIEW)
     view: np.ndarray = warped.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return view
 
 
 def _label_places(spec: ModelSpec, labels: Sequence[str]) -> list[int]:
-    """Return where each of the data set's labels stands among the teacher's."""
+    """Return the place of each of the data set's labels among the teacher's."""
     if {canonical(name) for name in spec.labels} != {canonical(name) for name in labels}:
-        raise ModelError(f"the teacher answers with {', '.join(spec.labels)}; the data set has {', '.join(labels)}")
+        raise ModelError(f"the teacher predicts {', '.join(spec.labels)}; the data set has {', '.join(labels)}")
     return label_places(spec.labels, labels)

@@ -1,15 +1,18 @@
-"""`transformers.Trainer` as fervit trains: pictures resident on the device, soft targets, a weight average."""
+"""`transformers.Trainer` as fervit trains: images resident on the device, soft targets, a weight average."""
 
 import dataclasses
 import json
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from transformers import TrainerCallback
+from transformers import Dinov2Config, PreTrainedModel, TrainerCallback, ViTConfig
 
 from fervit.config.training import TrainConfig
 from fervit.data.dataset import Dataset
@@ -22,45 +25,68 @@ from fervit.models.losses import soft_cross_entropy
 from fervit.probabilities import softmax
 from fervit.training.augment import Augmenter
 from fervit.training.dropping import add_drop_path, add_patch_drop
-from fervit.training.optim import at_the_sharpest_near_point, averaged, freeze, parameter_groups
-from fervit.training.resident import ResidentTrainer, read_rows, resident, trainer_arguments
+from fervit.training.optim import averaged, freeze, parameter_groups, sam_perturbation
+from fervit.training.resident import OwnLoss, ResidentTrainer, read_rows, resident, trainer_arguments
 from fervit.training.run_folder import write_json
-from fervit.training.targets import class_shares, class_weights
+from fervit.training.targets import class_frequencies, class_weights
 from fervit.training.teachers import LiveTeacher
 from fervit.types import ModelSpec
 
 Tensor = torch.Tensor
 EVAL_BATCH = 256
+FIGURES: tuple[Literal["accuracy", "macro_f1", "loss"], ...] = ("accuracy", "macro_f1", "loss")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What a run learns from and is validated on.
+
+    Attributes:
+        train: the images to learn from.
+        targets: `(N, K)` float32 rows that sum to 1, one for each of them, see `targets.make_targets`.
+        validation: the images to choose the best epoch on.
+        teacher: what predicts each augmented image, to be mixed into its target; None without a live teacher.
+    """
+
+    train: Dataset
+    targets: np.ndarray
+    validation: Dataset
+    teacher: LiveTeacher | None = None
+
+
+class Figures(TypedDict):
+    """Accuracy and macro-F1, both 0..1, and the mean negative log-likelihood in nats."""
+
+    accuracy: float
+    macro_f1: float
+    loss: float
 
 
 class FervitTrainer(ResidentTrainer):
-    """`transformers.Trainer` with resident pictures, soft targets, layer-wise decay and a weight average."""
+    """`transformers.Trainer` with resident images, soft targets, layer-wise decay and a weight average."""
 
     def __init__(
         self,
-        model: Any,
+        model: PreTrainedModel,
         config: TrainConfig,
         spec: ModelSpec,
-        train_set: Dataset,
-        targets: np.ndarray,
-        val_set: Dataset,
+        data: TrainingData,
         out: Path,
-        callbacks: list[TrainerCallback],
-        teacher: LiveTeacher | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
     ):
         schedule = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
-        args = trainer_arguments(config, out, lr_scheduler_type=schedule, eval_strategy="epoch")
-        super().__init__(model, args, out, callbacks, count=len(train_set), eval_count=len(val_set))
+        args = trainer_arguments(config, out, schedule=schedule, evaluate=True)
+        super().__init__(model, args, out, callbacks, count=len(data.train), eval_count=len(data.validation))
         self.config, self.spec = config, spec
         self.augmenter = Augmenter(config.augment, spec.preprocess)
         self.low_augmenter = _low_augmenter(config, spec)
         device = self.args.device
-        self.images = resident(train_set, device)
-        self.targets = torch.from_numpy(targets).to(device)
-        self.teacher = None if teacher is None else teacher.to(device)
-        self.class_weights, self.log_shares = _against_imbalance(train_set, config, device)
-        self.val_images = resident(val_set, device)
-        self.val_targets = np.asarray(val_set.targets)
+        self.images = resident(data.train, device)
+        self.targets = torch.from_numpy(data.targets).to(device)
+        self.teacher = None if data.teacher is None else data.teacher.to(device)
+        self.class_weights, self.logit_offset = _against_imbalance(data.train, config, device)
+        self.val_images = resident(data.validation, device)
+        self.val_targets = np.asarray(data.validation.targets)
         freeze(model, config.frozen_layers)
         if config.drop_path:
             add_drop_path(model, config.drop_path)
@@ -72,8 +98,10 @@ class FervitTrainer(ResidentTrainer):
 
     # --- the step -----------------------------------------------------------------------------------------
 
-    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Take one batch: augment it, average the weights so far, find the gradient (twice with `sam_rho`)."""
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Take one batch: average the weights so far, augment it, compute the gradient (twice with `sam_rho`)."""
         self._update_average()
         rows = inputs["rows"]
         low = self.low_augmenter if (self.state.epoch or 0) < self.config.low_epochs else None
@@ -85,66 +113,60 @@ class FervitTrainer(ResidentTrainer):
         batch = {"x": x, "targets": targets}
         loss = super().training_step(model, dict(batch), num_items_in_batch)
         if self.config.sam_rho:
-            with at_the_sharpest_near_point(self.model, self.config.sam_rho):
+            with sam_perturbation(self.model, self.config.sam_rho):
                 super().training_step(model, dict(batch), num_items_in_batch)
         self.losses.append(loss.detach())
         return loss
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """Return the loss of one augmented batch: the architecture's own, or cross-entropy with soft targets."""
+    def loss_and_output(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return the loss of augmented images (the architecture's own, or cross-entropy) and their logits."""
         x, targets = inputs["x"], inputs["targets"]
         with self.autocast():
-            if hasattr(model, "training_loss"):
+            if isinstance(model, OwnLoss):
                 loss, logits = model.training_loss(x, targets)
             else:
                 logits = model(pixel_values=x, **self._position_arguments(x)).logits.float()
-                loss = soft_cross_entropy(logits + self.log_shares, targets * self.class_weights)
-        return (loss, {"logits": logits}) if return_outputs else loss
+                loss = soft_cross_entropy(logits + self.logit_offset, targets * self.class_weights)
+        return loss, {"logits": logits}
 
     def _position_arguments(self, x: Tensor) -> dict[str, bool]:
-        """Return what makes a ViT interpolate its positions for smaller pictures; a DINOv2 does by itself."""
+        """Return what makes a ViT interpolate its positions for smaller images; a DINOv2 does by itself."""
         small = x.shape[-1] != self.spec.preprocess.image_size
         return {"interpolate_pos_encoding": True} if small and self.spec.arch == "vit" else {}
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Build AdamW with a learning rate that falls by `layer_decay` per layer below the head."""
         if self.optimizer is None:
             groups = parameter_groups(self.model, self.config)
             fused = self.args.device.type in ("cuda", "cpu")
-            self.optimizer = torch.optim.AdamW(groups, lr=self.config.lr, fused=fused)
+            self.optimizer = torch.optim.AdamW([{**group} for group in groups], lr=self.config.lr, fused=fused)
         return self.optimizer
 
     def _update_average(self) -> None:
         """Move the weight average toward the weights that the last optimizer step left."""
         if self.ema is not None and self.state.global_step:
-            # a short memory first: the average must not remember the random head
+            # The decay starts small, so that the random weights of the new head leave the average quickly.
             decay = min(self.config.ema_decay, self.state.global_step / (self.state.global_step + 10))
             torch._foreach_lerp_(self.ema, [tensor.detach() for tensor in averaged(self.model)], 1 - decay)
 
     # --- validation ---------------------------------------------------------------------------------------
 
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+    def evaluate(self, *_: object, **__: object) -> dict[str, float]:
         """Measure the (averaged) weights on the validation split and keep them when they are the best so far."""
+        epoch = round(self.state.epoch or 0.0, 3)
         self._swap_ema()
         try:
-            logits = self.predict_logits(self.val_images)
-            figures = figures_of(logits, self.val_targets)
-            metrics = {f"eval_{name}": value for name, value in figures.items()}
-            metrics["epoch"] = round(self.state.epoch or 0.0, 3)
+            figures = figures_of(self.predict_logits(self.val_images), self.val_targets)
             if figures["accuracy"] > self.best:
                 self.best = figures["accuracy"]
                 save_checkpoint(self.model, self.spec, self.out / "best")
-                write_json(self.out / "best" / "figures.json", figures | {"epoch": metrics["epoch"]})
+                write_json(self.out / "best" / "figures.json", {**figures, "epoch": epoch})
         finally:
             self._swap_ema()
-        figures_row = {name: round(value, 5) for name, value in metrics.items() if name.startswith("eval_")}
-        self.write_row({"epoch": metrics["epoch"], "train_loss": round(self.epoch_loss(), 5)} | figures_row)
+        metrics = {f"eval_{name}": figures[name] for name in FIGURES}
+        rounded = {name: round(value, 5) for name, value in metrics.items()}
+        self.write_row({"epoch": epoch, "train_loss": round(self.epoch_loss(), 5)} | rounded)
+        metrics["epoch"] = epoch
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         if self.out_of_patience():
@@ -152,25 +174,27 @@ class FervitTrainer(ResidentTrainer):
         return metrics
 
     def out_of_patience(self) -> bool:
-        """Tell whether the last `patience` epochs, those before a resume included, brought no better one."""
+        """Return whether none of the last `patience` epochs, also of those before a resume, was the best so far."""
         accuracies = [float(row["eval_accuracy"]) for row in read_rows(self.out)]
         waited = len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
         return bool(self.config.patience) and waited >= self.config.patience
 
     def predict_logits(self, images: Tensor) -> np.ndarray:
-        """Return `(N, K)` float32 logits of resident uint8 pictures, without augmentation."""
+        """Return `(N, K)` float32 logits of resident uint8 images, without augmentation."""
 
-        def logits_of(part: Tensor) -> Tensor:
+        def logits_of(chunk: Tensor) -> Tensor:
             with torch.inference_mode(), self.autocast():
-                logits: Tensor = self.model(pixel_values=to_input(part, self.spec.preprocess)).logits.float().cpu()
+                logits: Tensor = self.model(pixel_values=to_input(chunk, self.spec.preprocess)).logits.float().cpu()
             return logits
 
-        self.model.eval()
-        parts = self.workers.map(logits_of, torch.split(images, EVAL_BATCH))
+        self.model.train(False)
+        logits = self.workers.map(logits_of, torch.split(images, EVAL_BATCH))
         self.model.train()
-        return torch.cat(parts).numpy()
+        result: np.ndarray = torch.cat(logits).numpy()
+        return result
 
     def _swap_ema(self) -> None:
+        """Exchange the weights and their average, where there is one."""
         if self.ema is None:
             return
         for average, tensor in zip(self.ema, averaged(self.model), strict=True):
@@ -179,32 +203,34 @@ class FervitTrainer(ResidentTrainer):
             average.copy_(kept)
 
 
-def check_fits(model: Any, config: TrainConfig, spec: ModelSpec) -> None:
+def check_fits(model: PreTrainedModel, config: TrainConfig, spec: ModelSpec) -> None:
     """Refuse settings that the model cannot be trained with.
 
     Raises:
-        ConfigError: a loss of its own knows no class weights, all layers would be frozen or frozen ones would still
-            change, no patches can be left out, or the pictures of `low_size` do not fit.
+        ConfigError: a loss of its own has no class weights, all layers would be frozen or frozen ones would still
+            change, no patches can be left out, or the images of `low_size` do not fit.
     """
-    if hasattr(model, "training_loss") and (config.class_balance or config.logit_adjust):
-        raise ConfigError(f"{spec.arch} has a loss of its own, which knows no class_balance or logit_adjust")
+    if isinstance(model, OwnLoss) and (config.class_balance or config.logit_adjust):
+        raise ConfigError(f"{spec.arch} has a loss of its own, without class_balance and logit_adjust")
     if config.frozen_layers > (depth := len(layers_of(model))):
         raise ConfigError(f"frozen_layers must be at most {depth}, the model's layers; got {config.frozen_layers}")
     if config.frozen_layers and any(isinstance(module, _BatchNorm) for module in model.modules()):
-        raise ConfigError(f"frozen_layers must be 0 for a {spec.arch}: the statistics of its batch norms go on moving")
+        raise ConfigError(f"frozen_layers must be 0 for a {spec.arch}: the statistics of its batch norms keep changing")
     if config.patch_drop and spec.arch not in ("vit", "dinov2", "vit_se"):
         raise ConfigError(f"patch_drop leaves out patches of a plain ViT (arch vit, vit_se), and this is a {spec.arch}")
     if config.low_size and config.low_epochs:
-        if spec.arch not in ("vit", "dinov2"):
+        if not isinstance(model.config, ViTConfig | Dinov2Config):
             raise ConfigError(
                 f"low_size needs positions that can be interpolated (arch vit), and this is a {spec.arch}"
             )
-        if config.low_size % model.config.patch_size:
-            raise ConfigError(f"low_size {config.low_size} is no multiple of the patch size {model.config.patch_size}")
+        patch = model.config.patch_size
+        assert isinstance(patch, int), patch
+        if config.low_size % patch:
+            raise ConfigError(f"low_size {config.low_size} is no multiple of the patch size {patch}")
 
 
 def _low_augmenter(config: TrainConfig, spec: ModelSpec) -> Augmenter | None:
-    """Return what draws the first, smaller pictures of progressive resolution, or None."""
+    """Return the augmenter of the first epochs with smaller images (progressive resolution), or None."""
     if not (config.low_size and config.low_epochs):
         return None
     return Augmenter(config.augment, dataclasses.replace(spec.preprocess, image_size=config.low_size))
@@ -214,17 +240,19 @@ def _against_imbalance(train_set: Dataset, config: TrainConfig, device: torch.de
     """Return the `(K,)` loss weights and the `(K,)` offset of the logits while training; 1 and 0 where off."""
     classes = len(train_set.labels)
     weights = class_weights(train_set.targets, classes, config.class_balance)
-    # Menon et al. 2021, arXiv 2007.07314, eq. 10: the model need not learn what the class shares tell already
-    offset = config.logit_adjust * np.log(class_shares(train_set.targets, classes))
-    return tuple(torch.from_numpy(v.astype(np.float32)).to(device) for v in (weights, offset))  # type: ignore[return-value]
+    # Menon et al. 2021, arXiv 2007.07314, eq. 10: with it the model need not learn how frequent each class is.
+    offset = config.logit_adjust * np.log(class_frequencies(train_set.targets, classes))
+    on_device = [torch.from_numpy(v.astype(np.float32)).to(device) for v in (weights, offset)]
+    return on_device[0], on_device[1]
 
 
 def _read_best(out: Path) -> float:
+    """Return the validation accuracy of the best epoch before a resume; minus infinity where there was none."""
     path = out / "best" / "figures.json"
     return float(json.loads(path.read_text(encoding="utf-8"))["accuracy"]) if path.is_file() else -math.inf
 
 
-def figures_of(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+def figures_of(logits: np.ndarray, targets: np.ndarray) -> Figures:
     """Return accuracy, macro-F1 and loss of `(N, K)` logits."""
     predicted = logits.argmax(axis=1)
     return {

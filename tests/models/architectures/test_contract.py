@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from fervit.cli.training.train import check_init
 from fervit.config.architectures import (
     ARCHS,
     CONVOLUTIONAL,
@@ -25,6 +24,7 @@ from fervit.errors import ConfigError, ModelError
 from fervit.export.int8 import write_int8
 from fervit.export.onnx import export
 from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.model_files import check_starting_weights
 from fervit.labels import FER7
 from fervit.models import BUILDERS, FROM_SCRATCH, build_model, load_checkpoint, save_checkpoint
 from fervit.models.backbone import backbone_of, fold_luma, fuse_attention, layer_index, layers_of
@@ -377,7 +377,7 @@ def test_a_folder_built_with_other_options_is_refused_with_both(arch, options, m
 
 
 def test_starting_from_scratch_is_for_those_that_can():
-    check_init("scratch")
+    check_starting_weights("scratch")
     for arch in BUILDERS:
         if arch not in FROM_SCRATCH:
             with pytest.raises(ModelError, match=f"{arch} needs starting weights"):

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import STDOUT, check_split, check_target, limit_torch, progress, write_json
-from fervit.cli.evaluation._options import BatchSize, Data, Json, Threads
+from fervit.cli._shared import STDOUT, Data, Threads, check_split, check_target, limit_torch, progress, write_json
+from fervit.cli.evaluation._options import BatchSize, Json
 
 
 def register(app: typer.Typer) -> None:

@@ -9,6 +9,8 @@ import typer
 from fervit.cli._shared import (
     MODEL,
     STDOUT,
+    Data,
+    Threads,
     check_split,
     check_target,
     command_line,
@@ -16,7 +18,7 @@ from fervit.cli._shared import (
     progress,
     write_json,
 )
-from fervit.cli.evaluation._options import BatchSize, Data, Json, Threads
+from fervit.cli.evaluation._options import BatchSize, Json
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -5,8 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import MODEL, STDOUT, check_split, check_target, limit_torch, progress, write_json
-from fervit.cli.evaluation._options import BatchSize, Data, Json, Threads
+from fervit.cli._shared import (
+    MODEL,
+    STDOUT,
+    Data,
+    Threads,
+    check_split,
+    check_target,
+    limit_torch,
+    progress,
+    write_json,
+)
+from fervit.cli.evaluation._options import BatchSize, Json
 from fervit.errors import ConfigError, unknown
 
 if TYPE_CHECKING:

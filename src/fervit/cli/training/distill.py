@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import command_line
-from fervit.errors import ConfigError
-
-TEACHER_WEIGHT = 0.5  # where neither the recipe nor --set says
+from fervit.cli._shared import Data, Threads, bar, command_line
+from fervit.cli.training._options import Init, Out, Overwrite, Resume, Settings, Votes
+from fervit.cli.training._run import as_text, find_inputs
 
 
 def register(app: typer.Typer) -> None:
@@ -17,42 +16,42 @@ def register(app: typer.Typer) -> None:
 
 
 def distill(
-    teacher: Annotated[Path, typer.Argument(help="Who teaches: a model folder, an ensemble folder or an .onnx file.")],
-    data: Annotated[str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].")],
-    out: Annotated[Path, typer.Option(help="Folder for the run; becomes a Hugging Face model folder.")],
-    recipe: Annotated[str, typer.Option(help="The student's recipe: a carried one's name, or a .toml file.")] = "tiny",
-    init: Annotated[
-        str | None,
-        typer.Option(help="The student's starting weights: Hub id, model folder, safetensors file, or `shipped`."),
-    ] = None,
-    votes: Annotated[Path | None, typer.Option(help="FER+ votes to learn from as well (csv or parquet).")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override a recipe's value: key=value. May be repeated. teacher_weight: 0.5."),
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in --out first.")] = False,
+    teacher: Annotated[Path, typer.Argument(help="The teacher: a model folder, an ensemble folder or an .onnx file.")],
+    data: Data,
+    out: Out,
+    recipe: Annotated[
+        str, typer.Option(help="The student's recipe: a name (`fervit recipes`), or a .toml file.")
+    ] = "tiny",
+    init: Init = None,
+    votes: Votes = None,
+    set_: Settings = None,
+    threads: Threads = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Train a student on a teacher's probabilities beside the labels.
+    """Train a student on a teacher's probabilities beside the labels; teacher_weight is 0.5 unless set.
 
-    The teacher is asked once about several views of every training face; its answers are kept in the cache folder.
+    The teacher predicts several views of every training face once; its predictions are kept in the cache folder.
     """
-    from fervit.cli.training.train import run_training
+    from fervit import api
     from fervit.config.training import load_config
 
-    config = load_config(recipe, set_ or (), defaults={"teacher_weight": TEACHER_WEIGHT})
-    if not config.teacher_weight:
-        raise ConfigError("teacher_weight is 0, so the teacher would teach nothing: use `fervit train`")
-    run_training(
-        config,
-        data,
-        out,
-        init=init,
-        votes=votes,
-        teacher=teacher,
-        threads=threads,
-        resume=resume,
-        overwrite=overwrite,
-        command=command_line(),
-    )
+    config = load_config(recipe, set_ or (), defaults={"teacher_weight": api.TEACHER_WEIGHT})
+    dataset, weights = find_inputs(config, data, votes=votes, init=init)
+    from fervit.training.progress import ProgressBar
+
+    with ProgressBar(config.epochs, bar(note=True)) as shown:
+        figures = api.distill(
+            teacher,
+            dataset,
+            out,
+            recipe=config,
+            init=weights,
+            resume=resume,
+            overwrite=overwrite,
+            command=command_line(),
+            callbacks=[shown],
+            threads=threads,
+            progress=shown.on_prediction,
+        )
+    typer.echo(as_text(figures, out))

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import command_line, progress
-from fervit.cli.training.train import require_torch
+from fervit.cli._shared import command_line, progress, require_torch
 from fervit.errors import ConfigError, unknown
 from fervit.formatting import text_table
 

@@ -1,12 +1,15 @@
 """`fervit pretrain`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import command_line
-from fervit.cli.training.train import check_init, progress_bar, require_torch
+from fervit.cli._shared import Threads, bar, command_line, require_torch
+from fervit.cli.training._options import Overwrite, Resume
+
+if TYPE_CHECKING:
+    from fervit.training.pretraining.run import PretrainFigures
 
 
 def register(app: typer.Typer) -> None:
@@ -27,43 +30,49 @@ def pretrain(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a default: key=value. May be repeated.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the run in --out first.")] = False,
+    threads: Threads = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Pre-train a ViT on faces without labels (masked autoencoder); reads train splits only.
 
     `fervit train --init OUT` then starts from it.
     """
+    from fervit.api import loaded
     from fervit.config.pretraining import load_pretrain_config
-    from fervit.data import load
-    from fervit.inference.model_files import starting_weights
+    from fervit.inference.model_files import check_starting_weights, starting_weights
 
     config = load_pretrain_config(set_ or ())  # first: a misspelt key should not wait for torch
     require_torch("pre-training")
-    init = str(starting_weights(init))
-    check_init(init)
-    datasets = [load(source) for source in data]
-    import torch
-
-    from fervit.training.pretraining.run import PICTURE_FILE
+    weights = starting_weights(init)
+    check_starting_weights(weights)
+    datasets = [loaded(source) for source in data]
     from fervit.training.pretraining.run import pretrain as run
+    from fervit.training.progress import ProgressBar
 
-    if threads:
-        torch.set_num_threads(threads)
-    figures = run(
-        config,
-        datasets,
-        out,
-        init=init,
-        resume=resume,
-        overwrite=overwrite,
-        command=command_line(),
-        callbacks=[progress_bar(config.epochs, what="pre-training")],
-    )
-    if figures["loss"] is not None:
-        typer.echo(
-            f"loss {figures['first_loss']:.3f} in the first epoch, {figures['loss']:.3f} in the last "
-            f"(n = {figures['n']:,} faces); drawn in {out / PICTURE_FILE}"
+    with ProgressBar(config.epochs, bar(note=True), what="pre-training") as shown:
+        figures = run(
+            config,
+            datasets,
+            out,
+            init=weights,
+            resume=resume,
+            overwrite=overwrite,
+            command=command_line(),
+            callbacks=[shown],
+            threads=threads,
         )
-    typer.echo(f"backbone folder: {out} (fervit train --init {out} starts from it)")
+    typer.echo(as_text(figures, out))
+
+
+def as_text(figures: "PretrainFigures", out: Path) -> str:
+    """Return what `fervit pretrain` prints."""
+    from fervit.training.pretraining.run import RECONSTRUCTION_FILE
+
+    folder = f"backbone folder: {out} (fervit train --init {out} starts from it)"
+    if figures["loss"] is None:
+        return folder
+    return (
+        f"loss {figures['first_loss']:.3f} in the first epoch, {figures['loss']:.3f} in the last "
+        f"(n = {figures['n']:,} faces); drawn in {out / RECONSTRUCTION_FILE}\n{folder}"
+    )

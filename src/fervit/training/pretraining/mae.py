@@ -1,18 +1,18 @@
-"""A ViT as a masked autoencoder and back, without loss; and a picture of what it reconstructs.
+"""A ViT as a masked autoencoder and back, without loss; and an image of what it reconstructs.
 
 transformers' ViT and the encoder of its ViTMAE have the same tensors under the same names, so weights move as they
 are. One thing differs in meaning: a ViT's positions are learned, a masked autoencoder's are fixed sines. Here the
-encoder keeps the positions of the starting weights, already interpolated to the input size, and pre-training leaves
-them alone (ViTMAE holds them fixed), so that what the encoder computes does not jump in either direction; only the
-new decoder has the sines.
+encoder keeps the positions of the starting weights, already interpolated to the input size, and pre-training does not
+change them (ViTMAE holds them fixed), so that the encoder computes the same features before and after the conversion;
+only the new decoder has the sines.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from transformers import ViTConfig, ViTMAEConfig, ViTMAEForPreTraining, ViTModel
 
 from fervit.config.pretraining import PretrainConfig
 from fervit.data.sheet import GAP_PX, INK, PAPER, contact_sheet
@@ -22,10 +22,10 @@ from fervit.models.inputs import denormalise
 from fervit.types import Preprocess
 
 Tensor = torch.Tensor
-NORM_PIX_EPS = 1e-6  # of ViTMAEForPreTraining.forward, which it does not name
-HIDDEN = 0.5  # the grey that covers masked patches in a picture, in 0..1
-SHOWN_PX = 96  # side of a face in a picture, at least
-# What the configurations of a ViT and of a ViTMAE both say of the encoder.
+NORM_PIX_EPS = 1e-6  # the literal in ViTMAEForPreTraining.forward
+MASK_GREY = 0.5  # the grey that covers masked patches in the image of reconstructions, in 0..1
+SHOWN_PX = 96  # side of a face in that image, at least
+# The settings of the encoder that the configurations of a ViT and of a ViTMAE have in common.
 ENCODER_KEYS = (
     "hidden_size",
     "num_hidden_layers",
@@ -43,7 +43,13 @@ ENCODER_KEYS = (
 )
 
 
-def build_autoencoder(init: str | Path, config: PretrainConfig) -> tuple[Any, Preprocess]:
+def count_patches(config: ViTConfig | ViTMAEConfig, image_size: int) -> int:
+    """Return how many patches an image of `image_size` px a side has."""
+    assert isinstance(config.patch_size, int), config.patch_size
+    return (image_size // config.patch_size) ** 2
+
+
+def build_autoencoder(init: str | Path, config: PretrainConfig) -> tuple[ViTMAEForPreTraining, Preprocess]:
     """Return a `ViTMAEForPreTraining` around the encoder of `init`, with the preprocessing that `init` expects.
 
     `init` is whatever a recipe with `arch = "vit"` starts from: a Hub id, a model folder or a timm-format safetensors
@@ -62,17 +68,15 @@ def build_autoencoder(init: str | Path, config: PretrainConfig) -> tuple[Any, Pr
     return to_autoencoder(backbone, config), preprocess
 
 
-def to_autoencoder(backbone: Any, config: PretrainConfig) -> Any:
+def to_autoencoder(backbone: ViTModel, config: PretrainConfig) -> ViTMAEForPreTraining:
     """Put a new decoder on a `ViTModel`'s weights; see `build_autoencoder`."""
-    from transformers import ViTMAEConfig, ViTMAEForPreTraining
-
-    patches = (backbone.config.image_size // backbone.config.patch_size) ** 2
+    patches = count_patches(backbone.config, config.image_size)
     if int(patches * (1 - config.mask_ratio)) < 1:  # as ViTMAE counts
         raise ConfigError(
             f"mask_ratio {config.mask_ratio} leaves none of the {patches} patches to see "
-            f"(image_size {config.image_size}): lower it or take larger pictures"
+            f"(image_size {config.image_size}): lower it or take larger images"
         )
-    values: Any = ViTMAEConfig(
+    values = ViTMAEConfig(
         **{key: getattr(backbone.config, key) for key in ENCODER_KEYS},
         decoder_num_hidden_layers=config.decoder_depth,
         decoder_hidden_size=config.decoder_width,
@@ -82,31 +86,29 @@ def to_autoencoder(backbone: Any, config: PretrainConfig) -> Any:
         norm_pix_loss=config.norm_pix,
     )
     values._attn_implementation = "eager"
-    model: Any = ViTMAEForPreTraining(values)
+    model = ViTMAEForPreTraining(values)
     # transformers 5.23 zeroes the decoder's positions and mask token after it has set them, and a decoder without
-    # positions answers alike for every masked patch
+    # positions predicts the same for every masked patch.
     model.decoder.initialize_weights(patches)
     model.vit.load_state_dict(backbone.state_dict())
     return model
 
 
-def to_backbone(model: Any) -> Any:
+def to_backbone(model: ViTMAEForPreTraining) -> ViTModel:
     """Return the encoder of a masked autoencoder as a `ViTModel` without a pooler."""
-    from transformers import ViTConfig, ViTModel
-
-    config: Any = ViTConfig(**{key: getattr(model.config, key) for key in ENCODER_KEYS})
+    config = ViTConfig(**{key: getattr(model.config, key) for key in ENCODER_KEYS})
     config._attn_implementation = "eager"
-    backbone: Any = ViTModel(config, add_pooling_layer=False)
+    backbone = ViTModel(config, add_pooling_layer=False)
     backbone.load_state_dict(model.vit.state_dict())
     return backbone
 
 
 @torch.no_grad()
-def reconstruct(model: Any, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Mask pictures and fill the masked patches in.
+def reconstruct(model: ViTMAEForPreTraining, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Mask images and fill the masked patches in.
 
     With `norm_pix` the model predicts patches without their brightness and contrast; the original's are put back, so
-    the picture flatters by that much.
+    the image looks better than the prediction is.
 
     Args:
         model: a `ViTMAEForPreTraining`.
@@ -118,7 +120,8 @@ def reconstruct(model: Any, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         (1 = masked).
     """
     training = model.training
-    output = model.eval()(pixel_values=x, noise=noise)
+    model.train(False)
+    output = model(pixel_values=x, noise=noise)
     model.train(training)
     patches, predicted = model.patchify(x), output.logits.float()  # (B, N, P * P * 3)
     if model.config.norm_pix_loss:
@@ -129,8 +132,10 @@ def reconstruct(model: Any, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     return model.unpatchify(torch.where(masked > 0, predicted, patches)), mask
 
 
-def reconstruction_picture(model: Any, x: Tensor, preprocess: Preprocess, *, seed: int = 0) -> Image.Image:
-    """Draw three rows: the pictures as the encoder sees them, what it makes of them, and the originals.
+def reconstruction_image(
+    model: ViTMAEForPreTraining, x: Tensor, preprocess: Preprocess, *, seed: int = 0
+) -> Image.Image:
+    """Draw three rows: the images as the encoder sees them, their reconstructions, and the originals.
 
     Args:
         model: a `ViTMAEForPreTraining`.
@@ -138,17 +143,17 @@ def reconstruction_picture(model: Any, x: Tensor, preprocess: Preprocess, *, see
         preprocess: how `x` was normalised.
         seed: of the masks.
     """
-    count = (x.shape[-1] // model.config.patch_size) ** 2
+    count = count_patches(model.config, x.shape[-1])
     noise = torch.rand((len(x), count), generator=torch.Generator().manual_seed(seed)).to(x.device)
     filled, mask = reconstruct(model, x, noise)
     pixels, filled = to_pixels(x, preprocess), to_pixels(filled, preprocess)
-    covered = torch.where(mask > 0, torch.full_like(pixels, HIDDEN), pixels)
-    share = f"{100 * mask.mean().item():.0f} % masked"
-    rows = [(share, covered), ("reconstruction", filled), ("original", pixels)]
+    covered = torch.where(mask > 0, torch.full_like(pixels, MASK_GREY), pixels)
+    title = f"{100 * mask.mean().item():.0f} % masked"
+    rows = [(title, covered), ("reconstruction", filled), ("original", pixels)]
     font = ImageFont.load_default(15)
     margin = round(max(font.getlength(text) for text, _ in rows)) + 8 * GAP_PX
     scale = max(1.0, SHOWN_PX / x.shape[-1])
-    strips = [(text, contact_sheet(_to_bytes(pictures), columns=len(x), scale=scale)) for text, pictures in rows]
+    strips = [(text, contact_sheet(_to_bytes(images), columns=len(x), scale=scale)) for text, images in rows]
     height = strips[0][1].height + GAP_PX
     sheet = Image.new("RGB", (margin + strips[0][1].width, len(strips) * height - GAP_PX), PAPER)
     draw = ImageDraw.Draw(sheet)

@@ -9,39 +9,56 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
-from transformers import TrainerCallback, set_seed
+from torch import nn
+from transformers import (
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    ViTMAEForPreTraining,
+    set_seed,
+)
 
 from fervit.config.pretraining import PretrainConfig
 from fervit.data.dataset import TRAIN, Dataset
 from fervit.errors import DataError
 from fervit.models import save_checkpoint
 from fervit.models.inputs import to_input
-from fervit.models.pretrained import quiet_transformers
 from fervit.reports.card import Origin
 from fervit.reports.card_backbone import PretrainingFigures, backbone_card
 from fervit.reports.settings_text import to_toml
 from fervit.training.augment import Augmenter
-from fervit.training.pretraining.mae import build_autoencoder, reconstruction_picture, to_backbone
+from fervit.training.options import RunKeywords, RunOptions
+from fervit.training.parallel import torch_threads
+from fervit.training.pretraining.mae import build_autoencoder, count_patches, reconstruction_image, to_backbone
 from fervit.training.resident import ResidentTrainer, read_rows, resident, seconds_of, trainer_arguments
-from fervit.training.run_folder import (
-    RUN_FILE,
-    check_same,
-    claim,
-    describe,
-    full_disk_explained,
-    last_checkpoint,
-    write_json,
-)
+from fervit.training.run_folder import RUN_FILE, DataRecord, RunRecord, describe, open_run, write_json
 from fervit.types import ModelSpec, Preprocess
 
 Tensor = torch.Tensor
 BETAS = (0.9, 0.95)  # of AdamW: He et al. 2021, arXiv 2111.06377, table 8
-SHOWN = 8  # faces in the picture
-PICTURE_FILE = "reconstruction.png"
+SHOWN = 8  # faces in the image of reconstructions
+RECONSTRUCTION_FILE = "reconstruction.png"
+
+
+class PretrainFigures(TypedDict):
+    """What pre-training reports, as `run.json` has it.
+
+    Attributes:
+        n: faces.
+        epochs: passes over them.
+        first_loss: mean loss of the first epoch; None where there was no epoch.
+        loss: mean loss of the last epoch.
+    """
+
+    n: int
+    epochs: int
+    first_loss: float | None
+    loss: float | None
 
 
 def pretrain(
@@ -50,88 +67,82 @@ def pretrain(
     out: str | Path,
     *,
     init: str | Path,
-    resume: bool = False,
-    overwrite: bool = False,
-    command: str = "",
-    callbacks: list[TrainerCallback] | None = None,
-) -> dict[str, Any]:
+    **options: Unpack[RunKeywords],
+) -> PretrainFigures:
     """Pre-train the ViT in `init` as a masked autoencoder on the train splits of `datasets`; labels are not used.
 
-    Returns `n` (faces), `epochs`, and the mean loss of the first and the last epoch (`first_loss`, `loss`; None where
-    no epoch was asked for).
+    Args:
+        config: the settings of the run.
+        datasets: one or more, whose images may differ in size and channels.
+        out: the folder of the run, which becomes a backbone folder.
+        init: a plain ViT: a Hub id, a model folder or a safetensors file.
+        **options: see `RunOptions`.
 
     Raises:
         ConfigError: `out` already holds something and neither `resume` nor `overwrite` was given; `mask_ratio` does
-            not fit the size; or the disk is full (`resume` goes on from what was saved).
+            not fit the size; or the disk is full (`resume` continues from what was saved).
         DataError: no data set was given, or one has no train split.
         ModelError: the starting weights are missing, unsafe, truncated or a DINOv2's.
     """
-    out = Path(out)
+    out, how = Path(out), RunOptions(**options)
     if not datasets:
         raise DataError("pre-training needs at least one data set")
-    faces = [dataset.split(TRAIN) for dataset in datasets]
-    set_seed(config.seed)
-    model, preprocess = build_autoencoder(init, config)
-    claim(out, resume=resume, overwrite=overwrite)  # last: wrong weights must not cost an earlier run
-    run = describe(dataclasses.asdict(config), datasets[0], init=str(init), command=command)
-    run |= {"data": _sources(datasets, faces)}
-    if resume:
-        check_same(out, run, dataclasses.asdict(PretrainConfig()))
-    with full_disk_explained(out):
-        write_json(out / RUN_FILE, run)
-        if config.epochs:
-            trainer = PretrainTrainer(model, config, preprocess, faces, out, callbacks or [])
-            with quiet_transformers():
-                trainer.train(resume_from_checkpoint=last_checkpoint(out) if resume else None)
-            picture = reconstruction_picture(model, trainer.shown(), preprocess, seed=config.seed)
-            picture.save(out / PICTURE_FILE)
-        figures = _figures(out, config, n=run["data"]["n_train"])
-        _save(model, preprocess, out, run, figures)
-        write_json(out / RUN_FILE, run | {"seconds": seconds_of(out), "pretraining": figures})
+    with torch_threads(how.threads):
+        faces = [dataset.split(TRAIN) for dataset in datasets]
+        set_seed(config.seed)
+        model, preprocess = build_autoencoder(init, config)
+        data = _describe_data(datasets, faces)
+        run = describe(dataclasses.asdict(config), data, init=str(init), command=how.command)
+        # Only now: with wrong weights an earlier run in the folder stays as it is.
+        with open_run(out, run, dataclasses.asdict(PretrainConfig()), how):
+            if config.epochs:
+                trainer = PretrainTrainer(model, config, preprocess, faces, out, how.callbacks)
+                trainer.fit(resume=how.resume)
+                image = reconstruction_image(model, trainer.shown(), preprocess, seed=config.seed)
+                image.save(out / RECONSTRUCTION_FILE)
+            figures = _figures(out, config, n=data["n_train"])
+            _save(model, preprocess, out, run, figures)
+            write_json(out / RUN_FILE, {**run, "seconds": seconds_of(out), "pretraining": figures})
     return figures
 
 
 class PretrainTrainer(ResidentTrainer):
-    """Trains a `ViTMAEForPreTraining` on one or several data sets, whose pictures may differ in size and channels."""
+    """Trains a `ViTMAEForPreTraining` on one or several data sets, whose images may differ in size and channels."""
 
     def __init__(
         self,
-        model: Any,
+        model: ViTMAEForPreTraining,
         config: PretrainConfig,
         preprocess: Preprocess,
         faces: Sequence[Dataset],
         out: Path,
-        callbacks: list[TrainerCallback],
+        callbacks: Sequence[TrainerCallback] = (),
     ):
-        args = trainer_arguments(config, out, lr_scheduler_type="cosine", eval_strategy="no")
+        args = trainer_arguments(config, out, schedule="cosine", evaluate=False)
         count = sum(map(len, faces))
         super().__init__(model, args, out, [*callbacks, _EpochEnd(self)], count=count)
         self.config, self.preprocess = config, preprocess
         self.augmenter = Augmenter(config.augment, preprocess)
         self.images = [resident(part, self.args.device) for part in faces]
-        self.patches = (preprocess.image_size // model.config.patch_size) ** 2
+        self.patches = count_patches(model.config, preprocess.image_size)
 
-    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Augment and mask one batch and find the gradient."""
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Augment and mask one batch and compute the gradient."""
         x = self._augmented(inputs["rows"])
         noise = torch.rand(len(x), self.patches).to(x.device)  # on the CPU, so that every device masks alike
-        loss: Tensor = super().training_step(model, {"pixel_values": x, "noise": noise}, num_items_in_batch)
+        loss = super().training_step(model, {"pixel_values": x, "noise": noise}, num_items_in_batch)
         self.losses.append(loss.detach())
         return loss
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """Return the mean squared error over the masked patches' pixels."""
+    def loss_and_output(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return the mean squared error over the masked patches' pixels, and the model's output."""
         with self.autocast():
             output = model(**inputs)
-        return (output.loss, output) if return_outputs else output.loss
+        return output.loss, output
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Build AdamW; biases, norms and tokens do not decay."""
         if self.optimizer is None:
             learned = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
@@ -146,7 +157,7 @@ class PretrainTrainer(ResidentTrainer):
         return self.optimizer
 
     def end_epoch(self) -> None:
-        """Write the epoch's row and tell the callbacks its mean loss."""
+        """Write the epoch's row and log its mean loss for the callbacks."""
         loss = self.epoch_loss()
         epoch = round(self.state.epoch or 0.0, 3)
         self.write_row({"epoch": epoch, "train_loss": round(loss, 5)})
@@ -164,7 +175,7 @@ class PretrainTrainer(ResidentTrainer):
         return torch.cat(parts)
 
     def _gather(self, rows: Tensor) -> list[Tensor]:
-        """Return the pictures of `rows`, counted through all data sets: a `(n, C, H, W)` uint8 part for each."""
+        """Return the images of `rows`, counted through all data sets: a `(n, C, H, W)` uint8 part for each."""
         parts, start = [], 0
         for images in self.images:
             own = rows[(rows >= start) & (rows < start + len(images))] - start
@@ -180,11 +191,11 @@ class _EpochEnd(TrainerCallback):
     def __init__(self, trainer: PretrainTrainer):
         self.trainer = trainer
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         self.trainer.end_epoch()
 
 
-def _sources(datasets: Sequence[Dataset], faces: Sequence[Dataset]) -> dict[str, Any]:
+def _describe_data(datasets: Sequence[Dataset], faces: Sequence[Dataset]) -> DataRecord:
     """Return what `run.json` says of the data: their hash is the data set's own, or one over those of all."""
     hashes = [dataset.data_hash for dataset in datasets]
     joint = hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
@@ -200,13 +211,15 @@ def _sources(datasets: Sequence[Dataset], faces: Sequence[Dataset]) -> dict[str,
     }
 
 
-def _figures(out: Path, config: PretrainConfig, *, n: int) -> dict[str, Any]:
+def _figures(out: Path, config: PretrainConfig, *, n: int) -> PretrainFigures:
     losses = [float(row["train_loss"]) for row in read_rows(out)]
     first, last = (losses[0], losses[-1]) if losses else (None, None)
     return {"n": n, "epochs": config.epochs, "first_loss": first, "loss": last}
 
 
-def _save(model: Any, preprocess: Preprocess, out: Path, run: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+def _save(
+    model: ViTMAEForPreTraining, preprocess: Preprocess, out: Path, run: RunRecord, figures: PretrainFigures
+) -> None:
     """Write the encoder as a backbone folder with its card."""
     backbone = to_backbone(model.cpu())
     spec = ModelSpec(arch="vit", preprocess=preprocess, labels=(), name=out.name, data_hash=run["data"]["hash"])
@@ -214,7 +227,7 @@ def _save(model: Any, preprocess: Preprocess, out: Path, run: Mapping[str, Any],
     (out / "README.md").write_text(_card(spec, run, figures), encoding="utf-8")
 
 
-def _card(spec: ModelSpec, run: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+def _card(spec: ModelSpec, run: RunRecord, figures: PretrainFigures) -> str:
     data, init = run["data"], run["init"]
     base = Path(init).name if Path(init).exists() else init
     return backbone_card(

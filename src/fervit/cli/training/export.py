@@ -1,0 +1,46 @@
+"""`fervit export`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fervit.cli._shared import require_torch
+
+if TYPE_CHECKING:
+    from fervit.export.model import Exported
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the command line."""
+    app.command()(export)
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="A model folder; with --int8 also an exported ONNX file.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .onnx, or with --int8 also OpenVINO's .xml.")],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise to 8 bits; refused when it loses accuracy or is not faster.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="For --int8: data set to calibrate on (train) and to judge on (public_test).")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads while --int8 measures; default: all cores.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Export a model folder to ONNX and check that both predict the same."""
+    from fervit.api import export_onnx
+    from fervit.inference.model_files import find_model
+
+    if not int8 or find_model(model).is_dir():  # 8 bits from an ONNX file need no PyTorch
+        require_torch("export")
+    exported = export_onnx(model, out, int8=int8, data=data, threads=threads, overwrite=overwrite)
+    typer.echo(as_text(exported, model))
+
+
+def as_text(exported: "Exported", model: Path) -> str:
+    """Return what `fervit export` prints."""
+    found = exported.int8 or f"largest difference in probability from {model}: {exported.difference:.1e}"
+    return f"{exported.path}: {exported.size / 1e6:.1f} MB; {found}"
