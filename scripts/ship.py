@@ -61,7 +61,8 @@ def ship(args: argparse.Namespace, folder: Path, onnx: Path) -> None:
 
     dataset = load(args.data)
     reports = {s: evaluate(OnnxClassifier(onnx), dataset, split=s) for s in (PUBLIC_TEST, PRIVATE_TEST)}
-    figures = {split: {key: value for key, value in report.to_dict().items() if key in KEPT} for split, report in reports.items()}
+    rows = {split: report.to_dict() for split, report in reports.items()}
+    figures = {split: {key: row[key] for key in KEPT} for split, row in rows.items()}
     model, spec = load_checkpoint(folder)
     spec = dataclasses.replace(spec, metrics=figures)
     save_checkpoint(model, spec, folder, half=True)
