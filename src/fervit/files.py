@@ -46,6 +46,28 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path` to fill; it takes the place of `path` only when the block ends without error.
+
+    What was in the old folder is deleted.
+
+    Raises:
+        ConfigError: the folder, or what the block writes into it, cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name[:40]}-") as scratch:
+            folder = Path(scratch) / "new"
+            folder.mkdir()
+            yield folder
+            if path.exists():
+                path.rename(Path(scratch) / "old")
+            folder.rename(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def file_digest(path: Path) -> str:
     """Return the hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:

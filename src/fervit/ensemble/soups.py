@@ -5,34 +5,33 @@ their mean is often better than the best of them, at the cost of one. From unlik
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from fervit.data.dataset import PUBLIC_TEST, Dataset
-from fervit.ensemble.voting import (
+from fervit.ensemble.members import (
     SOUP_FILE,
-    Choice,
+    Members,
+    Output,
+    Progress,
     check_data,
     check_members,
-    figures,
-    judge,
     read_rounded,
-    replacing,
-    tell_apart,
+    unique_names,
 )
-from fervit.ensemble.weights import GREEDY, UNIFORM
+from fervit.ensemble.results import Choice, compare_with_best_member, spec_metrics
+from fervit.ensemble.weights import GREEDY, UNIFORM, temperature_of
 from fervit.errors import ConfigError, ModelError, unknown
-from fervit.evaluation.calibration import fit_temperature
 from fervit.evaluation.measurement import measure
 from fervit.evaluation.prediction import predict_dataset
+from fervit.files import replacing_folder
 from fervit.models import TorchClassifier, save_checkpoint
-from fervit.probabilities import log_probs
 from fervit.reports.card import Origin, model_card
 from fervit.types import ModelSpec
 
@@ -42,112 +41,100 @@ INCIDENTAL = ("fervit", "_name_or_path", "dtype", "torch_dtype", "transformers_v
 State = Mapping[str, torch.Tensor]
 
 
+def check_kind(kind: str) -> None:
+    """Raise `ConfigError` where there is no such soup."""
+    if kind not in SOUPS:
+        raise ConfigError(unknown("soup", kind, SOUPS))
+
+
 def soup(
-    folders: Sequence[Path],
-    dataset: Dataset,
-    out: Path,
-    *,
-    kind: str,
-    overwrite: bool = False,
-    command: str = "",
-    progress: Callable[[int, int], None] | None = None,
+    folders: Sequence[Path], dataset: Dataset, out: Output | Path, *, kind: str, progress: Progress | None = None
 ) -> Choice:
     """Average the weights of models and write the mean as a plain model folder, calibrated on public_test.
 
     Args:
         folders: model folders of one architecture and shape.
         dataset: a greedy soup is chosen on its public_test split; no other is read.
-        out: the folder to write.
+        out: the folder to write, in an `Output` where it may replace another.
         kind: `uniform` takes all; `greedy` takes them from the best to the worst, each only if the soup's
             accuracy does not fall (Wortsman et al. 2022, recipe 1).
-        overwrite: replace the ensemble or soup in `out`.
-        command: the command line, for the card.
-        progress: called with pictures done and pictures in all, over all models that are asked.
+        progress: called with images done and images in all, over all models that are run.
 
     Raises:
-        ConfigError: an unknown kind, fewer than two members, one twice, or `out` is in the way.
+        ConfigError: an unknown kind, fewer than two members, one twice, or `out` is in the way or cannot be written.
         ModelError: a member cannot be read, has batch norms, or is of another shape, labels or preprocessing.
         DataError: the data set has no public_test.
     """
-    if kind not in SOUPS:
-        raise ConfigError(unknown("soup", kind, SOUPS))
-    check_members(folders, out, overwrite=overwrite)
+    check_kind(kind)
+    out = out if isinstance(out, Output) else Output(out)
+    check_members(folders, out)
     part = dataset.split(PUBLIC_TEST)
     loaded = [read_rounded(folder) for folder in folders]
     specs = [spec for _, spec in loaded]
-    names = tell_apart(specs, folders)
+    names = unique_names(specs, folders)
     check_alike([model for model, _ in loaded], specs, names)
     check_data(specs[0], part)
     states = [model.state_dict() for model, _ in loaded]
-    pot = _Pot(
-        read_rounded(folders[0])[0],
-        specs[0],
-        part,
-        progress,
-        passes=len(folders) + (len(folders) - 1) * (kind == GREEDY) + 2,
-    )
-    asked = np.stack([pot.ask(state) for state in states])
-    taken = _greedy(pot, states, asked) if kind == GREEDY else list(range(len(states)))
-    temperature = pot.calibrate(mean([states[k] for k in taken]))
-    probs = pot.ask(pot.model.state_dict())
-    shares = np.array([(k in taken) / len(taken) for k in range(len(states))])
-    choice = judge(f"{kind} soup", part, names, shares, asked, probs)
-    spec = replace(specs[0], name=out.name, temperature=temperature, metrics=figures(probs, part, specs[0]))
-    members = [names[k] for k in taken]
-    with replacing(out) as folder:
-        save_checkpoint(pot.model, spec, folder, half=True)
-        record = json.dumps({"kind": kind, "members": members, "command": command}, indent=2) + "\n"
-        (folder / SOUP_FILE).write_text(record, encoding="utf-8")
-        report = measure(probs, part, model=spec.name)
-        base = f"a {kind} soup (arXiv 2203.05482) of {', '.join(members)}"
-        origin = Origin(dataset=part.name, base_model=base, command=command)
-        text = model_card(spec, report=report, origin=origin)
+    passes = len(folders) + (len(folders) - 1) * (kind == GREEDY) + 2
+    shared = _SharedModel(read_rounded(folders[0])[0], specs[0], part, progress, passes=passes)
+    predicted = np.stack([shared.predict(state) for state in states])
+    taken = _greedy(shared, states, predicted) if kind == GREEDY else list(range(len(states)))
+    temperature = shared.calibrate(mean([states[k] for k in taken]))
+    probs = shared.predict(shared.model.state_dict())
+    weights = np.array([(k in taken) / len(taken) for k in range(len(states))])
+    choice = compare_with_best_member(f"{kind} soup", part, Members(names, predicted, weights), probs)
+    spec = replace(specs[0], name=out.folder.name, temperature=temperature, metrics=spec_metrics(probs, part))
+    with replacing_folder(out.folder) as folder:
+        save_checkpoint(shared.model, spec, folder, half=True)
+        record = {"kind": kind, "members": [names[k] for k in taken], "command": out.command}
+        (folder / SOUP_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        base = f"a {kind} soup (arXiv 2203.05482) of {', '.join(names[k] for k in taken)}"
+        origin = Origin(dataset=part.name, base_model=base, command=out.command)
+        text = model_card(spec, report=measure(probs, part, model=spec.name), origin=origin)
         (folder / "README.md").write_text(text, encoding="utf-8")
     return choice
 
 
-class _Pot:
-    """One model whose weights are exchanged, asked about the same faces again and again."""
+class _SharedModel:
+    """One model that predicts for the same faces again and again, each time with other weights."""
 
-    def __init__(
-        self, model: Any, spec: ModelSpec, part: Dataset, progress: Callable[[int, int], None] | None, *, passes: int
-    ):
+    def __init__(self, model: PreTrainedModel, spec: ModelSpec, part: Dataset, progress: Progress | None, passes: int):
         self.model, self.spec, self.part = model, spec, part
         self._progress, self._passes, self._done = progress, passes, 0
 
-    def ask(self, state: State) -> np.ndarray:
+    def predict(self, state: State) -> np.ndarray:
         """Return `(N, K)` probabilities with these weights, rounded as they would be stored."""
-        self.fill(state)
+        self.load(state)
         tick, before = self._progress, self._done * len(self.part)
         total = self._passes * len(self.part)
         step = None if tick is None else (lambda done, _: tick(before + done, total))
         self._done += 1
         return predict_dataset(TorchClassifier(self.model, self.spec), self.part, progress=step)
 
-    def fill(self, state: State) -> None:
+    def load(self, state: State) -> None:
         """Take over weights, rounded to float16."""
         rounded = {name: x.half().float() if x.is_floating_point() else x for name, x in state.items()}
         self.model.load_state_dict(rounded)
 
     def calibrate(self, state: State) -> float:
         """Take over weights with the best temperature on these faces folded into the head, and return it."""
-        temperature = fit_temperature(log_probs(self.ask(state)), self.part.targets)
+        temperature = temperature_of(self.predict(state), self.part.targets)
         head = ("classifier.weight", "classifier.bias")
-        self.fill({name: x / temperature if name in head else x for name, x in state.items()})
+        self.load({name: x / temperature if name in head else x for name, x in state.items()})
         return temperature
 
 
-def _greedy(pot: _Pot, states: Sequence[State], asked: np.ndarray) -> list[int]:
+def _greedy(shared: _SharedModel, states: Sequence[State], predicted: np.ndarray) -> list[int]:
     """Return the members of the greedy soup, best first."""
-    targets = pot.part.targets
+    targets = shared.part.targets
 
     def accuracy(probs: np.ndarray) -> float:
         return float((probs.argmax(axis=1) == targets).mean())
 
-    first, *others = sorted(range(len(states)), key=lambda k: -accuracy(asked[k]))
-    taken, best = [first], accuracy(asked[first])
+    first, *others = sorted(range(len(states)), key=lambda k: -accuracy(predicted[k]))
+    taken, best = [first], accuracy(predicted[first])
     for k in others:
-        reached = accuracy(pot.ask(mean([states[j] for j in (*taken, k)])))
+        reached = accuracy(shared.predict(mean([states[j] for j in (*taken, k)])))
         if reached >= best:
             taken, best = [*taken, k], reached
     return taken
@@ -161,7 +148,7 @@ def mean(states: Sequence[State]) -> dict[str, torch.Tensor]:
     }
 
 
-def check_alike(models: Sequence[Any], specs: Sequence[ModelSpec], names: Sequence[str]) -> None:
+def check_alike(models: Sequence[PreTrainedModel], specs: Sequence[ModelSpec], names: Sequence[str]) -> None:
     """Refuse models whose weights have no mean, naming what differs.
 
     Raises:
@@ -172,19 +159,23 @@ def check_alike(models: Sequence[Any], specs: Sequence[ModelSpec], names: Sequen
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
             raise ModelError(
                 f"{name} has batch norms, whose running statistics would not fit averaged weights; "
-                "average the answers instead: leave --soup out"
+                "average the predictions instead: leave --soup out"
             )
     for name, model, spec in zip(names[1:], models[1:], specs[1:], strict=True):
         if differing := _differences(models[0], model, specs[0], spec):
             raise ModelError(
                 f"{names[0]} and {name} cannot be one soup, they differ in {'; '.join(differing)}; "
-                "average their answers instead: leave --soup out"
+                "average their predictions instead: leave --soup out"
             )
 
 
-def _differences(first: Any, other: Any, spec: ModelSpec, its: ModelSpec) -> list[str]:
-    pairs = {"labels": (", ".join(spec.labels), ", ".join(its.labels)), "arch": (spec.arch, its.arch)}
-    ours, theirs = (vars(spec.preprocess), vars(its.preprocess))
+def _differences(first: PreTrainedModel, other: PreTrainedModel, spec: ModelSpec, its: ModelSpec) -> list[str]:
+    """Return what keeps two models from having a mean, each as `name (the one's and the other's)`."""
+    pairs: dict[str, tuple[object, object]] = {
+        "labels": (", ".join(spec.labels), ", ".join(its.labels)),
+        "arch": (spec.arch, its.arch),
+    }
+    ours, theirs = vars(spec.preprocess), vars(its.preprocess)
     pairs |= {key: (ours[key], theirs[key]) for key in ours}
     ours, theirs = (model.config.to_dict() for model in (first, other))
     pairs |= {key: (ours.get(key), theirs.get(key)) for key in sorted(ours.keys() | theirs) if key not in INCIDENTAL}

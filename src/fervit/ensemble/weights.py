@@ -1,60 +1,86 @@
-"""Soft votes in numpy: which members, and with which weights, given the probabilities of all of them."""
+"""The weights of an ensemble's members, chosen from the probabilities of all of them; numpy only."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from fervit import probabilities
 from fervit.errors import ConfigError, unknown
 from fervit.evaluation.calibration import fit_temperature
-from fervit.probabilities import log_probs, soften
+from fervit.probabilities import SMALLEST_PROB, log_probs, soften
 
 FITTED, UNIFORM, GREEDY = "fitted", "uniform", "greedy"
 WEIGHTS, SELECT = (FITTED, UNIFORM), (GREEDY,)
 GAP = 1e-6  # nats that fitted weights may be away from the best ones
 MOST_STEPS = 20_000  # of expectation maximisation; a second or two
-LEAST_WEIGHT = 0.005  # a member below it costs its time and changes no answer worth it
-ROUNDS = 50  # of greedy selection; shares come in steps of 2 %
+LEAST_WEIGHT = 0.005  # a member below it costs time at every face and hardly changes a prediction
+ROUNDS = 50  # of greedy selection, whose weights come in steps of 2 %
 FOLDS = 5
 
 Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From `(M, N, K)` probabilities and `(N,)` targets to `(M,)` weights that sum to 1."""
 
 
-def chooser(weights: str | None, select: str | None) -> Choose:
-    """Return how weights are chosen, see `ensemble.ensemble`.
+@dataclass(frozen=True)
+class Weighting:
+    """How the members of an ensemble are chosen and weighted.
+
+    Attributes:
+        weights: `fitted` minimises the ensemble's negative log-likelihood, `uniform` gives equal ones; None is
+            `fitted`, or, after greedy selection, how often each member was selected.
+        select: `greedy` takes members from the pool one by one as long as they help; None takes all.
 
     Raises:
-        ConfigError: there is no such way.
+        ConfigError: one of the two is unknown.
     """
-    for kind, name, choices in (("weights", weights, WEIGHTS), ("selection", select, SELECT)):
-        if name is not None and name not in choices:
-            raise ConfigError(unknown(kind, name, choices))
 
-    def weigh(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        if weights == UNIFORM:
+    weights: str | None = None
+    select: str | None = None
+
+    def __post_init__(self) -> None:
+        for kind, name, choices in (("weights", self.weights, WEIGHTS), ("selection", self.select, SELECT)):
+            if name is not None and name not in choices:
+                raise ConfigError(unknown(kind, name, choices))
+
+    def __str__(self) -> str:
+        if self.select is None:
+            return f"soft vote ({self.weights or FITTED} weights)"
+        return f"soft vote ({self.select} selection, {self.weights or 'counted'} weights)"
+
+    @property
+    def uses_data(self) -> bool:
+        """Whether the weights depend on the data; equal weights of all members do not."""
+        return (self.weights, self.select) != (UNIFORM, None)
+
+    def fit(self, probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return `(M,)` weights that sum to 1, for `(M, N, K)` probabilities and `(N,)` targets."""
+        if self.select is None:
+            return self._weigh(probs, targets)
+        weights = select_greedily(probs, targets)
+        kept = np.flatnonzero(weights)
+        if self.weights is not None:
+            weights[kept] = self._weigh(probs[kept], targets)
+        return weights
+
+    def _weigh(self, probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        if self.weights == UNIFORM:
             return np.full(len(probs), 1 / len(probs))
-        shares = fit_weights(probs, targets)
-        shares[shares < LEAST_WEIGHT] = 0
-        kept: np.ndarray = shares / shares.sum()
+        weights = fit_weights(probs, targets)
+        weights[weights < LEAST_WEIGHT] = 0
+        kept: np.ndarray = weights / weights.sum()
         return kept
-
-    def choose(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        if select is None:
-            return weigh(probs, targets)
-        shares = select_greedily(probs, targets)
-        kept = np.flatnonzero(shares)
-        if weights is not None:
-            shares[kept] = weigh(probs[kept], targets)
-        return shares
-
-    return choose
 
 
 def mix(probs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the soft vote `(N, K)` of `(M, N, K)` probabilities by `(M,)` weights."""
+    """Return the mean `(N, K)` of `(M, N, K)` probabilities, weighted by `(M,)` weights."""
     mixed: np.ndarray = np.tensordot(weights, probs, axes=1)
     return mixed
+
+
+def likelihoods(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the `(..., N)` probabilities of the true classes, at least `SMALLEST_PROB`, of `(..., N, K)` ones."""
+    found: np.ndarray = probs[..., np.arange(len(targets)), targets].clip(SMALLEST_PROB)
+    return found
 
 
 def fit_weights(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -68,7 +94,7 @@ def fit_weights(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         probs: `(M, N, K)` of the members.
         targets: `(N,)` class indices.
     """
-    truth = probs[:, np.arange(len(targets)), targets].clip(probabilities.SMALLEST_PROB)  # (M, N)
+    truth = likelihoods(probs, targets)  # (M, N)
     weights = np.full(len(truth), 1 / len(truth))
     for _ in range(MOST_STEPS):
         gains = truth @ (1 / (weights @ truth)) / len(targets)
@@ -80,7 +106,7 @@ def fit_weights(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def select_greedily(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return how often forward selection takes each member, as `(M,)` shares.
+    """Return `(M,)` weights: how often forward selection takes each member, over all that it takes.
 
     Caruana et al. 2004 ("Ensemble selection from libraries of models", section 2): start empty, add the member
     that leaves the plain mean with the smallest negative log-likelihood, again and again, with replacement, and
@@ -90,27 +116,32 @@ def select_greedily(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         probs: `(M, N, K)` of the pool.
         targets: `(N,)` class indices.
     """
-    truth = probs[:, np.arange(len(targets)), targets].clip(probabilities.SMALLEST_PROB)  # (M, N)
+    truth = likelihoods(probs, targets)  # (M, N)
     counts, total = np.zeros(len(truth)), np.zeros(len(targets))
-    best, shares = np.inf, counts
+    best, weights = np.inf, counts
     for taken in range(1, ROUNDS + 1):
         losses = -np.log((total + truth) / taken).mean(axis=1)
         added = int(losses.argmin())
         counts[added] += 1
         total = total + truth[added]
         if losses[added] < best - GAP:
-            best, shares = losses[added], counts / taken
-    return shares
+            best, weights = losses[added], counts / taken
+    return weights
+
+
+def temperature_of(probs: np.ndarray, targets: np.ndarray) -> float:
+    """Return the temperature that calibrates `(N, K)` probabilities, see `calibration.fit_temperature`."""
+    return fit_temperature(log_probs(probs), targets)
 
 
 def cross_fitted(probs: np.ndarray, targets: np.ndarray, choose: Choose, *, folds: int = FOLDS) -> np.ndarray:
-    """Return the `(N, K)` vote whose weights and temperature were, for every face, chosen on other folds than its own.
+    """Return `(N, K)` of an ensemble whose weights and temperature were, for every face, chosen without its fold.
 
     Args:
         probs: `(M, N, K)` of the members.
         targets: `(N,)` class indices.
         choose: how weights are chosen.
-        folds: parts; faces are dealt to them at random, always in the same way.
+        folds: how many parts the faces are divided into, at random, always in the same way.
     """
     fold = np.random.default_rng(0).permutation(len(targets)) % folds
     fair: np.ndarray = np.empty_like(probs[0])
@@ -118,6 +149,6 @@ def cross_fitted(probs: np.ndarray, targets: np.ndarray, choose: Choose, *, fold
         own, others = fold == k, fold != k
         others = others if others.any() else own  # a single face has no others
         weights = choose(probs[:, others], targets[others])
-        temperature = fit_temperature(log_probs(mix(probs[:, others], weights)), targets[others])
+        temperature = temperature_of(mix(probs[:, others], weights), targets[others])
         fair[own] = soften(mix(probs[:, own], weights), temperature)
     return fair

@@ -66,19 +66,19 @@ def mixture_spec(specs: Sequence[ModelSpec], *, name: str) -> ModelSpec:
     """Return what the mixture of these models is, its main input that of the largest pictures.
 
     Raises:
-        ModelError: the members know different labels, or cut faces out differently.
+        ModelError: the members have different labels, or crop faces differently.
     """
     first, *others = specs
     for other in others:
         if {canonical(n) for n in other.labels} != {canonical(n) for n in first.labels}:
             raise ModelError(
-                f"{first.name} and {other.name} know different labels, so they cannot vote together: "
+                f"{first.name} and {other.name} have different labels, so they cannot form an ensemble: "
                 f"{', '.join(first.labels)}; {', '.join(other.labels)}"
             )
         cuts = [(s.preprocess.crop_margin, s.preprocess.crop_offset) for s in (first, other)]
         if cuts[0] != cuts[1]:
             raise ModelError(
-                f"{first.name} and {other.name} cut faces differently (crop_margin, crop_offset: {cuts[0]} and "
+                f"{first.name} and {other.name} crop faces differently (crop_margin, crop_offset: {cuts[0]} and "
                 f"{cuts[1]}), and an ensemble is given one crop; train them with the same"
             )
     ways = sorted(dict.fromkeys(s.preprocess for s in specs), key=lambda way: -way.image_size)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fervit.cli._shared import command_line, progress, require_torch
-from fervit.errors import ConfigError, unknown
+from fervit.errors import ConfigError
 from fervit.formatting import text_table
 
 if TYPE_CHECKING:
-    from fervit.ensemble.voting import Choice, Row
+    from fervit.ensemble.results import Choice, ModelFigures
 
 
 def register(app: typer.Typer) -> None:
@@ -26,59 +26,51 @@ def ensemble(
     out: Annotated[Path, typer.Option(help="Folder for the ensemble.", show_default=False)],
     weights: Annotated[
         str | None,
-        typer.Option(help="Share of each vote: fitted (the best on public_test; the default) or uniform."),
+        typer.Option(help="Weight of each member: fitted (the best on public_test; the default) or uniform."),
     ] = None,
     select: Annotated[
         str | None, typer.Option(help="greedy: take members one by one, again and again, as long as they help.")
     ] = None,
     soup: Annotated[
         str | None,
-        typer.Option(help="Average weights instead of answers, of models of one shape: uniform or greedy."),
+        typer.Option(help="Average weights instead of predictions, of models of one shape: uniform or greedy."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the ensemble in --out.")] = False,
 ) -> None:
-    """Let models vote; the folder acts as a model wherever fervit takes one.
+    """Average models' predictions; the folder acts as a model wherever fervit takes one.
 
     Chosen on public_test; private_test is never read.
     """
     if soup is not None and (weights or select):
-        raise ConfigError("--soup averages weights of models; --weights and --select are about votes: give one of them")
+        raise ConfigError(
+            "--soup averages models' weights, --weights and --select are about their predictions: give one of them"
+        )
     require_torch("an ensemble")
     import torch
 
     if threads is not None:
         torch.set_num_threads(threads)
     from fervit.data import load
-    from fervit.ensemble.soups import SOUPS
-    from fervit.ensemble.soups import soup as average
-    from fervit.ensemble.voting import check_members
-    from fervit.ensemble.voting import ensemble as vote
-    from fervit.ensemble.weights import chooser
+    from fervit.ensemble.members import Output, check_members
+    from fervit.ensemble.soups import check_kind
+    from fervit.ensemble.soups import soup as average_weights
+    from fervit.ensemble.voting import ensemble as average_predictions
+    from fervit.ensemble.weights import Weighting
     from fervit.inference.model_files import find_folder
 
-    if soup is not None and soup not in SOUPS:
-        raise ConfigError(unknown("soup", soup, SOUPS))
-    chooser(weights, select)  # mistakes first, before the data is read
+    if soup is not None:
+        check_kind(soup)
+    weighting = Weighting(weights, select)  # mistakes first, before the data is read
     members = [find_folder(member) for member in members]
-    check_members(members, out, overwrite=overwrite)
+    target = Output(out, overwrite, command_line())
+    check_members(members, target)
     dataset = load(data)
-    with progress("asking the members") as tick:
+    with progress("running the members") as tick:
         if soup is not None:
-            choice = average(
-                members, dataset, out, kind=soup, overwrite=overwrite, command=command_line(), progress=tick
-            )
+            choice = average_weights(members, dataset, target, kind=soup, progress=tick)
         else:
-            choice = vote(
-                members,
-                dataset,
-                out,
-                weights=weights,
-                select=select,
-                overwrite=overwrite,
-                command=command_line(),
-                progress=tick,
-            )
+            choice = average_predictions(members, dataset, target, weighting=weighting, progress=tick)
     typer.echo(as_text(choice))
     typer.echo(f"\nmodel folder: {out}")
 
@@ -109,7 +101,7 @@ def as_text(choice: "Choice") -> str:
     )
 
 
-def _weight(line: "Row") -> str:
+def _weight(line: "ModelFigures") -> str:
     if line.weight is None:
         return ""
     return f"{line.weight:.3f}" if line.weight else "left out"
