@@ -1,3 +1,4 @@
+# mypy: disallow-untyped-calls=False
 """The members of an ensemble or a soup: checked, named, read, and what they predict on public_test."""
 
 from collections.abc import Callable, Sequence

@@ -1,35 +1,54 @@
-"""What fervit asks of every classifier: its encoder, its layers from the first to the last, what reads the pixels."""
+"""The parts of a classifier that fervit works on: its encoder and layers, its head, and what reads the pixels."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from fervit.errors import ModelError
+from fervit.models.contract import HasInputConvolutions
 from fervit.types import Preprocess
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, what Pillow's convert("L") uses
-STEMS = (".embeddings.", ".conv_stem.")  # what stands before the first layer, in names of parameters
+STEMS = (".embeddings.", ".conv_stem.")  # what comes before the first layer, in names of parameters
+
+Config = TypeVar("Config", bound=PreTrainedConfig)
 
 
-def backbone_of(model: Any) -> Any:
+def backbone_of(model: PreTrainedModel) -> nn.Module:
     """Return the encoder of a Hugging Face classifier: `model.vit`, `model.dinov2`, `model.backbone`."""
-    return getattr(model, model.base_model_prefix)
+    return model.get_submodule(model.base_model_prefix)
 
 
-def layers_of(model: Any) -> nn.ModuleList:
-    """Return the encoder's transformer layers, first to last."""
-    backbone = backbone_of(model)
+def head_of(model: nn.Module) -> nn.Linear:
+    """Return the linear layer that gives the logits."""
+    head = model.get_submodule("classifier")
+    assert isinstance(head, nn.Linear), head
+    return head
+
+
+def layers_of(model: PreTrainedModel) -> nn.ModuleList:
+    """Return the encoder's layers, first to last."""
+    return layers_in(backbone_of(model))
+
+
+def layers_in(backbone: nn.Module) -> nn.ModuleList:
+    """Return an encoder's layers, first to last.
+
+    Raises:
+        ModelError: there are none under the names that transformers uses.
+    """
     for owner in (backbone, getattr(backbone, "encoder", None)):
         for name in ("layers", "layer"):
             layers = getattr(owner, name, None)
             if isinstance(layers, nn.ModuleList):
                 return layers
-    raise ModelError(f"no transformer layers found in {type(model).__name__}")
+    raise ModelError(f"no transformer layers found in {type(backbone).__name__}")
 
 
-def layer_index(model: Any) -> Callable[[str], int]:
+def layer_index(model: PreTrainedModel) -> Callable[[str], int]:
     """Return a function from parameter name to depth: 0 embeddings, 1..L layers, L + 1 norm and head."""
     depth = len(layers_of(model))
     names = {id(layer): k for k, layer in enumerate(layers_of(model))}
@@ -45,12 +64,12 @@ def layer_index(model: Any) -> Callable[[str], int]:
 
 
 @torch.no_grad()
-def fold_luma(model: Any, preprocess: Preprocess) -> None:
-    """Rewrite the patch embedding so that the model sees colour pictures as their grey (luma) version.
+def fold_luma(model: PreTrainedModel, preprocess: Preprocess) -> None:
+    """Rewrite the patch embedding so that the model sees colour images as their grey (luma) version.
 
-    A model trained on grey pictures repeated to three channels only ever used the sum of its channel
-    kernels; sharing that sum out by ITU-R 601 luma leaves its answer to grey pictures as it is, and makes
-    the answer to a colour picture that of its grey version, in every runtime, with no extra step.
+    A model trained on grey images repeated to three channels only ever used the sum of its channel
+    kernels; dividing that sum by ITU-R 601 luma leaves its logits for grey images as they are, and makes
+    those for a colour image the ones of its grey version, in every runtime, with no extra step.
     """
     shape = (1, -1, 1, 1)
     mean = torch.tensor(preprocess.mean, dtype=torch.float64).view(shape)
@@ -66,20 +85,29 @@ def fold_luma(model: Any, preprocess: Preprocess) -> None:
             projection.bias.copy_(projection.bias.double() + offset)
 
 
-def fuse_attention(model: Any, device: torch.device) -> None:
+def input_convolutions(model: PreTrainedModel) -> list[nn.Conv2d]:
+    """Return the convolutions that read the pixels: the patch embedding, or what the architecture names."""
+    if isinstance(model, HasInputConvolutions):
+        return model.input_convolutions()
+    backbone = backbone_of(model)
+    of_cnn = hasattr(backbone, "conv_stem")  # transformers' own CNNs
+    convolution = backbone.get_submodule(
+        "conv_stem.convolution" if of_cnn else "embeddings.patch_embeddings.projection"
+    )
+    assert isinstance(convolution, nn.Conv2d), convolution
+    return [convolution]
+
+
+def attention_in_steps(config: Config) -> Config:
+    """Have attention computed in single steps: the better form for a CPU with bf16, for export and to explain."""
+    config._attn_implementation = "eager"
+    return config
+
+
+def fuse_attention(model: nn.Module, device: torch.device) -> None:
     """Have a GPU compute attention as one operation, which keeps no matrix of tokens by tokens in its memory.
 
-    Models are loaded with attention in single steps, the better form for a CPU with bf16, for export and to explain.
+    Models are loaded with `attention_in_steps`.
     """
-    if device.type == "cuda" and getattr(model, "_supports_sdpa", False):
+    if device.type == "cuda" and isinstance(model, PreTrainedModel) and model._supports_sdpa:
         model.set_attn_implementation("sdpa")
-
-
-def input_convolutions(model: Any) -> list[Any]:
-    """Return the convolutions that read the pixels: the patch embedding, or what the architecture names."""
-    if hasattr(model, "input_convolutions"):
-        return list(model.input_convolutions())
-    backbone = backbone_of(model)
-    if hasattr(backbone, "conv_stem"):  # transformers' own CNNs
-        return [backbone.conv_stem.convolution]
-    return [backbone.embeddings.patch_embeddings.projection]

@@ -1,28 +1,37 @@
-"""Checkpoints: plain Hugging Face model folders that carry fervit's `ModelSpec` inside `config.json`."""
+# mypy: disallow-untyped-calls=False
+"""Checkpoints: plain Hugging Face model folders with fervit's `ModelSpec` inside `config.json`."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import torch
+from safetensors import SafetensorError
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from fervit.errors import ModelError, reason
 from fervit.files import is_pickle
-from fervit.models.pretrained import FILTERS, check_complete, check_loaded, quiet_transformers, read_preprocess
+from fervit.models.pretrained import (
+    FILTERS,
+    check_complete,
+    check_loaded,
+    label_fields,
+    load_pretrained,
+    quiet_transformers,
+    read_preprocess,
+)
 from fervit.types import ModelSpec
 
-ENSEMBLE_FILE = "ensemble.json"  # in the folder of an ensemble; the models stand below it
+ENSEMBLE_FILE = "ensemble.json"  # in the folder of an ensemble; the models lie below it
 
 
-def save_checkpoint(model: Any, spec: ModelSpec, folder: Path, *, half: bool = False) -> None:
+def save_checkpoint(model: PreTrainedModel, spec: ModelSpec, folder: Path, *, half: bool = False) -> None:
     """Write `config.json`, `model.safetensors` and `preprocessor_config.json`.
 
     `half` stores the weights as float16, half the size; they are read back as float32.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model.config.id2label = dict(enumerate(spec.labels))
-    model.config.label2id = {name: k for k, name in enumerate(spec.labels)}
+    names = label_fields(spec.labels)
+    model.config.id2label, model.config.label2id = names["id2label"], names["label2id"]
     values = spec.to_dict()
     del values["labels"]
     margins = values.pop("preprocess")
@@ -50,35 +59,17 @@ def save_checkpoint(model: Any, spec: ModelSpec, folder: Path, *, half: bool = F
     (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
 
 
-def read_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
+def read_checkpoint(folder: str | Path) -> tuple[PreTrainedModel, ModelSpec]:
     """Read a model folder (fervit's, or anyone's Hugging Face image classifier) in float32, ready to evaluate.
 
     Raises:
         ModelError: it is missing, holds a pickle instead of safetensors, is truncated, lacks some of its weights,
             or has others than its `config.json` says.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForImageClassification
-
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} is no model folder: it has no config.json")
-    if not any(folder.glob("*.safetensors")):
-        pickles = [path.name for path in folder.iterdir() if is_pickle(path)]
-        holds = f"only {pickles[0]}, a pickle, which can run code when read" if pickles else "no weights"
-        raise ModelError(f"{folder} holds {holds}; fervit reads model.safetensors")
+    _check_files(folder)
     try:
-        with quiet_transformers():
-            model: Any
-            model, loaded = AutoModelForImageClassification.from_pretrained(
-                folder,
-                use_safetensors=True,
-                local_files_only=True,
-                attn_implementation="eager",
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,  # to name both shapes below
-                output_loading_info=True,
-            )
+        model, loaded = load_pretrained(str(folder))
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder} cannot be read: {reason(error)}") from error
     spec = spec_of(model.config, folder)
@@ -89,11 +80,21 @@ def read_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
     return model.eval(), spec
 
 
-def spec_of(config: Any, folder: Path) -> ModelSpec:
+def _check_files(folder: Path) -> None:
+    """Raise `ModelError` where a folder has no configuration, or no weights that can be read without running code."""
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} is no model folder: it has no config.json")
+    if not any(folder.glob("*.safetensors")):
+        pickles = [path.name for path in folder.iterdir() if is_pickle(path)]
+        holds = f"only {pickles[0]}, a pickle, which can run code when read" if pickles else "no weights"
+        raise ModelError(f"{folder} holds {holds}; fervit reads model.safetensors")
+
+
+def spec_of(config: PreTrainedConfig, folder: Path) -> ModelSpec:
     """Build the `ModelSpec` of a model folder from its two JSON files."""
     values = dict(getattr(config, "fervit", None) or {})
     margins = {key: values.pop(key) for key in ("crop_margin", "crop_offset") if key in values}
-    preprocess = read_preprocess(str(folder), extra=margins)
-    labels = tuple(str(config.id2label[k]) for k in sorted(config.id2label))
+    preprocess = read_preprocess(str(folder), margins=margins)
+    labels = tuple(str(name) for _, name in sorted((config.id2label or {}).items()))
     fields = {"arch": config.model_type, "name": folder.name} | values
     return ModelSpec.from_dict(fields | {"labels": labels, "preprocess": asdict(preprocess)})

@@ -1,10 +1,11 @@
 """`TorchClassifier`: a model folder run by PyTorch."""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from fervit.media.crops import preprocess_batch
 from fervit.models.loading import load_checkpoint
@@ -13,10 +14,18 @@ from fervit.types import ModelSpec
 
 
 class TorchClassifier:
-    """A model folder run by PyTorch: the train half's counterpart of `runtime.OnnxClassifier`."""
+    """A model folder run by PyTorch: the train half's counterpart of `OnnxClassifier`.
 
-    def __init__(self, model: Any, spec: ModelSpec | None = None, *, device: str | None = None):
-        if spec is None:
+    Args:
+        model: the folder, or a model in memory.
+        spec: of a model in memory; a folder has its own.
+        device: where it runs; by default on a GPU where there is one.
+    """
+
+    def __init__(self, model: nn.Module | str | Path, spec: ModelSpec | None = None, *, device: str | None = None):
+        if isinstance(model, nn.Module):
+            assert spec is not None, "a model in memory needs its spec"
+        else:
             model, spec = load_checkpoint(model)
         self.spec = spec
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -28,8 +37,8 @@ class TorchClassifier:
         parts = [np.empty((0, len(self.spec.labels)), np.float32)]
         for start in range(0, len(crops), batch_size):
             part = crops[start : start + batch_size]
-            seen = {name: preprocess_batch(part, ways) for name, ways in self.spec.inputs.items()}
-            x = {name: torch.from_numpy(pixels).to(self.device) for name, pixels in seen.items()}
+            inputs = {name: preprocess_batch(part, preprocess) for name, preprocess in self.spec.inputs.items()}
+            x = {name: torch.from_numpy(pixels).to(self.device) for name, pixels in inputs.items()}
             parts.append(self.model(**x).logits.float().cpu().numpy())
         return np.concatenate(parts)
 

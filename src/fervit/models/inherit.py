@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from transformers import PreTrainedModel
 
 from fervit.errors import ModelError
-from fervit.models.backbone import backbone_of
 from fervit.models.positions import resize_positions
 
 
@@ -14,16 +14,16 @@ def model_type_of(init: str | Path) -> str | None:
     """Return the `model_type` of a model folder, or None where `init` is none that can be read."""
     try:
         values = json.loads((Path(init) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # a file, a Hub id, or a folder that `models.vit` explains
+    except (OSError, ValueError):  # a file, a Hub id, or a folder of which the plain ViT's builder says what is wrong
         return None
     return str(values.get("model_type")) if isinstance(values, dict) else None
 
 
-def check_fit(init: str | Path, theirs: Mapping[str, Any], options: Any) -> None:
-    """Compare what a folder was built with, by the options' names, with what is asked for.
+def check_fit(init: str | Path, theirs: Mapping[str, object], options: object) -> None:
+    """Compare what a folder was built with, by the options' names, with what is wanted.
 
     Raises:
-        ModelError: they differ; the message names both and how to ask for the folder's own.
+        ModelError: they differ; the message names both and how to take the folder's own.
     """
     differing = {name: value for name, value in theirs.items() if value != getattr(options, name)}
     if differing:
@@ -34,7 +34,7 @@ def check_fit(init: str | Path, theirs: Mapping[str, Any], options: Any) -> None
         raise ModelError(f"{init} does not fit: it has {both}; take other weights, or {fix}")
 
 
-def inherit(model: Any, parent: Any, *, head: bool) -> None:
+def inherit(model: PreTrainedModel, parent: PreTrainedModel, *, head: bool) -> None:
     """Copy a parent's weights into a new model of its architecture, the head only where `head`.
 
     Positions are interpolated to the model's own grid.
@@ -44,7 +44,7 @@ def inherit(model: Any, parent: Any, *, head: bool) -> None:
         state = {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}
     key = f"{model.base_model_prefix}.embeddings.position_embeddings"
     if key in state:
-        count = backbone_of(model).embeddings.position_embeddings.shape[1]
+        count = model.get_parameter(key).shape[1]
         state[key] = resize_positions(state[key], round((count - 1) ** 0.5))
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and all(name.startswith("classifier.") for name in missing), (missing, unexpected)

@@ -11,7 +11,7 @@ Tensor = torch.Tensor
 def to_input(images: Tensor, preprocess: Preprocess) -> Tensor:
     """Turn `(B, C, H, W)` uint8 crops into `(B, 3, S, S)` float32 input on their device.
 
-    Nearly as `images.preprocess_batch` does, by Pillow: single pixels are off by one level, at some sizes by two.
+    Nearly as `media.crops.preprocess_batch` does, by Pillow: single pixels are off by one level, at some sizes by two.
     """
     if images.device.type == "cpu":  # torch resizes uint8 in steps that are nearly Pillow's
         return normalise(resize(images, preprocess).float() / 255, preprocess)

@@ -1,14 +1,15 @@
-"""Read any model folder of ours: one model, or an ensemble."""
+"""Read any model folder of fervit's: one model, or an ensemble."""
 
 from pathlib import Path
-from typing import Any
+
+from transformers import PreTrainedModel
 
 from fervit.models.checkpoint import ENSEMBLE_FILE, read_checkpoint
-from fervit.models.mixture import load_mixture
+from fervit.models.mixture import Mixture, load_mixture
 from fervit.types import ModelSpec
 
 
-def load_checkpoint(folder: str | Path) -> tuple[Any, ModelSpec]:
+def load_checkpoint(folder: str | Path) -> tuple[PreTrainedModel | Mixture, ModelSpec]:
     """Read a model folder (fervit's, or anyone's Hugging Face image classifier) in float32, ready to evaluate.
 
     The folder of an ensemble gives its mixture, a module that takes each of `spec.inputs` by name.

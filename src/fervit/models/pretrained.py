@@ -1,17 +1,22 @@
-"""Starting weights and model folders, read through transformers: safetensors only, and nothing filled in unsaid."""
+# mypy: disallow-untyped-calls=False
+"""Starting weights and model folders, read through transformers: safetensors only; nothing is filled in silently."""
 
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import nn
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
+from transformers import utils as transformers_utils
 
 from fervit.config.architectures import ARCHS
-from fervit.errors import ModelError
+from fervit.errors import ModelError, reason
+from fervit.files import is_pickle
+from fervit.models.backbone import head_of
 from fervit.types import Preprocess
 
 HALF = (0.5, 0.5, 0.5)  # mean and deviation where the weights bring no preprocessing
@@ -25,9 +30,7 @@ EARLIER |= {"attention.o_proj.": "attention.output.dense."}
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Silence transformers' and the Hub's progress bars, load reports and retry notes while weights move."""
-    from transformers.utils import logging as untyped
-
-    transformers: Any = untyped
+    transformers = transformers_utils.logging
     hub = logging.getLogger("huggingface_hub")
     level, hub_level, bars = transformers.get_verbosity(), hub.level, transformers.is_progress_bar_enabled()
     transformers.set_verbosity_error()
@@ -42,9 +45,44 @@ def quiet_transformers() -> Iterator[None]:
             transformers.enable_progress_bar()
 
 
-def label_fields(labels: Sequence[str]) -> dict[str, Any]:
+class LabelFields(TypedDict):
+    """The two fields of a configuration that name the labels."""
+
+    id2label: dict[int, str]
+    label2id: dict[str, int]
+
+
+class LoadingInfo(TypedDict):
+    """What transformers reports of a model's loading: `mismatched_keys` are `(name, shape in the file, shape)`."""
+
+    missing_keys: Iterable[str]
+    unexpected_keys: Iterable[str]
+    mismatched_keys: Iterable[tuple[str, Sequence[int], Sequence[int]]]
+
+
+def label_fields(labels: Sequence[str]) -> LabelFields:
     """Return the two fields of a configuration that name the labels."""
     return {"id2label": dict(enumerate(labels)), "label2id": {name: k for k, name in enumerate(labels)}}
+
+
+def load_pretrained(name: str, config: PreTrainedConfig | None = None) -> tuple[PreTrainedModel, LoadingInfo]:
+    """Load an image classifier in float32 through transformers: from a folder without network, or from the Hub.
+
+    Weights that are missing or have other shapes than the configuration says are filled with random numbers: see
+    `check_complete` and `check_loaded`.
+    """
+    with quiet_transformers():
+        model, loaded = AutoModelForImageClassification.from_pretrained(
+            name,
+            config=config,
+            use_safetensors=True,
+            local_files_only=Path(name).is_dir(),
+            attn_implementation="eager",  # as `backbone.attention_in_steps`
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # so that `check_loaded` can name both shapes
+            output_loading_info=True,
+        )
+    return model, loaded
 
 
 def from_hugging_face(
@@ -53,12 +91,12 @@ def from_hugging_face(
     image_size: int,
     *,
     kinds: Sequence[str],
-    changes: Mapping[str, Any] | None = None,
+    changes: Mapping[str, object] | None = None,
     files: bool = False,
-) -> tuple[Any, Preprocess]:
+) -> tuple[PreTrainedModel, Preprocess]:
     """Build from a model folder or a Hub id through transformers' Auto classes; safetensors only.
 
-    The model is for the image size that its weights were trained at; the preprocessing for the one that is asked for.
+    The model is for the image size that its weights were trained at; the preprocessing for the one that is wanted.
 
     Args:
         init: the folder or id.
@@ -71,53 +109,52 @@ def from_hugging_face(
     Raises:
         ModelError: there is no such folder and it looks like no id, it cannot be read, is incomplete or another model.
     """
-    from transformers import AutoConfig, AutoModelForImageClassification
-
     name = str(init)
     if not (Path(init).is_dir() or _looks_like_hub_id(name)):
         forms = f"{'a safetensors file, ' if files else ''}a model folder or a Hub id owner/name"
         raise ModelError(f"no weights at {init} (expected {forms})")
-    load: dict[str, Any] = {"local_files_only": Path(init).is_dir()}
     try:
-        with quiet_transformers():
-            config: Any = AutoConfig.from_pretrained(name, **load)
-        if config.model_type not in kinds:
-            raise ModelError(_another(name, config.model_type, kinds))
-        same_labels = tuple(map(config.id2label.get, range(config.num_labels))) == tuple(labels)
-        if "fervit" in config.to_dict():
-            del config.fervit  # what was measured on the parent does not hold for the child
-        for key, value in (label_fields(labels) | dict(changes or {})).items():
-            setattr(config, key, value)
-        with quiet_transformers():
-            model: Any
-            model, loaded = AutoModelForImageClassification.from_pretrained(
-                name,
-                config=config,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,
-                attn_implementation="eager",
-                dtype=torch.float32,
-                output_loading_info=True,
-                **load,
-            )
+        config = _read_config(name, kinds)
+        same_labels = config.id2label == label_fields(labels)["id2label"]
+        config.update({**label_fields(labels), **(changes or {})})
+        model, loaded = load_pretrained(name, config)
         preprocess = read_preprocess(name, image_size=image_size)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"cannot load {name}: {reason} (a Hub id needs internet or a filled cache)") from error
+        raise ModelError(f"cannot load {name}: {reason(error)} (a Hub id needs internet or a filled cache)") from error
     renewed = ("classifier.", "pooler.", "mask_token")  # a head is made anew, and of the others nothing is used
     check_complete(name, [key for key in loaded["missing_keys"] if not any(part in key for part in renewed)])
     check_loaded(name, loaded)
-    if not same_labels:  # transformers keeps a head of the same width, whatever it tells apart
-        nn.init.trunc_normal_(model.classifier.weight, std=config.initializer_range)
-        nn.init.zeros_(model.classifier.bias)
+    if not same_labels:  # transformers keeps a head of the same width, whatever its labels
+        _renew(head_of(model), config.initializer_range)
     return model, preprocess
 
 
+def _renew(head: nn.Linear, std: float) -> None:
+    """Give a head first weights, as transformers does."""
+    nn.init.trunc_normal_(head.weight, std=std)
+    nn.init.zeros_(head.bias)
+
+
+def _read_config(name: str, kinds: Sequence[str]) -> PreTrainedConfig:
+    """Return the configuration of a folder or a Hub id, without fervit's own part.
+
+    Raises:
+        ModelError: it is that of a model of another kind.
+    """
+    with quiet_transformers():
+        config: PreTrainedConfig = AutoConfig.from_pretrained(name, local_files_only=Path(name).is_dir())
+    if config.model_type not in kinds:
+        raise ModelError(_another(name, config.model_type, kinds))
+    if "fervit" in config.to_dict():
+        del config.fervit  # what was measured on the parent does not hold for the child
+    return config
+
+
 def _another(name: str, model_type: str, kinds: Sequence[str]) -> str:
-    """Say that these weights are of another architecture than is asked for, and which setting takes them."""
+    """Return the message for weights of another architecture than is wanted, with the setting that takes them."""
     arch = {"dinov2": "vit"}.get(model_type, model_type)
-    way = f"; for these weights set arch={arch}" if arch in ARCHS else ""
-    return f"{name} is a {model_type!r}; this architecture fine-tunes: {', '.join(kinds)}{way}"
+    fix = f"; for these weights set arch={arch}" if arch in ARCHS else ""
+    return f"{name} is a {model_type!r}; this architecture fine-tunes: {', '.join(kinds)}{fix}"
 
 
 def _looks_like_hub_id(text: str) -> bool:
@@ -133,11 +170,13 @@ def as_named_in(model: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[str
     return named
 
 
-def read_preprocess(name: str, *, image_size: int | None = None, extra: dict[str, Any] | None = None) -> Preprocess:
-    """Read `preprocessor_config.json` of a folder or a Hub id.
+def read_preprocess(
+    name: str, *, image_size: int | None = None, margins: Mapping[str, float] | None = None
+) -> Preprocess:
+    """Read `preprocessor_config.json` of a folder or a Hub id; `margins` are the fields that it does not hold.
 
     Raises:
-        ModelError: there is none, it is not readable, or it asks for a filter that fervit has not.
+        ModelError: there is none, it is not readable, or it needs a filter that fervit has not.
     """
     path = Path(name) / "preprocessor_config.json"
     if not Path(name).is_dir():
@@ -160,7 +199,7 @@ def read_preprocess(name: str, *, image_size: int | None = None, extra: dict[str
         size = values.get("size", {})
         side = image_size or (size if isinstance(size, int) else size.get("height") or size.get("shortest_edge"))
         mean, std = (tuple(map(float, values[key])) for key in ("image_mean", "image_std"))
-        return Preprocess(image_size=int(side), mean=mean, std=std, interpolation=FILTERS[wanted], **(extra or {}))
+        return Preprocess(image_size=int(side), mean=mean, std=std, interpolation=FILTERS[wanted], **(margins or {}))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: size, image_mean or image_std is missing or no number ({error})") from error
 
@@ -174,7 +213,7 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if path.suffix in {".pt", ".pth", ".bin", ".pkl", ".ckpt"}:
+    if is_pickle(path):
         raise ModelError(f"{path} is a pickle, which can run code when read; convert it to safetensors")
     try:
         weights: dict[str, torch.Tensor] = load_file(path)
@@ -198,8 +237,8 @@ def check_shapes(name: str | Path, pairs: Iterable[tuple[str, Sequence[int], Seq
             raise ModelError(f"{name} does not fit: {key} has the shape {tuple(has)}, and its place {tuple(needs)}")
 
 
-def check_loaded(name: str | Path, loaded: dict[str, Any], *, head: bool = False) -> None:
-    """Refuse what transformers lets pass: it fills misfits with random numbers and drops layers too many.
+def check_loaded(name: str | Path, loaded: LoadingInfo, *, head: bool = False) -> None:
+    """Refuse what transformers accepts: it fills misfits with random numbers and drops layers too many.
 
     Args:
         name: where the weights come from.
@@ -214,3 +253,15 @@ def check_loaded(name: str | Path, loaded: dict[str, Any], *, head: bool = False
         raise ModelError(
             f"{name} does not fit: its config.json has no place for {len(extra)} weights, such as {extra[0]}"
         )
+
+
+def load_state(model: nn.Module, state: Mapping[str, torch.Tensor], *, renewed: Sequence[str], misfit: str) -> None:
+    """Load weights into a model, whose parameters with a part of `renewed` in their names may be missing.
+
+    Raises:
+        ModelError: others are missing, or some have no place; the message begins with `misfit`.
+    """
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    missing = [name for name in missing if not any(part in name for part in renewed)]
+    if missing or unexpected:
+        raise ModelError(f"{misfit}: missing {missing[:3]}, unexpected {unexpected[:3]}")

@@ -1,15 +1,22 @@
 """Vision Transformers in timm's naming, as plain safetensors files: ViT and DINOv2."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from transformers import (
+    Dinov2Config,
+    Dinov2ForImageClassification,
+    PreTrainedModel,
+    ViTConfig,
+    ViTForImageClassification,
+)
 
 from fervit.errors import ModelError
+from fervit.models.backbone import attention_in_steps
 from fervit.models.positions import patch_grid, resize_positions
-from fervit.models.pretrained import HALF, as_named_in, check_shapes, label_fields, read_safetensors
+from fervit.models.pretrained import HALF, as_named_in, check_shapes, label_fields, load_state, read_safetensors
 from fervit.types import Preprocess
 
 # A file does not say how many attention heads it has. Up to ViT-L they are 64 wide; the larger ones are
@@ -20,48 +27,47 @@ TIMM_NORM_EPS = 1e-6  # timm's LayerNorm; Hugging Face's default for ViT is 1e-1
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def from_timm(path: Path, labels: Sequence[str], image_size: int) -> tuple[nn.Module, Preprocess]:
-    """Build from timm's names; layer scale tells a DINOv2 from a plain ViT."""
-    from transformers import Dinov2Config, Dinov2ForImageClassification, ViTConfig, ViTForImageClassification
+def from_timm(path: Path, labels: Sequence[str], image_size: int) -> tuple[PreTrainedModel, Preprocess]:
+    """Build from timm's names; layer scale distinguishes a DINOv2 from a plain ViT.
 
+    Raises:
+        ModelError: the file is no safetensors file of a ViT with a CLS token, or does not fit `image_size`.
+    """
     weights = read_safetensors(path)
     if "patch_embed.proj.weight" not in weights or "pos_embed" not in weights:
         raise ModelError(f"{path} does not hold a ViT in timm's naming (no patch_embed.proj.weight, pos_embed)")
+    dinov2 = "blocks.0.ls1.gamma" in weights
+    model = _new(path, weights, labels, image_size)
+    positions = weights["pos_embed"].float()
+    if positions.shape[1] == round((positions.shape[1]) ** 0.5) ** 2:
+        raise ModelError(f"{path} has no position for a CLS token; only ViTs with one are supported")
+    weights["pos_embed"] = resize_positions(positions, image_size // model.config.patch_size)
+    state = as_named_in(model, timm_to_hugging_face(weights, dinov2=dinov2))
+    places = model.state_dict()
+    check_shapes(path, ((k, v.shape, places[k].shape) for k, v in state.items() if k in places))
+    state = {k: v.float() for k, v in state.items()}
+    load_state(model, state, renewed=("classifier.", "mask_token"), misfit=f"{path} does not fit")
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if dinov2 else (HALF, HALF)
+    return model, Preprocess(image_size=image_size, mean=mean, std=std)
+
+
+def _new(path: Path, weights: Mapping[str, torch.Tensor], labels: Sequence[str], image_size: int) -> PreTrainedModel:
+    """Return a model of the shape that a file's tensors have, with first weights."""
     width, _, patch, _ = weights["patch_embed.proj.weight"].shape
-    depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
     hidden = len(weights["blocks.0.mlp.fc1.bias"])
-    grid = patch_grid(image_size, patch)
-    common: dict[str, Any] = {
+    patch_grid(image_size, patch)  # raises where the patches do not fit
+    sizes: dict[str, Any] = {
         "hidden_size": width,
-        "num_hidden_layers": depth,
+        "num_hidden_layers": 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks.")),
         "num_attention_heads": _heads_of(path, width),
         "image_size": image_size,
         "patch_size": patch,
         "layer_norm_eps": TIMM_NORM_EPS,
         **label_fields(labels),
     }
-    dinov2 = "blocks.0.ls1.gamma" in weights
-    if dinov2:
-        config: Any = Dinov2Config(mlp_ratio=hidden // width, **common)
-        config._attn_implementation = "eager"
-        model: Any = Dinov2ForImageClassification(config)
-    else:
-        config = ViTConfig(intermediate_size=hidden, **common)
-        config._attn_implementation = "eager"
-        model = ViTForImageClassification(config)
-    positions = weights["pos_embed"].float()
-    if positions.shape[1] == round((positions.shape[1]) ** 0.5) ** 2:
-        raise ModelError(f"{path} has no position for a CLS token; only ViTs with one are supported")
-    weights["pos_embed"] = resize_positions(positions, grid)
-    state = as_named_in(model, timm_to_hugging_face(weights, dinov2=dinov2))
-    wanted = model.state_dict()
-    check_shapes(path, ((k, v.shape, wanted[k].shape) for k, v in state.items() if k in wanted))
-    missing, unexpected = model.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
-    missing = [name for name in missing if not name.startswith("classifier.") and "mask_token" not in name]
-    if missing or unexpected:
-        raise ModelError(f"{path} does not fit: missing {missing[:3]}, unexpected {unexpected[:3]}")
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if dinov2 else (HALF, HALF)
-    return model, Preprocess(image_size=image_size, mean=mean, std=std)
+    if "blocks.0.ls1.gamma" in weights:
+        return Dinov2ForImageClassification(attention_in_steps(Dinov2Config(mlp_ratio=hidden // width, **sizes)))
+    return ViTForImageClassification(attention_in_steps(ViTConfig(intermediate_size=hidden, **sizes)))
 
 
 def _heads_of(path: Path, width: int) -> int:

@@ -5,6 +5,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
 
 from fervit.models.backbone import backbone_of, layers_of
 from fervit.models.inputs import copy_to_device
@@ -35,7 +36,7 @@ class _LayerDrop:
         return before + (after - before) * keep.view(-1, *[1] * (before.ndim - 1))
 
 
-def add_drop_path(model: nn.Module, rate: float) -> list[RemovableHandle]:
+def add_drop_path(model: PreTrainedModel, rate: float) -> list[RemovableHandle]:
     """Drop whole layers at random per sample while training, `rate` at the last one, less below.
 
     Stochastic depth (Huang et al. 2016, arXiv 1603.09382), with the layer's change divided by the
@@ -47,7 +48,7 @@ def add_drop_path(model: nn.Module, rate: float) -> list[RemovableHandle]:
     return [layer.register_forward_hook(_LayerDrop(rate * k / last)) for k, layer in enumerate(layers)]
 
 
-def add_patch_drop(model: nn.Module, fraction: float) -> RemovableHandle:
+def add_patch_drop(model: PreTrainedModel, fraction: float) -> RemovableHandle:
     """Leave out a random `fraction` of each image's patches while training; the CLS token stays.
 
     PatchDropout (Liu et al. 2022, arXiv 2208.07220): a step costs little more than the patches that are left, and
@@ -64,5 +65,4 @@ def add_patch_drop(model: nn.Module, fraction: float) -> RemovableHandle:
         patches = tokens.gather(1, rows.unsqueeze(-1).expand(-1, -1, tokens.shape[2]))
         return torch.cat([tokens[:, :1], patches], dim=1)  # (B, 1 + N, D) -> (B, 1 + kept, D)
 
-    handle: RemovableHandle = backbone_of(model).embeddings.register_forward_hook(hook)
-    return handle
+    return backbone_of(model).get_submodule("embeddings").register_forward_hook(hook)

@@ -19,7 +19,8 @@ from fervit.evaluation.calibration import calibrate
 from fervit.evaluation.report import Report
 from fervit.inference.model_files import starting_weights
 from fervit.models import build_model, save_checkpoint
-from fervit.models.backbone import fold_luma
+from fervit.models.backbone import fold_luma, head_of
+from fervit.models.checkpoint import read_checkpoint
 from fervit.models.classifier import TorchClassifier
 from fervit.models.loading import load_checkpoint
 from fervit.reports.card import Origin, model_card
@@ -137,7 +138,7 @@ def _new_model(
 
 def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> RunFigures:
     """Turn the best weights into the run's model folder: grey folded in, calibrated, with its figures."""
-    model, _ = load_checkpoint(out / "best")
+    model, _ = read_checkpoint(out / "best")
     best = json.loads((out / "best" / "figures.json").read_text(encoding="utf-8"))
     if data.train.images.shape[-1] == 1:
         fold_luma(model, spec.preprocess)
@@ -145,9 +146,9 @@ def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> R
     logits = TorchClassifier(model, spec).logits(data.validation.images, batch_size=EVAL_BATCH)
     temperature, bias = calibrate(logits, targets, run["config"]["calibration"])
     with torch.no_grad():
-        model.classifier.weight /= temperature
-        model.classifier.bias /= temperature
-        model.classifier.bias += torch.from_numpy(bias).to(model.classifier.bias)
+        head = head_of(model)
+        head.weight.div_(temperature)
+        head.bias.div_(temperature).add_(torch.from_numpy(bias).to(head.bias))
     figures: RunFigures = {
         **figures_of(logits / temperature + bias, targets),
         "epoch": best["epoch"],

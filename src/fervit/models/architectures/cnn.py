@@ -1,14 +1,14 @@
 # mypy: disallow-untyped-calls=False
-"""The baseline: a residual network for small grey faces, trained from scratch. Is the Transformer worth it here?
+"""The baseline: a residual network for small grey faces, trained from scratch, to see what a Transformer is worth.
 
 A ResNet-18 (He et al. 2015, arXiv 1512.03385, table 1) of the size of a ViT-Ti, so that the two can be compared: the
-widths of its stages are 5/8 of the original's (4.4 M parameters), and 48 px pictures are halved four times, not five
+widths of its stages are 5/8 of the original's (4.4 M parameters), and 48 px images are halved four times, not five
 (0.25 GFLOPs; a ViT-Ti at 96 px has 5.5 M and 0.42). Two 3 x 3 convolutions take the place of the 7 x 7 one and the
 pooling (as in ResNet-C, arXiv 1812.01187, section 4.1), because a 48 px face has nothing to spare. The last batch norm
 of every block starts at 0 (arXiv 1706.02677, section 5.1), so that the network starts shallow and deepens as it
 learns; features are averaged over all places and thinned by dropout before the head.
 
-The first convolution has three channels like every other model's, and learns from grey pictures repeated to three;
+The first convolution has three channels like every other model's, and learns from grey images repeated to three;
 `models.backbone.fold_luma` makes it see the luma of colour ones.
 """
 
@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, initialization
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel, initialization
 from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetConvLayer
 
 from fervit.config.architectures import CNNOptions
 from fervit.errors import ModelError
-from fervit.models.architectures.convolutional import ConvolutionalClassifier, start
+from fervit.models.architectures.convolutional import ConvolutionalBackbone, ConvolutionalClassifier, start
 from fervit.models.pretrained import HALF, label_fields
 from fervit.types import Preprocess
 
@@ -45,7 +45,7 @@ class CNNConfig(PreTrainedConfig):
         super().__init__(**kwargs)
 
 
-class ResidualNetwork(nn.Module):
+class ResidualNetwork(ConvolutionalBackbone):
     """Stem and residual blocks: `(B, 3, S, S)` -> `(B, 8 * channels, S / 16, S / 16)`."""
 
     def __init__(self, channels: int, blocks: int):
@@ -60,13 +60,6 @@ class ResidualNetwork(nn.Module):
         self.layers = nn.ModuleList(layers)
         for layer in layers:  # marked, because transformers passes `_init_weights` no module without own parameters
             layer.layer[-1].normalization.starts_at_zero = True
-
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        """Return the last map of features."""
-        x: Tensor = self.embeddings(pixel_values)
-        for layer in self.layers:
-            x = layer(x)
-        return x
 
 
 class CNNForImageClassification(ConvolutionalClassifier):
@@ -86,10 +79,12 @@ class CNNForImageClassification(ConvolutionalClassifier):
             initialization.zeros_(module.weight)
 
 
-def build(init: str | Path, labels: Sequence[str], image_size: int, options: CNNOptions) -> tuple[Any, Preprocess]:
+def build(
+    init: str | Path, labels: Sequence[str], image_size: int, options: CNNOptions
+) -> tuple[PreTrainedModel, Preprocess]:
     """Return a CNN over `labels` at `image_size` px, with the preprocessing that it expects.
 
-    `init` is `scratch`, or a CNN's own folder, of which all is kept, but the head only where the labels are the same.
+    `init` is `scratch`, or a CNN's own folder, whose weights are kept, those of the head only for the same labels.
 
     Raises:
         ModelError: `init` is neither, its widths or depth are not those of the options, or `image_size` is too small.

@@ -2,26 +2,31 @@
 """Inception-ResNet v1 (Szegedy et al. 2016, arXiv 1602.07261), in the form that D. Sandberg's FaceNet made known.
 
 Its worth here is where its weights come from: `scripts/make_facenet.py` makes a folder of those of a FaceNet (Schroff
-et al. 2015, arXiv 1503.03832), which was trained to tell people apart. It has seven times a MobileNet's weights and
-three to four times its work for a picture, most of it in dense convolutions, which a CPU does well.
+et al. 2015, arXiv 1503.03832), which was trained on face identification. It has seven times a MobileNet's weights and
+three to four times its work for an image, most of it in dense convolutions, which a CPU does well.
 
 Convolutions of the stem and of the two reductions have no padding, as in the original: 96 px become 9 x 9, 4 x 4 and,
 at the end, one place; 112 px 11 x 11, 5 x 5 and 2 x 2; 160 px, FaceNet's own, 17 x 17, 8 x 8 and 3 x 3.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 
 from fervit.config.architectures import InceptionResNetV1Options
 from fervit.errors import ModelError
-from fervit.models.architectures.convolutional import ConvolutionalClassifier, start
+from fervit.models.architectures.convolutional import (
+    ConvolutionalBackbone,
+    ConvolutionalClassifier,
+    channels_last,
+    start,
+)
 from fervit.models.pretrained import HALF, label_fields
 from fervit.types import Preprocess
 
@@ -55,7 +60,7 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(B, before, h, w)` to `(B, after, h', w')`."""
         x, norm = self.convolution(x), self.normalization
-        if self.training and x.numel() == x.shape[1]:  # one picture, one place: no deviation to be had of it
+        if self.training and x.numel() == x.shape[1]:  # one image, one place: a single value has no deviation
             return F.relu(F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=EPS))
         return F.relu(norm(x))
 
@@ -71,7 +76,7 @@ class Residual(nn.Module):
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add what the branches make of `x`."""
+        """Add the projection of the branches to `x`."""
         change = self.projection(torch.cat([branch(x) for branch in self.branches], 1))
         x = x + self.scale * change
         return F.relu(x) if self.relu else x
@@ -89,7 +94,80 @@ class Reduction(nn.Module):
         return torch.cat([*(branch(x) for branch in self.branches), F.max_pool2d(x, 3, 2)], 1)
 
 
-class InceptionResNetV1(nn.Module):
+@dataclass(frozen=True)
+class _Parts:
+    """Makes the network's parts, whose channels are given as in the paper, times the width."""
+
+    width: float
+
+    def channels(self, count: int) -> int:
+        """Return how many channels there are of `count` in the paper."""
+        return max(1, round(count * self.width))
+
+    def conv(
+        self, before: int, after: int, side: int | tuple[int, int] = 1, stride: int = 1, *, pad: bool = True
+    ) -> ConvNorm:
+        """Return a `ConvNorm` from and to so many channels in the paper."""
+        return ConvNorm(self.channels(before), self.channels(after), side, stride, pad=pad)
+
+    def stem(self) -> nn.Sequential:
+        """Return what comes before the blocks: 256 channels."""
+        conv = self.conv
+        return nn.Sequential(
+            ConvNorm(3, self.channels(32), 3, 2, pad=False),
+            conv(32, 32, 3, pad=False),
+            conv(32, 64, 3),
+            nn.MaxPool2d(3, 2),
+            conv(64, 80),
+            conv(80, 192, 3, pad=False),
+            conv(192, 256, 3, 2, pad=False),
+        )
+
+    def to_896(self) -> Reduction:
+        """Return the reduction behind the blocks of 256 channels."""
+        conv = self.conv
+        return Reduction(
+            [
+                conv(256, 384, 3, 2, pad=False),
+                nn.Sequential(conv(256, 192), conv(192, 192, 3), conv(192, 256, 3, 2, pad=False)),
+            ]
+        )
+
+    def to_1792(self) -> Reduction:
+        """Return the reduction behind the blocks of 896 channels."""
+        conv = self.conv
+        return Reduction(
+            [
+                nn.Sequential(conv(896, 256), conv(256, 384, 3, 2, pad=False)),
+                nn.Sequential(conv(896, 256), conv(256, 256, 3, 2, pad=False)),
+                nn.Sequential(conv(896, 256), conv(256, 256, 3), conv(256, 256, 3, 2, pad=False)),
+            ]
+        )
+
+    def block35(self) -> Residual:
+        """Return a block of 256 channels, for maps of 35 x 35 in the paper."""
+        conv = self.conv
+        branches = [
+            conv(256, 32),
+            nn.Sequential(conv(256, 32), conv(32, 32, 3)),
+            nn.Sequential(conv(256, 32), conv(32, 32, 3), conv(32, 32, 3)),
+        ]
+        return Residual(branches, 3 * self.channels(32), self.channels(256), 0.17)
+
+    def block17(self) -> Residual:
+        """Return a block of 896 channels, for maps of 17 x 17 in the paper."""
+        conv = self.conv
+        branches = [conv(896, 128), nn.Sequential(conv(896, 128), conv(128, 128, (1, 7)), conv(128, 128, (7, 1)))]
+        return Residual(branches, 2 * self.channels(128), self.channels(896), 0.1)
+
+    def block8(self, scale: float, *, relu: bool) -> Residual:
+        """Return a block of 1792 channels, for maps of 8 x 8 in the paper."""
+        conv = self.conv
+        branches = [conv(1792, 192), nn.Sequential(conv(1792, 192), conv(192, 192, (1, 3)), conv(192, 192, (3, 1)))]
+        return Residual(branches, 2 * self.channels(192), self.channels(1792), scale, relu=relu)
+
+
+class InceptionResNetV1(ConvolutionalBackbone):
     """Stem, 20 * depth residual blocks with two reductions between them, and a last one without ReLU.
 
     `(B, 3, S, S)` -> `(B, 1792 * width, s, s)`; s is 1 for 96 px.
@@ -97,56 +175,14 @@ class InceptionResNetV1(nn.Module):
 
     def __init__(self, width: float, depth: float):
         super().__init__()
-        few, many = max(1, round(5 * depth)), max(1, round(10 * depth))
-
-        def w(channels: int) -> int:
-            return max(1, round(channels * width))
-
-        def c(before: int, after: int, *args: Any, **kwargs: Any) -> ConvNorm:
-            return ConvNorm(w(before), w(after), *args, **kwargs)
-
-        def chain(*parts: nn.Module) -> nn.Sequential:
-            return nn.Sequential(*parts)
-
-        def block35() -> Residual:
-            branches = [c(256, 32), chain(c(256, 32), c(32, 32, 3)), chain(c(256, 32), c(32, 32, 3), c(32, 32, 3))]
-            return Residual(branches, 3 * w(32), w(256), 0.17)
-
-        def block17() -> Residual:
-            branches = [c(896, 128), chain(c(896, 128), c(128, 128, (1, 7)), c(128, 128, (7, 1)))]
-            return Residual(branches, 2 * w(128), w(896), 0.1)
-
-        def block8(scale: float, *, relu: bool) -> Residual:
-            branches = [c(1792, 192), chain(c(1792, 192), c(192, 192, (1, 3)), c(192, 192, (3, 1)))]
-            return Residual(branches, 2 * w(192), w(1792), scale, relu=relu)
-
-        self.embeddings = chain(
-            ConvNorm(3, w(32), 3, 2, pad=False),
-            c(32, 32, 3, pad=False),
-            c(32, 64, 3),
-            nn.MaxPool2d(3, 2),
-            c(64, 80),
-            c(80, 192, 3, pad=False),
-            c(192, 256, 3, 2, pad=False),
-        )
-        to_896 = [c(256, 384, 3, 2, pad=False), chain(c(256, 192), c(192, 192, 3), c(192, 256, 3, 2, pad=False))]
-        to_1792 = [
-            chain(c(896, 256), c(256, 384, 3, 2, pad=False)),
-            chain(c(896, 256), c(256, 256, 3, 2, pad=False)),
-            chain(c(896, 256), c(256, 256, 3), c(256, 256, 3, 2, pad=False)),
-        ]
-        blocks: list[nn.Module] = [block35() for _ in range(few)]
-        blocks += [Reduction(to_896), *(block17() for _ in range(many))]
-        blocks += [Reduction(to_1792), *(block8(0.2, relu=True) for _ in range(few)), block8(1.0, relu=False)]
+        few, many, parts = max(1, round(5 * depth)), max(1, round(10 * depth)), _Parts(width)
+        self.embeddings = parts.stem()
+        to_896, to_1792 = parts.to_896(), parts.to_1792()  # drawn before the blocks
+        blocks: list[nn.Module] = [parts.block35() for _ in range(few)]
+        blocks += [to_896, *(parts.block17() for _ in range(many))]
+        blocks += [to_1792, *(parts.block8(0.2, relu=True) for _ in range(few)), parts.block8(1.0, relu=False)]
         self.layers = nn.ModuleList(blocks)
-        self.channels = w(1792)
-
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        """Return the last map of features."""
-        x: Tensor = self.embeddings(pixel_values)
-        for layer in self.layers:
-            x = layer(x)
-        return x
+        self.channels = parts.channels(1792)
 
 
 class InceptionResNetV1ForImageClassification(ConvolutionalClassifier):
@@ -162,11 +198,11 @@ class InceptionResNetV1ForImageClassification(ConvolutionalClassifier):
 
 def build(
     init: str | Path, labels: Sequence[str], image_size: int, options: InceptionResNetV1Options
-) -> tuple[Any, Preprocess]:
+) -> tuple[PreTrainedModel, Preprocess]:
     """Return an Inception-ResNet v1 over `labels` at `image_size` px, with the preprocessing that it expects.
 
-    `init` is `scratch`, or a folder of its own kind, of which all is kept, but the head only where the labels are the
-    same.
+    `init` is `scratch`, or a folder of its own kind, whose weights are kept, those of the head only for the same
+    labels.
 
     Raises:
         ModelError: `init` is neither, its width is not that of the options, or `image_size` is too small.
@@ -176,10 +212,10 @@ def build(
             f"image_size {image_size} is too small for an inception_resnet_v1, which adds no border; give {SMALLEST_PX}"
         )
     config = InceptionResNetV1Config(image_size, asdict(options), **label_fields(labels))
-    model: Any = InceptionResNetV1ForImageClassification(config)
+    model = InceptionResNetV1ForImageClassification(config)
     start(model, init, labels, options, shape=("width", "depth"))
-    # Channels together in memory: a step on a CPU takes 0.85 of the time.
-    return model.to(memory_format=torch.channels_last), Preprocess(image_size=image_size, mean=HALF, std=HALF)
+    # A step on a CPU takes 0.85 of the time.
+    return channels_last(model), Preprocess(image_size=image_size, mean=HALF, std=HALF)
 
 
 AutoConfig.register(MODEL_TYPE, InceptionResNetV1Config, exist_ok=True)

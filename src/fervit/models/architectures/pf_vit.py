@@ -4,13 +4,13 @@
 From the paper (its abstract): a ViT encoder; a separator that splits the representation into an emotional component
 `v_e` and an orthogonal residue `v_p`; a generator that reconstructs the face from both and synthesises the poker face
 without `v_e`; a discriminator, trained adversarially with encoder and generator; a head that reads `v_e`; no paired
-pictures, and no generator at inference. Ours, because the abstract does not state it:
+images, and no generator at inference. Ours, because the abstract does not state it:
 
 - `v_e` is one vector, from the CLS token; `v_p` is a vector for each patch, so that identity, pose and light keep
   their places. Each comes from a residual MLP that starts near the identity: training starts from the plain ViT.
 - The generator is convolutional and paints `v_p`; `v_e` scales and shifts its features (FiLM, arXiv 1709.07871) with
   no bias, so that `v_e = 0` leaves nothing of it behind.
-- A neutral face is its own poker face: on those, the L1 distance anchors what the other terms leave free.
+- A neutral face is its own poker face: on neutral faces, the L1 distance anchors what the other terms leave free.
 - Both networks learn in one step, by one loss and one optimizer: the generator meets a discriminator whose weights
   are held constant, the discriminator meets fakes that are.
 
@@ -40,8 +40,9 @@ from transformers import (
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fervit.config.architectures import PFViTOptions
-from fervit.models.architectures.encoder import encoder_values, new_encoder
+from fervit.models.architectures.encoder import EncoderSizes, encoder_values, new_encoder
 from fervit.models.architectures.vit import build_backbone
+from fervit.models.backbone import attention_in_steps
 from fervit.models.checkpoint import read_checkpoint
 from fervit.models.inherit import check_fit, inherit, model_type_of
 from fervit.models.losses import soft_cross_entropy
@@ -57,7 +58,7 @@ SLOPE = 0.2  # of the leaky ReLU in the discriminator (DCGAN, arXiv 1511.06434)
 GROUPS = 8  # of the generator's group norms
 
 
-class PFViTConfig(PreTrainedConfig):
+class PFViTConfig(EncoderSizes, PreTrainedConfig):
     """Configuration of `PFViTForImageClassification`: that of its encoder, and the fields of `PFViTOptions`.
 
     `black` and `white` are those levels of each channel in the encoder's normalised input: what can be painted.
@@ -77,16 +78,6 @@ class PFViTConfig(PreTrainedConfig):
         self.options = asdict(PFViTOptions(**(options or {})))
         self.black, self.white = list(black), list(white)
         super().__init__(**kwargs)
-
-    @property
-    def image_size(self) -> int:
-        """Side of the input in px."""
-        return int(self.encoder["image_size"])
-
-    @property
-    def patch_size(self) -> int:
-        """Side of the encoder's patches in px."""
-        return int(self.encoder["patch_size"])
 
 
 class Separator(nn.Module):
@@ -115,7 +106,7 @@ class ResidualMLP(nn.Module):
 
 
 class Generator(nn.Module):
-    """Paints a face from where things are (`v_p`) and what it expresses (`v_e`)."""
+    """Paints a face from its disturbance (`v_p`: what is where) and its emotion (`v_e`)."""
 
     def __init__(self, width: int, channels: int, face_px: int):
         super().__init__()
@@ -204,7 +195,7 @@ class PFViTForImageClassification(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):  # transformers' 0.02 would let the signal die on its way
+        if isinstance(module, nn.Conv2d):  # with transformers' 0.02 the signal would vanish behind a few layers
             initialization.kaiming_normal_(module.weight, a=SLOPE, nonlinearity="leaky_relu")
         elif isinstance(module, Generator):
             initialization.zeros_(module.canvas)
@@ -266,7 +257,7 @@ class PFViTForImageClassification(PreTrainedModel):
             terms["reconstruction"] = F.l1_loss(reconstruction.float(), real)
         if weights.adversarial:
             fake = torch.cat([reconstruction, poker])
-            terms["adversarial"] = -_held(self.discriminator)(fake).float().mean()
+            terms["adversarial"] = -_with_constant_weights(self.discriminator)(fake).float().mean()
             # Hinge loss (arXiv 1705.02894, section 3.1)
             terms["discriminator"] = F.relu(1 - self.discriminator(real).float()).mean()
             terms["discriminator"] += F.relu(1 + self.discriminator(fake.detach()).float()).mean()
@@ -285,12 +276,12 @@ class PFViTForImageClassification(PreTrainedModel):
         return F.interpolate(pixel_values, size, mode="bilinear", antialias=True, align_corners=False)
 
     def _not_neutral(self, poker: Tensor, neutral: int, *, side: int) -> Tensor:
-        """Return the cross-entropy of poker faces, looked at by this model as it stands, with `neutral`.
+        """Return the cross-entropy of poker faces, classified by this model with its present weights, and `neutral`.
 
-        Its weights are held: the term may change how a face is painted, not what counts as neutral.
+        Its weights are constants here: the term may change how a face is painted, not what counts as neutral.
         """
-        seen = F.interpolate(poker, (side, side), mode="bilinear", align_corners=False)
-        logits = _held(self)(pixel_values=seen).logits.float()
+        resized = F.interpolate(poker, (side, side), mode="bilinear", align_corners=False)
+        logits = _with_constant_weights(self)(pixel_values=resized).logits.float()
         loss: Tensor = -logits.log_softmax(dim=1)[:, neutral].mean()
         return loss
 
@@ -300,18 +291,22 @@ class PFViTForImageClassification(PreTrainedModel):
         return self.backbone(pixel_values=pixel_values, **kwargs)
 
 
-def build(init: str | Path, labels: Sequence[str], image_size: int, options: PFViTOptions) -> tuple[Any, Preprocess]:
+def build(
+    init: str | Path, labels: Sequence[str], image_size: int, options: PFViTOptions
+) -> tuple[PreTrainedModel, Preprocess]:
     """Return a Poker Face ViT over `labels` at `image_size` px, with the preprocessing that its weights expect.
 
     `init` holds starting weights for the encoder, in any form that a plain ViT's may have, or is a Poker Face
-    ViT's own folder, of which all is kept, but the head only where the labels are the same.
+    ViT's own folder, whose weights are kept, those of the head only for the same labels.
 
     Raises:
         ModelError: the weights are missing, unsafe (a pickle), truncated, of an unknown form, do not fit
             `image_size`, or are a Poker Face ViT's with another generator.
     """
     if (options.poker or options.anchor) and NEUTRAL not in labels:
-        logger.warning("no label is called %s, so poker faces are not asked to look it: %s", NEUTRAL, ", ".join(labels))
+        logger.warning(
+            "no label is called %s, so poker faces are not trained to look it: %s", NEUTRAL, ", ".join(labels)
+        )
     if model_type_of(init) == MODEL_TYPE:
         parent, spec = read_checkpoint(init)
         check_fit(init, {name: parent.config.options[name] for name in ("face_px", "channels")}, options)
@@ -326,9 +321,9 @@ def build(init: str | Path, labels: Sequence[str], image_size: int, options: PFV
     return model, preprocess
 
 
-def neutral_index(config: Any) -> int | None:
+def neutral_index(config: PreTrainedConfig) -> int | None:
     """Return the place of the label `neutral` in a configuration's `id2label`, or None."""
-    return next((int(k) for k, name in config.id2label.items() if name == NEUTRAL), None)
+    return next((int(k) for k, name in (config.id2label or {}).items() if name == NEUTRAL), None)
 
 
 def squared_cosine(v_e: Tensor, v_p: Tensor) -> Tensor:
@@ -337,7 +332,7 @@ def squared_cosine(v_e: Tensor, v_p: Tensor) -> Tensor:
     return cosine.square().mean()
 
 
-def _held(module: nn.Module) -> Callable[..., Any]:
+def _with_constant_weights(module: nn.Module) -> Callable[..., Any]:
     """Return the module with its weights as constants: gradients pass through to its input and end there."""
     constants = {name: parameter.detach() for name, parameter in module.named_parameters()}
     return lambda *args, **kwargs: functional_call(module, constants, args, kwargs)
@@ -349,8 +344,7 @@ def _new(
     levels = list(zip(preprocess.mean, preprocess.std, strict=True))
     black, white = ([(level - mean) / std for mean, std in levels] for level in (0, 1))
     config = PFViTConfig(encoder, asdict(options), black, white, **label_fields(labels))
-    config._attn_implementation = "eager"
-    return PFViTForImageClassification(config)
+    return PFViTForImageClassification(attention_in_steps(config))
 
 
 AutoConfig.register(MODEL_TYPE, PFViTConfig, exist_ok=True)

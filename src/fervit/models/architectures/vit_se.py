@@ -33,8 +33,9 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from fervit.config.architectures import ViTSEOptions
 from fervit.errors import ModelError
-from fervit.models.architectures.encoder import encoder_values, new_encoder
+from fervit.models.architectures.encoder import EncoderSizes, encoder_values, new_encoder
 from fervit.models.architectures.vit import build_backbone
+from fervit.models.backbone import attention_in_steps
 from fervit.models.checkpoint import read_checkpoint
 from fervit.models.inherit import check_fit, inherit, model_type_of
 from fervit.models.positions import patch_grid
@@ -46,7 +47,7 @@ MODEL_TYPE = "vit_se"
 FIRST_BIAS = 3.0  # of the gates: sigmoid(3) = 0.953
 
 
-class ViTSEConfig(PreTrainedConfig):
+class ViTSEConfig(EncoderSizes, PreTrainedConfig):
     """Configuration of `ViTSEForImageClassification`: that of its encoder, and the fields of `ViTSEOptions`."""
 
     model_type = MODEL_TYPE
@@ -56,26 +57,13 @@ class ViTSEConfig(PreTrainedConfig):
         self.options = asdict(ViTSEOptions(**(options or {})))
         super().__init__(**kwargs)
 
-    @property
-    def image_size(self) -> int:
-        """Side of the input in px."""
-        return int(self.encoder["image_size"])
-
-    @property
-    def patch_size(self) -> int:
-        """Side of the encoder's patches in px."""
-        return int(self.encoder["patch_size"])
-
 
 class Excite(nn.Linear):
-    """The block's last layer; a class of its own so that `_init_weights` finds it.
-
-    transformers passes it those modules of foreign code alone that hold parameters themselves (seen with 5.23).
-    """
+    """The block's last layer; a class of its own, so that `_init_weights` recognises it."""
 
 
 class SqueezeExcitation(nn.Module):
-    """Gates a vector's features by what all of them say together."""
+    """Gates a vector's features, each by a function of all of them."""
 
     def __init__(self, width: int, reduction: int):
         super().__init__()
@@ -142,11 +130,13 @@ class ViTSEForImageClassification(PreTrainedModel):
         return tokens[:, 0]
 
 
-def build(init: str | Path, labels: Sequence[str], image_size: int, options: ViTSEOptions) -> tuple[Any, Preprocess]:
+def build(
+    init: str | Path, labels: Sequence[str], image_size: int, options: ViTSEOptions
+) -> tuple[PreTrainedModel, Preprocess]:
     """Return a ViT+SE over `labels` at `image_size` px, with the preprocessing that its weights expect.
 
     `init` holds starting weights for the encoder, in any form that a plain ViT's may have, or is a ViT+SE's own
-    folder, of which all is kept, but the head only where the labels are the same.
+    folder, whose weights are kept, those of the head only for the same labels.
 
     Raises:
         ModelError: the weights are missing, unsafe (a pickle), truncated, of an unknown form, do not fit
@@ -167,8 +157,7 @@ def build(init: str | Path, labels: Sequence[str], image_size: int, options: ViT
 
 def _new(encoder: dict[str, Any], labels: Sequence[str], options: ViTSEOptions) -> ViTSEForImageClassification:
     config = ViTSEConfig(encoder, asdict(options), **label_fields(labels))
-    config._attn_implementation = "eager"
-    return ViTSEForImageClassification(config)
+    return ViTSEForImageClassification(attention_in_steps(config))
 
 
 AutoConfig.register(MODEL_TYPE, ViTSEConfig, exist_ok=True)

@@ -31,6 +31,7 @@ from transformers.utils.output_capturing import capture_outputs
 from fervit.config.architectures import SCRATCH, VTFFOptions
 from fervit.errors import ModelError
 from fervit.models.architectures.vit import build_backbone
+from fervit.models.backbone import attention_in_steps, layers_in
 from fervit.models.checkpoint import read_checkpoint
 from fervit.models.inherit import check_fit, inherit, model_type_of
 from fervit.models.pretrained import HALF, label_fields, quiet_transformers, read_safetensors
@@ -57,10 +58,12 @@ FIELDS = {  # of an option in the configuration; grid and image_size may change 
 OF_LAYERS = ("hidden_act", "layer_norm_eps", "qkv_bias")  # what the weights of a layer were trained with
 
 
-def build(init: str | Path, labels: Sequence[str], image_size: int, options: VTFFOptions) -> tuple[Any, Preprocess]:
+def build(
+    init: str | Path, labels: Sequence[str], image_size: int, options: VTFFOptions
+) -> tuple[PreTrainedModel, Preprocess]:
     """Return a classifier over `labels` at `image_size` px, with the preprocessing that it expects.
 
-    `init` is `scratch`, a folder of a VTFF, or a ViT or DINOv2 in any form that `models.vit` takes, whose first
+    `init` is `scratch`, a folder of a VTFF, or a ViT or DINOv2 in any form that a plain ViT may start from, whose first
     `options.depth` layers, CLS token and positions the encoder starts from.
 
     Raises:
@@ -69,7 +72,6 @@ def build(init: str | Path, labels: Sequence[str], image_size: int, options: VTF
     """
     if image_size < options.grid:
         raise ModelError(f"image_size {image_size} is smaller than the {options.grid} x {options.grid} grid of vtff")
-    model: Any
     if str(init) == SCRATCH:
         model = VTFFForImageClassification(_config(labels, image_size, options))
     elif model_type_of(init) == MODEL_TYPE:
@@ -116,7 +118,7 @@ def to_levels(pixel_values: Tensor) -> Tensor:
 def local_binary_patterns(levels: Tensor) -> Tensor:
     """Return the `(B, 1, S, S)` codes 0..255 of grey levels: a bit for each neighbour that is not darker.
 
-    Beyond the border its own pixels repeat, so a constant picture has the code 255 everywhere.
+    Beyond the border its own pixels repeat, so a constant image has the code 255 everywhere.
     """
     height, width = levels.shape[-2:]
     padded = F.pad(levels, (1, 1, 1, 1), mode="replicate")
@@ -130,7 +132,7 @@ def local_binary_patterns(levels: Tensor) -> Tensor:
 class _BatchNorm(nn.BatchNorm2d):
     """Batch norm that takes its running statistics where a batch has one value per channel, and so no deviation.
 
-    That is the global attention's in the last batch of an epoch, when a single picture is left for it.
+    That is the global attention's in the last batch of an epoch, when a single image is left for it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,7 +151,7 @@ def _strides(halvings: int) -> tuple[int, ...]:
 class ResNetBranch(nn.Module):
     """ResNet-18 without its head: `(B, in_channels, S, S)` -> `(B, channels, g, g)`.
 
-    It halves the picture as often as leaves at least a `grid` x `grid` map (5 times from 224 px to 7, 3 from 56),
+    It halves the image as often as leaves at least a `grid` x `grid` map (5 times from 224 px to 7, 3 from 56),
     and averages what is not exactly that.
     """
 
@@ -159,7 +161,7 @@ class ResNetBranch(nn.Module):
         while halvings < MAX_HALVINGS and _halved(config.image_size, halvings + 1) >= config.grid:
             halvings += 1
         stem, pooling, *strides = _strides(halvings)
-        widths = [config.channels // share for share in (8, 4, 2, 1)]
+        widths = [config.channels // divisor for divisor in (8, 4, 2, 1)]
         self.grid = config.grid
         self.stem = ResNetConvLayer(in_channels, widths[0], kernel_size=7, stride=stem)
         self.pooling = nn.MaxPool2d(3, stride=2, padding=1) if pooling == 2 else nn.Identity()
@@ -189,7 +191,7 @@ class SelectiveFusion(nn.Module):
     """Attentional selective fusion: two `(B, C, g, g)` maps -> one, cell by cell and channel by channel.
 
     `U = W1 X_lbp + W2 X_rgb`, a weight per channel from U's mean and one per cell from U itself, added; its sigmoid
-    is the share of the RGB branch.
+    is the weight of the RGB branch.
     """
 
     def __init__(self, channels: int):
@@ -217,8 +219,8 @@ class SelectiveFusion(nn.Module):
         both = self.from_codes(codes) + self.from_rgb(rgb)
         of_channels = self.global_attention(both.mean(dim=(2, 3), keepdim=True))  # (B, C, 1, 1)
         of_cells = self.local_attention(both)  # (B, 1, g, g)
-        share = torch.sigmoid(of_channels + of_cells)
-        return rgb * share + codes * (1 - share)
+        weight = torch.sigmoid(of_channels + of_cells)
+        return rgb * weight + codes * (1 - weight)
 
 
 def _pointwise(old: int, new: int) -> nn.Conv2d:
@@ -247,7 +249,7 @@ class VTFFEmbeddings(nn.Module):
 
 
 class VTFFPreTrainedModel(PreTrainedModel):
-    """What the two models of this module share for transformers: their configuration and their first weights."""
+    """The base of the two models of this module: their configuration and their first weights."""
 
     config_class = VTFFConfig
     base_model_prefix = MODEL_TYPE
@@ -330,11 +332,12 @@ def _config(labels: Sequence[str], image_size: int, options: VTFFOptions, **enco
         **label_fields(labels),
         **encoder,
     )
-    config._attn_implementation = "eager"
-    return config
+    return attention_in_steps(config)
 
 
-def _from_vtff(init: str | Path, labels: Sequence[str], image_size: int, options: VTFFOptions) -> Any:
+def _from_vtff(
+    init: str | Path, labels: Sequence[str], image_size: int, options: VTFFOptions
+) -> VTFFForImageClassification:
     """Go on from another VTFF: positions interpolated to the grid, a new head for other labels."""
     parent, spec = read_checkpoint(init)
     check_fit(init, {name: getattr(parent.config, field) for name, field in FIELDS.items()}, options)
@@ -344,7 +347,9 @@ def _from_vtff(init: str | Path, labels: Sequence[str], image_size: int, options
     return model
 
 
-def _from_vit(init: str | Path, labels: Sequence[str], image_size: int, options: VTFFOptions) -> Any:
+def _from_vit(
+    init: str | Path, labels: Sequence[str], image_size: int, options: VTFFOptions
+) -> VTFFForImageClassification:
     """Start the encoder from the first layers, the CLS token and the positions of a ViT or a DINOv2."""
     backbone, _ = build_backbone(init, options.grid * _patch_size(init))
     config = backbone.config
@@ -357,11 +362,11 @@ def _from_vit(init: str | Path, labels: Sequence[str], image_size: int, options:
         "mlp": config.hidden_size * config.mlp_ratio if dinov2 else config.intermediate_size,
     }
     check_fit(init, theirs, options)
-    layers = backbone.encoder.layer if dinov2 else backbone.layers
+    layers = layers_in(backbone)
     if len(layers) < options.depth:
         raise ModelError(f"{init} has {len(layers)} layers, model.depth is {options.depth}: set it to at most that")
     encoder = {name: getattr(config, name) for name in OF_LAYERS}
-    model: Any = VTFFForImageClassification(_config(labels, image_size, options, **encoder))
+    model = VTFFForImageClassification(_config(labels, image_size, options, **encoder))
     for ours, layer in zip(model.vtff.layers, layers, strict=False):
         ours.load_state_dict(_as_vit_layer(layer) if dinov2 else layer.state_dict())
     with torch.no_grad():
@@ -377,7 +382,7 @@ def _patch_size(init: str | Path) -> int:
         return PATCH if kernel is None else int(kernel.shape[-1])
     try:
         with quiet_transformers():
-            config: Any = AutoConfig.from_pretrained(str(init), local_files_only=Path(init).is_dir())
+            config = AutoConfig.from_pretrained(str(init), local_files_only=Path(init).is_dir())
     except (OSError, ValueError):
         return PATCH
     return int(getattr(config, "patch_size", PATCH))
