@@ -51,7 +51,7 @@ def test_an_existing_file_stays_unless_told_otherwise(folder, tmp_path):
 
 def test_a_model_that_answers_differently_is_not_written(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("fervit.export.onnx._parity", lambda *_: 0.5)
-    with pytest.raises(ModelError, match="answers differently"):
+    with pytest.raises(ModelError, match="predicts differently"):
         export(folder, tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -61,6 +61,6 @@ def test_a_model_that_answers_no_number_is_not_written(folder, tmp_path):
     with torch.no_grad():
         model.classifier.bias[0] = float("nan")
     save_checkpoint(model, spec, tmp_path / "broken")
-    with pytest.raises(ModelError, match="answers differently"):
+    with pytest.raises(ModelError, match="predicts differently"):
         export(tmp_path / "broken", tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()

@@ -1,19 +1,22 @@
-"""Weights of an ONNX file in 16 bits where that loses nothing: half the file, the same answers.
+"""Weights of an ONNX file in 16 bits where that loses nothing: half the file, the same predictions.
 
 A model that was shipped in float16 has weights which float16 holds exactly. They are stored so, each with a cast to
-float32 behind it, which ONNX Runtime and OpenVINO work out once, when they load the file.
+float32 behind it, which ONNX Runtime and OpenVINO compute once, when they load the file.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
 
 SMALLEST = 256  # values; below, the cast takes as much room as it saves
 SUFFIX = "_float16"
 
 
-def compact(proto: Any) -> int:
-    """Store in float16 what it holds exactly, of an `onnx.ModelProto`, in place; returns the number of weights."""
+def compact(proto: "onnx.ModelProto") -> int:
+    """Store in float16, in place, the weights that it holds exactly; returns their number."""
     import onnx
 
     casts = []
@@ -34,7 +37,7 @@ def compact(proto: Any) -> int:
     return len(casts)
 
 
-def expand(proto: Any) -> int:
+def expand(proto: "onnx.ModelProto") -> int:
     """Undo `compact` in place, for tools that look for the weights themselves; returns the number of weights."""
     import onnx
 

@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,12 +16,16 @@ from fervit.export.rounding import round_weights
 from fervit.runtime.ort import onnxruntime_quietly, open_session
 from fervit.types import METADATA_KEY, ModelSpec
 
+if TYPE_CHECKING:
+    import onnx
+
 PRODUCTS = ("MatMul", "Gemm", "Conv")
-# Without VNNI, AVX2 adds pairs of products in 16 bits, which 8-bit weights overflow.
+# The largest magnitude of a weight: without VNNI, AVX2 adds pairs of products in 16 bits, which weights of all 8 bits
+# overflow.
 LARGEST = 64
-# Of the activations' ranges: few values far out would cost all others their precision.
+# What an activation's range spans of its values: a few values far out would cost all others their precision.
 PERCENTILE = 99.998
-POSITIONS = 64  # of each picture whose inputs a layer's rounding looks at: 19,456 of 304 pictures
+POSITIONS = 64  # of each image whose inputs a layer's rounding takes into account: 19,456 of 304 images
 
 Batch = Mapping[str, np.ndarray]
 
@@ -35,7 +39,7 @@ def write_int8(model: Path, out: Path, spec: ModelSpec, batches: Sequence[Batch]
     Args:
         model: an ONNX file.
         out: the file to write.
-        spec: what its metadata say.
+        spec: for its metadata.
         batches: inputs by name, all batches of one size, as ONNX Runtime's histograms need them.
 
     Raises:
@@ -61,7 +65,7 @@ def write_int8(model: Path, out: Path, spec: ModelSpec, batches: Sequence[Batch]
     onnx.save(written, out)
 
 
-def _products(proto: Any) -> list[str]:
+def _products(proto: "onnx.ModelProto") -> list[str]:
     """Return the names of the nodes that multiply by weights, without the first ones and the heads.
 
     First is what reads the pixels and, of a MobileNet, the depthwise convolution right behind it, whose few weights
@@ -81,7 +85,7 @@ def _products(proto: Any) -> list[str]:
         if node.name in nodes and before > first:
             found.append(node.name)
         passed.update((name, before + (node.name in nodes)) for name in node.output)
-    needed: set[str] = set()  # what products are made of, directly or not
+    needed: set[str] = set()  # tensors that products depend on, directly or not
     heads = set()
     for node in reversed(proto.graph.node):
         useful = bool(needed.intersection(node.output))
@@ -97,16 +101,16 @@ def _products(proto: Any) -> list[str]:
     return found
 
 
-def _is_depthwise(node: Any) -> bool:
+def _is_depthwise(node: "onnx.NodeProto") -> bool:
     return any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
 
 
-def _activations(proto: Any, products: Sequence[str]) -> list[str]:
+def _activations(proto: "onnx.ModelProto", products: Sequence[str]) -> list[str]:
     """Return the names of the ReLUs and clips behind a convolution of `products`.
 
-    Where they are quantised too, 8 bits span what comes out of them, and saturation does their work. It also gives
+    Where they are quantised too, 8 bits span their outputs, and saturation does their work. It also gives
     every convolution inputs in 8 bits: ONNX Runtime quantises a 32-bit convolution between two 8-bit activations by
-    itself, with one scale for all channels, and a depthwise one does not survive that.
+    itself, with one scale for all channels, which ruins a depthwise one.
     """
     outputs = {node.output[0] for node in proto.graph.node if node.op_type == "Conv" and node.name in products}
     return [node.name for node in proto.graph.node if node.op_type in ("Relu", "Clip") and node.input[0] in outputs]
@@ -131,7 +135,7 @@ def _quantise(model: Path, out: Path, nodes: Sequence[str], batches: Sequence[Ba
         def get_next(self) -> Batch | None:
             return next(self.batches, None)
 
-    # it warns on the root logger that the model was not pre-processed, and prints how its histograms come on
+    # It warns on the root logger that the model was not pre-processed, and prints the progress of its histograms.
     with _quiet_root(), contextlib.redirect_stdout(io.StringIO()):
         quantize_static(
             str(model),
@@ -141,10 +145,10 @@ def _quantise(model: Path, out: Path, nodes: Sequence[str], batches: Sequence[Ba
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            reduce_range=True,  # LARGEST
+            reduce_range=True,  # to 7 bits, see LARGEST
             nodes_to_quantize=list(nodes),
             calibrate_method=CalibrationMethod.Percentile,
-            # A matrix product's output stays as it comes out of the sum: nearer to the truth, and no slower.
+            # A matrix product's output stays in 32 bits: more accurate, and no slower.
             extra_options={"CalibPercentile": PERCENTILE, "OpTypesToExcludeOutputQuantization": ["MatMul"]},
         )
 
@@ -160,7 +164,7 @@ def _quiet_root() -> Iterator[None]:
         root.setLevel(level)
 
 
-def _grams(proto: Any, products: Sequence[str], batches: Sequence[Batch]) -> dict[str, np.ndarray]:
+def _grams(proto: "onnx.ModelProto", products: Sequence[str], batches: Sequence[Batch]) -> dict[str, np.ndarray]:
     """Return for each product's weights the Gram matrices of its inputs and a 1, `(G, I + 1, I + 1)`, all batches."""
     import onnx
 
@@ -184,8 +188,8 @@ def _grams(proto: Any, products: Sequence[str], batches: Sequence[Batch]) -> dic
     return grams
 
 
-def _rows(node: Any, x: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Return what a product multiplies its weights with, `(G, N, I)` float32, at `POSITIONS` places of each picture."""
+def _rows(node: "onnx.NodeProto", x: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Return the inputs of a product's weights, `(G, N, I)` float32, at `POSITIONS` places of each image."""
     if node.op_type != "Conv":
         tokens = x.reshape(len(x), -1, x.shape[-1])
         chosen = _some(tokens.shape[1], rng)
@@ -210,8 +214,10 @@ def _some(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.sort(rng.permutation(count)[:POSITIONS])
 
 
-def _round(written: Any, node: Any, proto: Any, grams: Mapping[str, np.ndarray]) -> None:
-    """Round a quantised product's weights anew, and let its bias, if it has one, take up what their mean loses."""
+def _round(
+    written: "onnx.ModelProto", node: "onnx.NodeProto", proto: "onnx.ModelProto", grams: Mapping[str, np.ndarray]
+) -> None:
+    """Round a quantised product's weights anew, and correct its bias, if it has one, by what their mean loses."""
     import onnx
 
     name = next(made.input[1] for made in proto.graph.node if made.name == node.name)
@@ -232,7 +238,7 @@ def _round(written: Any, node: Any, proto: Any, grams: Mapping[str, np.ndarray])
         bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
 
 
-def _quantised(proto: Any, name: str) -> tuple[Any, np.ndarray, int]:
+def _quantised(proto: "onnx.ModelProto", name: str) -> tuple["onnx.TensorProto", np.ndarray, int]:
     """Return the integers behind a dequantised tensor, what a step of them is worth, and the axis of those steps."""
     import onnx
 

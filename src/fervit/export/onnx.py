@@ -4,24 +4,29 @@ import logging
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
 from fervit.errors import ConfigError, ModelError
 from fervit.export.float16 import compact
+from fervit.files import cannot_write
 from fervit.models import load_checkpoint
 from fervit.runtime.ort import open_session
 from fervit.types import METADATA_KEY, OUTPUT, ModelSpec
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 MAX_DIFFERENCE = 1e-4  # of a probability, fp32 ONNX against PyTorch; float rounding stays near 1e-6
 
 
-class _Logits(torch.nn.Module):
-    """Strips transformers' output object: the inputs in the order of `spec.inputs`, logits out."""
+class _Logits(nn.Module):
+    """A model without transformers' output object: takes the inputs in the order of `spec.inputs`, returns logits."""
 
-    def __init__(self, model: Any, spec: ModelSpec):
+    def __init__(self, model: nn.Module, spec: ModelSpec):
         super().__init__()
         self.model = model
         self.names = tuple(spec.inputs)
@@ -34,15 +39,15 @@ class _Logits(torch.nn.Module):
 def export(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> float:
     """Write `folder`'s model as ONNX: `pixel_values (batch, 3, S, S)` float32 -> `logits (batch, K)`.
 
-    An ensemble becomes one file too, with an input for each way in which its members see a face.
+    An ensemble becomes one file too, with an input for each preprocessing of its members.
 
     Weights that float16 holds exactly, as those of a shipped folder, are stored in it (`fervit.export.float16`).
 
-    The file appears under its name only after its answers agreed with PyTorch's on random pictures of two
+    The file appears under its name only after its predictions agreed with PyTorch's on random images in two
     batch sizes. Returns the largest difference in probability.
 
     Raises:
-        ModelError: the folder cannot be read, or the exported file answers differently.
+        ModelError: the folder cannot be read, or the exported file predicts differently.
         ConfigError: `out` exists and `overwrite` is not set, or cannot be written.
     """
     out = Path(out)
@@ -58,14 +63,14 @@ def export(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> f
             _to_onnx(model, spec, exported)
             difference = _parity(model, spec, exported)
             if not difference <= MAX_DIFFERENCE:
-                raise ModelError(f"the exported model answers differently: {difference:.2g} > {MAX_DIFFERENCE:.2g}")
+                raise ModelError(f"the exported model predicts differently: {difference:.2g} > {MAX_DIFFERENCE:.2g}")
             exported.replace(out)
     except OSError as error:
-        raise ConfigError(f"cannot write {out}: {error.strerror or error}") from error
+        raise cannot_write(out, error) from error
     return difference
 
 
-def _to_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
+def _to_onnx(model: nn.Module, spec: ModelSpec, path: Path) -> None:
     sides = [preprocess.image_size for preprocess in spec.inputs.values()]
     varying = {0: torch.export.Dim("batch")}
     noisy = logging.getLogger("torch.onnx")
@@ -86,12 +91,13 @@ def _to_onnx(model: Any, spec: ModelSpec, path: Path) -> None:
     finally:
         noisy.setLevel(level)
     assert program is not None
+    _save(program.model_proto, spec, path)
+
+
+def _save(proto: "ModelProto", spec: ModelSpec, path: Path) -> None:
+    """Write an ONNX model with fervit's metadata, and without what the exporter notes of this machine."""
     import onnx
 
-    _save(program.model_proto, spec, path, onnx)
-
-
-def _save(proto: Any, spec: ModelSpec, path: Path, onnx: Any) -> None:
     for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.functions):
         del part.metadata_props[:]  # the exporter's stack traces, with this machine's paths
     for node in proto.graph.node:
@@ -101,13 +107,13 @@ def _save(proto: Any, spec: ModelSpec, path: Path, onnx: Any) -> None:
     onnx.save(proto, path)
 
 
-def _parity(model: Any, spec: ModelSpec, path: Path) -> float:
-    """Return the largest difference in probability between PyTorch and ONNX Runtime on random pictures."""
+def _parity(model: nn.Module, spec: ModelSpec, path: Path) -> float:
+    """Return the largest difference in probability between PyTorch and ONNX Runtime on random images."""
     session = open_session(path, threads=None)
     rng = np.random.default_rng(0)
     largest = 0.0
     for batch in (1, 5):
-        # low-frequency pictures: white noise would not move the model
+        # Images of low frequencies: for white noise, a model predicts nearly always the same.
         coarse = torch.from_numpy(rng.standard_normal((batch, 3, 6, 6), dtype=np.float32))
         x = {
             name: torch.nn.functional.interpolate(coarse, [preprocess.image_size] * 2, mode="bicubic")

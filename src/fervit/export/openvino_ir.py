@@ -1,12 +1,15 @@
-"""OpenVINO's own model form, with fervit's metadata in it."""
+"""OpenVINO's own file format, with fervit's metadata in it."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fervit.types import METADATA_KEY, ModelSpec
 
+if TYPE_CHECKING:
+    import openvino
 
-def save_ir(model: Any, spec: ModelSpec, path: Path) -> None:
+
+def save_ir(model: "openvino.Model", spec: ModelSpec, path: Path) -> None:
     """Write an OpenVINO model with fervit's metadata as `.xml` and `.bin`."""
     import openvino
 

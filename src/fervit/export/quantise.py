@@ -66,7 +66,7 @@ class Int8Report:
 
 
 def check_int8(out: Path) -> str:
-    """Return the runtime that an 8-bit file of this name is for, before minutes of work.
+    """Return the runtime that an 8-bit file of this name is for, before minutes of work begin.
 
     Raises:
         ConfigError: it ends neither in .onnx nor in .xml.
@@ -87,7 +87,7 @@ def quantise(model: Path, out: Path, data: Dataset, *, threads: int | None = Non
 
     Static quantisation (`fervit.export.int8`), its ranges and rounding taken from `CALIBRATION` faces of the training
     part. An `.onnx` file runs on ONNX Runtime and OpenVINO; `.xml` (and `.bin`) is the same graph in
-    OpenVINO's own form. The gate reads `public_test`, all of it.
+    OpenVINO's own format. The gate reads `public_test`, all of it.
 
     Args:
         model: an ONNX file that `fervit export` wrote.
@@ -117,15 +117,15 @@ def quantise(model: Path, out: Path, data: Dataset, *, threads: int | None = Non
         )
         report.check()
         del small  # Windows moves no file that is open
-        for part in sorted(Path(scratch).iterdir()):
-            part.replace(out.parent / part.name)
+        for file in sorted(Path(scratch).iterdir()):
+            file.replace(out.parent / file.name)
     return report
 
 
 def calibration_batches(spec: ModelSpec, training: Dataset) -> list[Batch]:
-    """Return a model's inputs for `CALIBRATION` training faces from all over, in batches of one size."""
-    rows = np.random.default_rng(0).permutation(len(training))[:CALIBRATION]  # folders come class by class
-    faces = list(training.images[np.sort(rows)])
+    """Return a model's inputs for `CALIBRATION` training faces, drawn at random, in batches of one size."""
+    chosen = np.random.default_rng(0).permutation(len(training))[:CALIBRATION]  # folders come class by class
+    faces = list(training.images[np.sort(chosen)])
     size = min(CALIBRATION_BATCH, len(faces))
     return [
         {name: preprocess_batch(faces[start : start + size], preprocess) for name, preprocess in spec.inputs.items()}

@@ -7,11 +7,11 @@ BLOCK = 64  # inputs whose losses reach those behind the block in one product: t
 
 
 def round_weights(weights: np.ndarray, scales: np.ndarray, gram: np.ndarray, *, largest: int) -> np.ndarray:
-    """Return the integers `q` whose products `scale * q @ x` stay close to `weights @ x` for inputs such as those seen.
+    """Return the integers `q` whose products `scale * q @ x` stay close to `weights @ x`, for inputs with these sums.
 
-    An input's weights are rounded to nearest, and what that loses is made up for by the weights of the inputs not yet
-    rounded, as far as the inputs go together: GPTQ (Frantar et al. 2022, arXiv 2210.17323), from the strongest input to
-    the weakest.
+    An input's weights are rounded to nearest, and the error is compensated by the weights of the inputs not yet
+    rounded, as far as the inputs are correlated: GPTQ (Frantar et al. 2022, arXiv 2210.17323), from the strongest
+    input to the weakest.
 
     Args:
         weights: `(G, O, I)`, for each of G groups of O outputs and I inputs.
@@ -30,7 +30,7 @@ def round_weights(weights: np.ndarray, scales: np.ndarray, gram: np.ndarray, *, 
     sorted_gram = gram[groups[:, :, None], order[:, :, None], order[:, None, :]].astype(np.float64)
     damping = DAMPING * diagonal.mean(axis=1)
     sorted_gram[:, range(count), range(count)] += np.where(damping > 0, damping, 1)[:, None]  # inputs that are all 0
-    # Row i of the inverse's upper Cholesky factor tells how input i's error spreads over those that come after it.
+    # Row i of the inverse's upper Cholesky factor is how input i's error spreads over those that come after it.
     spread = np.linalg.cholesky(np.linalg.inv(sorted_gram)).swapaxes(1, 2)
     rounded = np.empty(left.shape, np.int8)
     for start in range(0, count, BLOCK):

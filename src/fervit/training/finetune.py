@@ -22,7 +22,6 @@ from fervit.models import build_model, save_checkpoint
 from fervit.models.backbone import fold_luma, head_of
 from fervit.models.checkpoint import read_checkpoint
 from fervit.models.classifier import TorchClassifier
-from fervit.models.loading import load_checkpoint
 from fervit.reports.card import Origin, model_card
 from fervit.reports.settings_text import to_toml
 from fervit.training.options import RunKeywords, RunOptions
