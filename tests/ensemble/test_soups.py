@@ -13,6 +13,8 @@ from fervit.ensemble.soups import check_alike, mean, soup
 from fervit.errors import ModelError
 from fervit.evaluation.measurement import evaluate
 from fervit.models import TorchClassifier, load_checkpoint, save_checkpoint
+from fervit.models.backbone import head_of
+from fervit.models.checkpoint import read_checkpoint
 from tests.helpers.ensembles import make_dataset, save_member
 
 
@@ -33,11 +35,11 @@ def test_a_uniform_soup_is_one_plain_model_with_the_mean_weights(
 
 def test_a_greedy_soup_leaves_out_what_spoils_it(tmp_path: Path) -> None:
     base = save_member(tmp_path, "base", seed=3)
-    model, spec = load_checkpoint(base)
+    model, spec = read_checkpoint(base)
     with torch.no_grad():
         for name, factor in (("near", 1.01), ("opposite", -5)):
-            model.classifier.weight *= factor
-            model.classifier.bias *= factor
+            head_of(model).weight.mul_(factor)
+            head_of(model).bias.mul_(factor)
             save_checkpoint(model, replace(spec, name=name), tmp_path / name)
     data = make_dataset()
     targets = data.targets.copy()
@@ -62,7 +64,7 @@ def test_a_soup_of_unlike_models_is_refused_and_the_message_says_what_differs(
 
 
 def test_a_soup_of_batch_norms_is_refused(members: list[Path]) -> None:
-    loaded = [load_checkpoint(folder) for folder in members[:2]]
+    loaded = [read_checkpoint(folder) for folder in members[:2]]
     for model, _ in loaded:
         model.norm = nn.BatchNorm2d(3)
     with pytest.raises(ModelError, match="batch norms"):

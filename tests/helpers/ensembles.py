@@ -12,6 +12,7 @@ from fervit import probabilities
 from fervit.data.dataset import Dataset
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, save_checkpoint
+from fervit.models.backbone import head_of
 from fervit.types import ModelSpec
 from tests.helpers.weights import save_timm
 
@@ -36,12 +37,13 @@ def save_member(
     own = replace(own, **preprocess)
     spec = ModelSpec(model.config.model_type, own, labels=tuple(labels), name=name, licence="MIT")
     with torch.no_grad():
-        model.classifier.weight.normal_()
-        model.classifier.bias.zero_()
+        head = head_of(model)
+        head.weight.normal_()
+        head.bias.zero_()
         logits = torch.from_numpy(TorchClassifier(model, spec).logits(make_dataset().images))
         scale = spread / logits.std(dim=0)
-        model.classifier.weight *= scale[:, None]
-        model.classifier.bias -= logits.mean(dim=0) * scale
+        head.weight.mul_(scale[:, None])
+        head.bias.sub_(logits.mean(dim=0) * scale)
     save_checkpoint(model, spec, root / name)
     return root / name
 

@@ -4,6 +4,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from fervit.types import Preprocess
+
+Built = tuple[PreTrainedModel, Preprocess]
+"""What `build_model` returns."""
 
 
 def timm_weights(
