@@ -129,7 +129,7 @@ def test_an_ensemble_is_written_whole_or_not_at_all(
     with pytest.raises(ConfigError, match="--overwrite"):
         ensemble(members, dataset, out)
     with monkeypatch.context() as patch:
-        patch.setattr("fervit.ensemble.voting.card", lambda *_, **__: 1 / 0)
+        patch.setattr("fervit.ensemble.voting._card", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             ensemble(members, dataset, Output(out, overwrite=True), weighting=UNIFORM)
     assert (out / "ensemble.json").read_text(encoding="utf-8") == before

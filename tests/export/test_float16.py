@@ -1,10 +1,12 @@
 """Weights in 16 bits where that loses nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from fervit.data import Dataset
 from fervit.export import quantise
 from fervit.export.float16 import SUFFIX, compact, expand
 from fervit.export.onnx import export
@@ -17,14 +19,16 @@ from tests.helpers import write_mlp
 from tests.helpers.weights import save_timm
 
 onnx = pytest.importorskip("onnx")
+Proto = Any
+"""An `onnx.ModelProto`."""
 
 
-def weights_of(proto):
+def weights_of(proto: Proto) -> dict[str, np.ndarray]:
     return {entry.name: onnx.numpy_helper.to_array(entry) for entry in proto.graph.initializer}
 
 
 @pytest.fixture
-def proto(tmp_path: Path, tiny_spec: ModelSpec):
+def proto(tmp_path: Path, tiny_spec: ModelSpec) -> Proto:
     """Three weights that float16 holds exactly, and one (`narrow`) that it does not."""
     write_mlp(tmp_path / "mlp.onnx", tiny_spec)
     made = onnx.load(tmp_path / "mlp.onnx")
@@ -37,7 +41,7 @@ def proto(tmp_path: Path, tiny_spec: ModelSpec):
     return made
 
 
-def test_only_what_float16_holds_exactly_is_stored_in_it(proto):
+def test_only_what_float16_holds_exactly_is_stored_in_it(proto: Proto) -> None:
     before = weights_of(proto)
     assert compact(proto) == 2
     after = weights_of(proto)
@@ -48,7 +52,7 @@ def test_only_what_float16_holds_exactly_is_stored_in_it(proto):
     onnx.checker.check_model(proto, full_check=True)
 
 
-def test_what_is_too_large_or_no_number_stays_as_it_is(proto):
+def test_what_is_too_large_or_no_number_stays_as_it_is(proto: Proto) -> None:
     for entry in proto.graph.initializer:
         if entry.name in ("wide", "patches"):
             values = onnx.numpy_helper.to_array(entry).copy()
@@ -57,7 +61,7 @@ def test_what_is_too_large_or_no_number_stays_as_it_is(proto):
     assert compact(proto) == 0
 
 
-def test_the_answers_are_the_same_and_expanding_gives_the_weights_back(proto, tmp_path):
+def test_the_predictions_are_the_same_and_expanding_gives_the_weights_back(proto: Proto, tmp_path: Path) -> None:
     before = weights_of(proto)
     compact(proto)
     onnx.save(proto, tmp_path / "half.onnx")
@@ -73,7 +77,7 @@ def test_the_answers_are_the_same_and_expanding_gives_the_weights_back(proto, tm
         np.testing.assert_array_equal(after[name], values)
 
 
-def test_openvino_gives_the_same_answers(proto, tmp_path):
+def test_openvino_gives_the_same_predictions(proto: Proto, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     compact(proto)
     onnx.save(proto, tmp_path / "half.onnx")
@@ -85,8 +89,8 @@ def test_openvino_gives_the_same_answers(proto, tmp_path):
 
 def test_such_a_file_is_quantised_like_another(
     model: Path,
-    faces,
-    proto,
+    faces: Dataset,
+    proto: Proto,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -103,7 +107,7 @@ def test_such_a_file_is_quantised_like_another(
     ]
 
 
-def test_a_folder_in_float16_is_exported_in_float16(tmp_path):
+def test_a_folder_in_float16_is_exported_in_float16(tmp_path: Path) -> None:
     save_timm(tmp_path / "w.safetensors")
     vit, preprocess = build_model(tmp_path / "w.safetensors", FER7, 32)
     save_checkpoint(vit, ModelSpec("vit", preprocess, name="m"), tmp_path / "half", half=True)

@@ -55,7 +55,7 @@ def convolutions(tmp_path_factory: pytest.TempPathFactory) -> Path:
         node("ReduceMean", ["j", "axes"], "pooled", keepdims=0),
         node("MatMul", ["pooled", "last"], "logits"),
     ]
-    constants = {"zero": np.float32(0), "six": np.float32(6), "axes": np.array([2, 3])}
+    constants = {"zero": np.array(0, np.float32), "six": np.array(6, np.float32), "axes": np.array([2, 3])}
     return save(tmp_path_factory.mktemp("convolutions") / "exact.onnx", nodes, weights, constants)
 
 

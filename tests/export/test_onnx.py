@@ -1,3 +1,5 @@
+"""Export of model folders to ONNX."""
+
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,15 @@ from fervit.errors import ConfigError, ModelError
 from fervit.export.onnx import export
 from fervit.inference.classifier import OnnxClassifier
 from fervit.labels import FER7
-from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
+from fervit.models import TorchClassifier, build_model, save_checkpoint
+from fervit.models.backbone import head_of
+from fervit.models.checkpoint import read_checkpoint
 from fervit.types import ModelSpec
 from tests.helpers.weights import save_timm
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["vit", "dinov2"])
-def folder(request, tmp_path_factory):
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("export")
     save_timm(root / "w.safetensors", dinov2=request.param)
     model, preprocess = build_model(root / "w.safetensors", FER7, 32)
@@ -23,7 +27,7 @@ def folder(request, tmp_path_factory):
     return root / "m"
 
 
-def test_onnx_answers_as_torch_does_for_any_batch_size_and_carries_the_spec(folder, tmp_path):
+def test_onnx_predicts_as_torch_does_for_any_batch_size_and_has_the_spec(folder: Path, tmp_path: Path) -> None:
     export(folder, tmp_path / "m.onnx")
     ours, theirs = OnnxClassifier(tmp_path / "m.onnx"), TorchClassifier(folder)
     assert ours.spec == theirs.spec
@@ -33,13 +37,13 @@ def test_onnx_answers_as_torch_does_for_any_batch_size_and_carries_the_spec(fold
         np.testing.assert_allclose(ours.probs(list(crops[:count])), expected, atol=1e-5)
 
 
-def test_no_path_of_this_machine_is_in_the_file(folder, tmp_path):
+def test_no_path_of_this_machine_is_in_the_file(folder: Path, tmp_path: Path) -> None:
     export(folder, tmp_path / "m.onnx")
     assert str(Path(fervit.__file__).parent).encode() not in (tmp_path / "m.onnx").read_bytes()
     assert b"site-packages" not in (tmp_path / "m.onnx").read_bytes()
 
 
-def test_an_existing_file_stays_unless_told_otherwise(folder, tmp_path):
+def test_an_existing_file_stays_without_overwrite(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.onnx"
     out.write_text("mine")
     with pytest.raises(ConfigError, match="--overwrite"):
@@ -49,17 +53,19 @@ def test_an_existing_file_stays_unless_told_otherwise(folder, tmp_path):
         export(folder, tmp_path / "m.bin")
 
 
-def test_a_model_that_answers_differently_is_not_written(folder, tmp_path, monkeypatch):
+def test_a_model_that_predicts_differently_is_not_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fervit.export.onnx._parity", lambda *_: 0.5)
     with pytest.raises(ModelError, match="predicts differently"):
         export(folder, tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_that_answers_no_number_is_not_written(folder, tmp_path):
-    model, spec = load_checkpoint(folder)
+def test_a_model_that_predicts_no_number_is_not_written(folder: Path, tmp_path: Path) -> None:
+    model, spec = read_checkpoint(folder)
     with torch.no_grad():
-        model.classifier.bias[0] = float("nan")
+        head_of(model).bias[0] = float("nan")
     save_checkpoint(model, spec, tmp_path / "broken")
     with pytest.raises(ModelError, match="predicts differently"):
         export(tmp_path / "broken", tmp_path / "m.onnx")

@@ -17,7 +17,8 @@ def case(groups: int, outputs: int, inputs: int, *, seed: int = 0) -> tuple[np.n
 
 
 def gram_of(x: np.ndarray) -> np.ndarray:
-    return x.swapaxes(1, 2) @ x
+    gram: np.ndarray = x.swapaxes(1, 2) @ x
+    return gram
 
 
 def error(rounded: np.ndarray, weights: np.ndarray, scales: np.ndarray, x: np.ndarray) -> float:

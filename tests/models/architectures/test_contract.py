@@ -1,12 +1,16 @@
+# mypy: disallow-untyped-calls=False
 """The contract that every architecture keeps, see `fervit.models`."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedConfig, PreTrainedModel
 
+from fervit.inference.model_files import check_starting_weights
 from fervit.config.architectures import (
     ARCHS,
     CONVOLUTIONAL,
@@ -24,20 +28,21 @@ from fervit.errors import ConfigError, ModelError
 from fervit.export.int8 import write_int8
 from fervit.export.onnx import export
 from fervit.inference.classifier import OnnxClassifier
-from fervit.inference.model_files import check_starting_weights
 from fervit.labels import FER7
-from fervit.models import BUILDERS, FROM_SCRATCH, build_model, load_checkpoint, save_checkpoint
-from fervit.models.backbone import backbone_of, fold_luma, fuse_attention, layer_index, layers_of
+from fervit.models import BUILDERS, FROM_SCRATCH, build_model, save_checkpoint
+from fervit.models.backbone import backbone_of, fold_luma, fuse_attention, head_of, layer_index, layers_of
+from fervit.models.checkpoint import read_checkpoint
 from fervit.models.classifier import TorchClassifier
+from fervit.models.contract import HasTrainingLoss
 from fervit.models.inputs import to_input
 from fervit.models.losses import soft_cross_entropy
 from fervit.probabilities import softmax
 from fervit.training.dropping import add_drop_path
 from fervit.training.optim import freeze, parameter_groups
-from fervit.types import INPUT, ModelSpec
+from fervit.types import INPUT, ModelSpec, Preprocess
 from tests.helpers.weights import save_timm
 
-SIZE = 40  # px; halved five times it is 2 x 2, of which a batch norm finds a deviation even in a single picture
+SIZE = 40  # px; halved five times it is 2 x 2, of which a batch norm finds a deviation even in a single image
 FACES = 32
 STEPS = 240  # at most, to learn the faces by heart
 SMALL = {
@@ -57,16 +62,21 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is not fully supported:UserWar
 
 @dataclass
 class Trained:
-    """An architecture that has seen the faces until it knew them."""
+    """An architecture that was trained until it classified all faces correctly."""
 
-    model: Any
+    model: PreTrainedModel
     spec: ModelSpec
     x: torch.Tensor
     accuracy: float
 
 
+Faces = tuple[torch.Tensor, torch.Tensor]
+"""Images `(N, 1, 48, 48)` uint8 and `(N,)` class indices."""
+Train = Callable[[str], Trained]
+
+
 @pytest.fixture(scope="module")
-def timm_file(tmp_path_factory):
+def timm_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small ViT in timm's naming: width 64, 2 layers, patches of 8 px."""
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     save_timm(path)
@@ -74,7 +84,7 @@ def timm_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def faces():
+def faces() -> Faces:
     """Synthetic faces `(FACES, 1, 48, 48)` and their labels."""
     dataset = load(f"synthetic:{FACES}")
     assert len(dataset) == FACES
@@ -82,11 +92,11 @@ def faces():
 
 
 @pytest.fixture(scope="module")
-def trained(timm_file, faces):
+def trained(timm_file: Path, faces: Faces) -> Train:
     """A function that trains an architecture once and returns it."""
-    done = {}
+    done: dict[str, Trained] = {}
 
-    def get(arch):
+    def get(arch: str) -> Trained:
         if arch not in done:
             done[arch] = learn_by_heart(arch, timm_file, faces)
         return done[arch]
@@ -94,28 +104,29 @@ def trained(timm_file, faces):
     return get
 
 
-def side_of(arch):
+def side_of(arch: str) -> int:
     return SIDES.get(arch, SIZE)
 
 
-def new(arch, timm_file, *, labels=FER7):
+def new(arch: str, timm_file: Path, *, labels: Sequence[str] = FER7) -> tuple[PreTrainedModel, Preprocess]:
     torch.manual_seed(0)
     init = "scratch" if arch in FROM_SCRATCH else timm_file
     return build_model(init, labels, side_of(arch), arch=arch, options=SMALL[arch])
 
 
-def loss_of(model, x, targets):
-    if hasattr(model, "training_loss"):
+def loss_of(model: PreTrainedModel, x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    if isinstance(model, HasTrainingLoss):
         return model.training_loss(x, targets)[0]
     return soft_cross_entropy(model(pixel_values=x).logits, targets)
 
 
 @torch.no_grad()
-def logits_of(model, x):
-    return model.eval()(pixel_values=x).logits
+def logits_of(model: PreTrainedModel, x: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = model.eval()(pixel_values=x).logits
+    return logits
 
 
-def learn_by_heart(arch, timm_file, faces):
+def learn_by_heart(arch: str, timm_file: Path, faces: Faces) -> Trained:
     model, preprocess = new(arch, timm_file)
     images, labels = faces
     x, targets = to_input(images, preprocess), torch.eye(len(FER7))[labels]
@@ -132,19 +143,19 @@ def learn_by_heart(arch, timm_file, faces):
     return Trained(model.eval(), ModelSpec(arch, preprocess, FER7, name=arch), x, accuracy)
 
 
-def test_every_architecture_has_a_builder_and_a_small_form_here():
+def test_every_architecture_has_a_builder_and_a_small_form_here() -> None:
     assert list(BUILDERS) == list(ARCHS) == list(SMALL)
 
 
 @pytest.mark.slow
 @EACH
-def test_it_learns_a_few_faces_by_heart(arch, trained):
+def test_it_learns_a_few_faces_by_heart(arch: str, trained: Train) -> None:
     assert trained(arch).accuracy == 1
 
 
 @EACH
 @pytest.mark.parametrize("batch", [1, 3])
-def test_logits_have_a_row_for_each_picture_and_a_column_for_each_label(arch, batch, timm_file):
+def test_logits_have_a_row_for_each_image_and_a_column_for_each_label(arch: str, batch: int, timm_file: Path) -> None:
     model, preprocess = new(arch, timm_file, labels=("no", "yes"))
     assert model.config.model_type == arch
     assert preprocess.image_size == side_of(arch)
@@ -154,7 +165,7 @@ def test_logits_have_a_row_for_each_picture_and_a_column_for_each_label(arch, ba
 
 
 @EACH
-def test_a_gpu_gets_attention_in_one_operation_with_the_same_answers(arch, timm_file, faces):
+def test_a_gpu_gets_attention_in_one_operation_with_the_same_logits(arch: str, timm_file: Path, faces: Faces) -> None:
     model, preprocess = new(arch, timm_file)
     x = to_input(faces[0], preprocess)
     before = logits_of(model, x)
@@ -165,14 +176,14 @@ def test_a_gpu_gets_attention_in_one_operation_with_the_same_answers(arch, timm_
     torch.testing.assert_close(logits_of(model, x), before, rtol=1e-4, atol=1e-5)
 
 
-def attention_of(model):
-    """The forms of attention of all parts that look their own up."""
-    parts = [m for m in model.modules() if type(m).__name__.endswith("Attention") and hasattr(m, "config")]
-    return {part.config._attn_implementation for part in parts}
+def attention_of(model: PreTrainedModel) -> set[str | None]:
+    """The forms of attention of all parts that read it from their configuration."""
+    configs = [getattr(m, "config", None) for m in model.modules() if type(m).__name__.endswith("Attention")]
+    return {config._attn_implementation for config in configs if isinstance(config, PreTrainedConfig)}
 
 
 @EACH
-def test_every_parameter_gets_a_gradient(arch, timm_file, faces):
+def test_every_parameter_gets_a_gradient(arch: str, timm_file: Path, faces: Faces) -> None:
     model, preprocess = new(arch, timm_file)
     images, labels = faces
     x, targets = to_input(images, preprocess), torch.eye(len(FER7))[labels]
@@ -186,10 +197,10 @@ def test_every_parameter_gets_a_gradient(arch, timm_file, faces):
 
 
 @EACH
-def test_a_saved_folder_gives_the_same_logits(arch, trained, tmp_path):
+def test_a_saved_folder_gives_the_same_logits(arch: str, trained: Train, tmp_path: Path) -> None:
     known = trained(arch)
     save_checkpoint(known.model, known.spec, tmp_path / "m")
-    again, spec = load_checkpoint(tmp_path / "m")
+    again, spec = read_checkpoint(tmp_path / "m")
     assert spec == known.spec
     rounding = 1e-4 if arch in CHANNELS_TOGETHER else 0.0  # whose order in memory is not saved
     torch.testing.assert_close(logits_of(again, known.x), logits_of(known.model, known.x), rtol=0, atol=rounding)
@@ -197,7 +208,9 @@ def test_a_saved_folder_gives_the_same_logits(arch, trained, tmp_path):
 
 @pytest.mark.slow
 @EACH
-def test_the_exported_model_answers_the_same_and_nearly_so_in_8_bits(arch, trained, tmp_path):
+def test_the_exported_model_predicts_the_same_and_nearly_so_in_8_bits(
+    arch: str, trained: Train, tmp_path: Path
+) -> None:
     known = trained(arch)
     save_checkpoint(known.model, known.spec, tmp_path / "m")
     assert export(tmp_path / "m", tmp_path / "m.onnx") < 1e-4
@@ -209,7 +222,7 @@ def test_the_exported_model_answers_the_same_and_nearly_so_in_8_bits(arch, train
 
 
 @EACH
-def test_a_folder_starts_another_run(arch, trained, tmp_path):
+def test_a_folder_starts_another_run(arch: str, trained: Train, tmp_path: Path) -> None:
     known = trained(arch)
     save_checkpoint(known.model, known.spec, tmp_path / "m")
     same, _ = build_model(tmp_path / "m", FER7, side_of(arch), arch=arch, options=SMALL[arch])
@@ -224,15 +237,17 @@ def test_a_folder_starts_another_run(arch, trained, tmp_path):
 
 
 @EACH
-def test_a_head_for_other_labels_is_made_anew_even_where_their_number_is_the_same(arch, trained, tmp_path):
+def test_a_head_for_other_labels_is_made_anew_even_where_their_number_is_the_same(
+    arch: str, trained: Train, tmp_path: Path
+) -> None:
     known = trained(arch)
     save_checkpoint(known.model, known.spec, tmp_path / "m")
     other, _ = build_model(tmp_path / "m", FER7[::-1], side_of(arch), arch=arch, options=SMALL[arch])
-    assert not torch.equal(other.classifier.weight, known.model.classifier.weight)
+    assert not torch.equal(head_of(other).weight, head_of(known.model).weight)
 
 
 @EACH
-def test_layer_index_covers_embeddings_layers_and_head(arch, timm_file):
+def test_layer_index_covers_embeddings_layers_and_head(arch: str, timm_file: Path) -> None:
     model, _ = new(arch, timm_file)
     index, depth, prefix = layer_index(model), len(layers_of(model)), model.base_model_prefix
     depths = {name: index(name) for name, _ in model.named_parameters()}
@@ -245,7 +260,7 @@ def test_layer_index_covers_embeddings_layers_and_head(arch, timm_file):
 
 
 @EACH
-def test_frozen_layers_stay_and_all_others_learn(arch, timm_file, faces):
+def test_frozen_layers_stay_and_all_others_learn(arch: str, timm_file: Path, faces: Faces) -> None:
     model, preprocess = new(arch, timm_file)
     freeze(model, 1)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
@@ -261,7 +276,7 @@ def test_frozen_layers_stay_and_all_others_learn(arch, timm_file, faces):
 
 
 @EACH
-def test_drop_path_drops_while_training_only(arch, trained):
+def test_drop_path_drops_while_training_only(arch: str, trained: Train) -> None:
     known = trained(arch)
     x = known.x[:1].expand(64, -1, -1, -1)
     plain = logits_of(known.model, known.x)
@@ -279,8 +294,8 @@ def test_drop_path_drops_while_training_only(arch, trained):
             hook.remove()
 
 
-def colour_and_its_luma(side):
-    """Pictures of patches whose luma is a whole number, so that the grey ones `(4, side, side, 1)` are not rounded."""
+def colour_and_its_luma(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images of patches whose luma is a whole number, so that the grey ones `(4, side, side, 1)` are not rounded."""
     rng = np.random.default_rng(0)
     candidates = rng.integers(0, 256, (400_000, 3))
     palette = candidates[candidates @ [299, 587, 114] % 1000 == 0]
@@ -290,10 +305,12 @@ def colour_and_its_luma(side):
 
 
 @EACH
-def test_folding_luma_keeps_grey_answers_and_greys_colour(arch, trained, tmp_path):
+def test_folding_luma_keeps_predictions_for_grey_and_makes_colour_grey(
+    arch: str, trained: Train, tmp_path: Path
+) -> None:
     known = trained(arch)
     save_checkpoint(known.model, known.spec, tmp_path / "m")
-    model, spec = load_checkpoint(tmp_path / "m")
+    model, spec = read_checkpoint(tmp_path / "m")
     classifier = TorchClassifier(model, spec, device="cpu")
     colour, grey = colour_and_its_luma(side_of(arch))
     before = classifier.probs(grey)
@@ -304,7 +321,7 @@ def test_folding_luma_keeps_grey_answers_and_greys_colour(arch, trained, tmp_pat
 
 
 @pytest.mark.parametrize("arch", ["vit_se", "pf_vit"])
-def test_it_starts_from_a_dinov2_as_from_a_vit(arch, tmp_path):
+def test_it_starts_from_a_dinov2_as_from_a_vit(arch: str, tmp_path: Path) -> None:
     save_timm(tmp_path / "w.safetensors", dinov2=True)
     model, preprocess = build_model(tmp_path / "w.safetensors", FER7, 48, arch=arch, options=SMALL[arch])
     plain, _ = build_model(tmp_path / "w.safetensors", FER7, 48)
@@ -314,10 +331,10 @@ def test_it_starts_from_a_dinov2_as_from_a_vit(arch, tmp_path):
     assert torch.equal(ours, theirs)
     assert preprocess.mean[0] == 0.485
     save_checkpoint(model, ModelSpec(arch, preprocess, FER7), tmp_path / "m")
-    assert torch.equal(logits_of(load_checkpoint(tmp_path / "m")[0], x), logits_of(model, x))
+    assert torch.equal(logits_of(read_checkpoint(tmp_path / "m")[0], x), logits_of(model, x))
 
 
-def test_an_unknown_architecture_names_the_known_ones():
+def test_an_unknown_architecture_names_the_known_ones() -> None:
     known = ", ".join(sorted(ARCHS))
     with pytest.raises(ModelError, match=rf"unknown arch 'resnet'.*choices: {known}"):
         build_model("scratch", FER7, SIZE, arch="resnet")
@@ -337,7 +354,7 @@ def test_an_unknown_architecture_names_the_known_ones():
         ("cnn", "blocks", 0),
     ],
 )
-def test_a_wrong_option_is_refused_when_the_recipe_is_read(arch, setting, value):
+def test_a_wrong_option_is_refused_when_the_recipe_is_read(arch: str, setting: str, value: object) -> None:
     with pytest.raises(ConfigError, match=rf"model\.{setting}"):
         config_from_dict({"arch": arch, "model": {setting: value}})
 
@@ -352,7 +369,9 @@ def test_a_wrong_option_is_refused_when_the_recipe_is_read(arch, setting, value)
         ("vtff", VTFFOptions(channels=16, width=128, mlp=256, depth=1), SIZE, r"width 64 .*width is 128"),
     ],
 )
-def test_a_backbone_that_does_not_fit_is_refused_with_both_shapes(arch, options, image_size, message, timm_file):
+def test_a_backbone_that_does_not_fit_is_refused_with_both_shapes(
+    arch: str, options: object, image_size: int, message: str, timm_file: Path
+) -> None:
     with pytest.raises(ModelError, match=message):
         build_model(timm_file, FER7, image_size, arch=arch, options=options)
 
@@ -369,14 +388,16 @@ def test_a_backbone_that_does_not_fit_is_refused_with_both_shapes(arch, options,
         ("cnn", CNNOptions(channels=16), r"channels 8 \(model\.channels is 16\).*--set model\.channels=8"),
     ],
 )
-def test_a_folder_built_with_other_options_is_refused_with_both(arch, options, message, trained, tmp_path):
+def test_a_folder_built_with_other_options_is_refused_with_both(
+    arch: str, options: object, message: str, trained: Train, tmp_path: Path
+) -> None:
     known = trained(arch)
     save_checkpoint(known.model, known.spec, tmp_path / "m")
     with pytest.raises(ModelError, match=message):
         build_model(tmp_path / "m", FER7, side_of(arch), arch=arch, options=options)
 
 
-def test_starting_from_scratch_is_for_those_that_can():
+def test_starting_from_scratch_is_for_those_that_can() -> None:
     check_starting_weights("scratch")
     for arch in BUILDERS:
         if arch not in FROM_SCRATCH:
@@ -385,7 +406,7 @@ def test_starting_from_scratch_is_for_those_that_can():
 
 
 @pytest.mark.parametrize("arch", ["vtff", "cnn", "inception_resnet_v1"])
-def test_convolutions_start_by_kaiming_and_not_as_a_transformers_layers(arch):
+def test_convolutions_start_by_kaiming_and_not_as_a_transformers_layers(arch: str) -> None:
     model, _ = build_model("scratch", FER7, 80, arch=arch)
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Conv2d) and module.weight.numel() > 5000:

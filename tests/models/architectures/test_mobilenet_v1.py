@@ -1,35 +1,46 @@
-"""MobileNet v1: what is its own beside the contract in test_archs.py."""
+# mypy: disallow-untyped-calls=False
+"""MobileNet v1: what is its own beside the contract in test_contract.py."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import MobileNetV1ForImageClassification
 
 from fervit.config.architectures import MobileNetV1Options
 from fervit.errors import ModelError
 from fervit.labels import FER7
-from fervit.models import build_model, load_checkpoint, save_checkpoint
-from fervit.types import ModelSpec
+from fervit.models import build_model, save_checkpoint
+from fervit.models.backbone import backbone_of
+from fervit.models.checkpoint import read_checkpoint
+from fervit.types import ModelSpec, Preprocess
 from tests.helpers import SCRIPTS
 
 SCRIPT = SCRIPTS / "make_faceres.py"
 
 
-def new(init="scratch", labels=FER7, image_size=48, **options):
+def new(
+    init: str | Path = "scratch", labels: Sequence[str] = FER7, image_size: int = 48, **options: float
+) -> tuple[MobileNetV1ForImageClassification, Preprocess]:
     torch.manual_seed(0)
-    return build_model(init, labels, image_size, arch="mobilenet_v1", options=MobileNetV1Options(**options))
+    chosen = MobileNetV1Options(**options)
+    model, preprocess = build_model(init, labels, image_size, arch="mobilenet_v1", options=chosen)
+    assert isinstance(model, MobileNetV1ForImageClassification)
+    return model, preprocess
 
 
-def test_dropout_and_the_norms_pace_are_ours_not_transformers_defaults():
+def test_dropout_and_the_momentum_of_norms_are_ours_not_transformers_defaults() -> None:
     model, _ = new(dropout=0.3)
     assert model.dropout.p == 0.3  # transformers': 0.999
     assert {m.momentum for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.1}  # theirs: 0.9997
 
 
-def test_a_folder_keeps_its_features_at_another_size_and_with_other_labels(tmp_path):
+def test_a_folder_keeps_its_features_at_another_size_and_with_other_labels(tmp_path: Path) -> None:
     model, preprocess = new()
     save_checkpoint(model, ModelSpec("mobilenet_v1", preprocess, FER7, name="m"), tmp_path / "m")
     other, preprocess = new(tmp_path / "m", ("no", "yes"), 80)
@@ -47,7 +58,9 @@ def test_a_folder_keeps_its_features_at_another_size_and_with_other_labels(tmp_p
         ("vit", 48, "is a 'vit'; this architecture fine-tunes: mobilenet_v1; for these weights set arch=vit"),
     ],
 )
-def test_other_weights_and_small_pictures_are_refused(init, image_size, message, tmp_path):
+def test_other_weights_and_small_images_are_refused(
+    init: str | Path, image_size: int, message: str, tmp_path: Path
+) -> None:
     if init == "vit":
         init = tmp_path
         (tmp_path / "config.json").write_text('{"model_type": "vit"}')
@@ -55,8 +68,8 @@ def test_other_weights_and_small_pictures_are_refused(init, image_size, message,
         new(init, image_size=image_size)
 
 
-def test_weights_for_tensorflow_js_become_a_folder_that_answers_as_they_do(tmp_path):
-    """A network of the published one's form with random weights, worked out by hand, beside the folder's."""
+def test_weights_for_tensorflow_js_become_a_folder_that_predicts_as_they_do(tmp_path: Path) -> None:
+    """A network of the published one's form with random weights, computed step by step, beside the folder's."""
     rng = np.random.default_rng(0)
     template, _ = new()
     layers = [template.mobilenet_v1.conv_stem, *template.mobilenet_v1.layer]
@@ -78,7 +91,7 @@ def test_weights_for_tensorflow_js_become_a_folder_that_answers_as_they_do(tmp_p
     (tmp_path / "m.json").write_text(json.dumps({"weightsManifest": [{"paths": ["m.bin"], "weights": entries}]}))
     command = [sys.executable, str(SCRIPT), str(tmp_path / "m.json"), "--data", "synthetic:40", "--out"]
     subprocess.run([*command, str(tmp_path / "out")], check=True, capture_output=True)
-    model, spec = load_checkpoint(tmp_path / "out")
+    model, spec = read_checkpoint(tmp_path / "out")
 
     levels = torch.from_numpy(rng.uniform(0, 255, (2, 1, 96, 96)).astype(np.float32)).expand(-1, 3, -1, -1)
     x = torch.nn.functional.pad(levels, (0, 1, 0, 1), value=127.5)  # our 0; theirs is the mean
@@ -96,6 +109,6 @@ def test_weights_for_tensorflow_js_become_a_folder_that_answers_as_they_do(tmp_p
         x = torch.nn.functional.conv2d(x, torch.from_numpy(np.ascontiguousarray(kernel)), stride=stride, groups=groups)
         x = (x + torch.from_numpy(tensors[f"{name}_bn/batchnorm_1/sub"])[:, None, None]).clamp(0, 6)
     with torch.no_grad():
-        features = model.mobilenet_v1(levels / 127.5 - 1).pooler_output
+        features = backbone_of(model)(levels / 127.5 - 1).pooler_output
     assert spec.preprocess.image_size == 96 and features.std() > 0.01
     torch.testing.assert_close(features, x.mean((2, 3)), rtol=1e-3, atol=1e-4)

@@ -1,10 +1,15 @@
+# mypy: disallow-untyped-calls=False
+"""VTFF: its local binary patterns, its network, and the starting weights of its encoder."""
+
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
+from transformers import Dinov2ForImageClassification, ViTForImageClassification
 
 from fervit.config.architectures import VTFFOptions
 from fervit.config.training import load_config
@@ -19,6 +24,7 @@ from fervit.models.architectures.vtff import (
     to_levels,
 )
 from fervit.models.inputs import to_input
+from fervit.models.pretrained import label_fields
 from fervit.types import Preprocess
 from tests.helpers.weights import save_timm
 
@@ -34,32 +40,39 @@ HAND = [
 ]
 
 
-def small(image_size=32, options=SMALL, seed=0):
+def vtff(init: str | Path, image_size: int, options: VTFFOptions = SMALL) -> VTFFForImageClassification:
+    model, _ = build_model(init, FER7, image_size, arch="vtff", options=options)
+    assert isinstance(model, VTFFForImageClassification)
+    return model
+
+
+def small(image_size: int = 32, options: VTFFOptions = SMALL, seed: int = 0) -> VTFFForImageClassification:
     torch.manual_seed(seed)
-    return build_model("scratch", FER7, image_size, arch="vtff", options=options)[0]
+    return vtff("scratch", image_size, options)
 
 
-def as_input(pictures):
-    """`(B, S, S, 1 or 3)` uint8 pictures as the model sees them."""
-    tensor = torch.from_numpy(np.asarray(pictures)).permute(0, 3, 1, 2)
+def as_input(images: np.ndarray) -> torch.Tensor:
+    """`(B, S, S, 1 or 3)` uint8 images as the model's input."""
+    tensor = torch.from_numpy(np.asarray(images)).permute(0, 3, 1, 2)
     return to_input(tensor, Preprocess(tensor.shape[-1], HALVES.mean, HALVES.std))
 
 
-def blocky(count=4, side=48, channels=3, seed=0):
-    """Pictures of flat blocks of few levels: nearly every comparison of neighbours is a tie."""
+def blocky(count: int = 4, side: int = 48, channels: int = 3, seed: int = 0) -> np.ndarray:
+    """Images of flat blocks of few levels: nearly every comparison of neighbours is a tie."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, side // 4, side // 4, channels), dtype=np.uint8)
     return coarse.repeat(4, axis=1).repeat(4, axis=2)
 
 
-def codes_of(pictures):
-    return local_binary_patterns(to_levels(as_input(pictures)))[:, 0].numpy().astype(np.uint8)
+def codes_of(images: np.ndarray) -> np.ndarray:
+    codes: np.ndarray = local_binary_patterns(to_levels(as_input(images)))[:, 0].numpy().astype(np.uint8)
+    return codes
 
 
 # --- local binary patterns --------------------------------------------------------------------------------
 
 
-def test_a_hand_worked_example_has_its_codes():
+def test_a_hand_worked_example_has_its_codes() -> None:
     codes = codes_of(np.array(HAND, np.uint8)[None, :, :, None])[0]
     # centre 45: right 60, up right 50, up left 50, down left 50, down 60, down right 50; not up 40, not left 40
     assert codes[2, 2] == 0b11101011
@@ -71,21 +84,21 @@ def test_a_hand_worked_example_has_its_codes():
     assert codes[0, 2] == 0b11100100
 
 
-def test_codes_equal_those_of_scikit_image_where_it_does_not_interpolate():
+def test_codes_equal_those_of_scikit_image_where_it_does_not_interpolate() -> None:
     texture = pytest.importorskip("skimage.feature")
     rng = np.random.default_rng(0)
-    pictures = np.concatenate([rng.integers(0, 256, (3, 32, 32, 1), dtype=np.uint8), blocky(3, 32, 1)])
-    ours = codes_of(pictures)[:, 1:-1, 1:-1]  # scikit-image sees black beyond the border
-    for picture, code in zip(pictures[..., 0], ours, strict=True):
+    images = np.concatenate([rng.integers(0, 256, (3, 32, 32, 1), dtype=np.uint8), blocky(3, 32, 1)])
+    ours = codes_of(images)[:, 1:-1, 1:-1]  # scikit-image sees black beyond the border
+    for image, code in zip(images[..., 0], ours, strict=True):
         # radius 1 meets the pixels of the four sides (bits 0, 2, 4, 6), radius sqrt(2) those of the corners
         sides, corners = (
-            texture.local_binary_pattern(picture, 8, radius)[1:-1, 1:-1].astype(np.uint8) for radius in (1, 2**0.5)
+            texture.local_binary_pattern(image, 8, radius)[1:-1, 1:-1].astype(np.uint8) for radius in (1, 2**0.5)
         )
         np.testing.assert_array_equal(code & 0b01010101, sides & 0b01010101)
         np.testing.assert_array_equal(code & 0b10101010, corners & 0b10101010)
 
 
-def test_levels_are_those_of_pillow_to_the_bit():
+def test_levels_are_those_of_pillow_to_the_bit() -> None:
     rng = np.random.default_rng(0)
     colour = rng.integers(0, 256, (1, 400, 400, 3), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(colour[0]).convert("L"))
@@ -94,7 +107,7 @@ def test_levels_are_those_of_pillow_to_the_bit():
     np.testing.assert_array_equal(to_levels(as_input(greys))[0, 0].numpy(), greys[0, :, :, 0])
 
 
-def test_levels_stay_in_range_when_pixels_do_not():
+def test_levels_stay_in_range_when_pixels_do_not() -> None:
     levels = to_levels(torch.linspace(-3, 3, 25).view(1, 1, 5, 5).expand(-1, 3, -1, -1))
     assert levels.min() == 0
     assert levels.max() == 255
@@ -102,25 +115,25 @@ def test_levels_stay_in_range_when_pixels_do_not():
 
 @pytest.mark.parametrize("level", [0, 1, 85, 127, 128, 254, 255])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_constant_picture_has_one_code_and_an_answer(level, channels):
-    pictures = np.full((2, 32, 32, channels), level, np.uint8)
-    assert (codes_of(pictures) == 255).all()
+def test_a_constant_image_has_one_code_and_finite_logits(level: int, channels: int) -> None:
+    images = np.full((2, 32, 32, channels), level, np.uint8)
+    assert (codes_of(images) == 255).all()
     with torch.no_grad():
-        assert small().eval()(as_input(pictures)).logits.isfinite().all()
-        assert small().train()(as_input(pictures)).logits.isfinite().all()
+        assert small().eval()(as_input(images)).logits.isfinite().all()
+        assert small().train()(as_input(images)).logits.isfinite().all()
 
 
-def test_codes_do_not_change_with_brightness():
-    picture = np.random.default_rng(0).integers(40, 200, (1, 24, 24, 1), dtype=np.uint8)
-    np.testing.assert_array_equal(codes_of(picture + 50), codes_of(picture))
+def test_codes_do_not_change_with_brightness() -> None:
+    image = np.random.default_rng(0).integers(40, 200, (1, 24, 24, 1), dtype=np.uint8)
+    np.testing.assert_array_equal(codes_of(image + 50), codes_of(image))
 
 
 # --- the network ------------------------------------------------------------------------------------------
 
 
-def test_the_paper_size_has_its_parameters():
+def test_the_paper_size_has_its_parameters() -> None:
     with torch.device("meta"):
-        model = VTFFForImageClassification(VTFFConfig(num_labels=7))
+        model = VTFFForImageClassification(VTFFConfig(**label_fields(FER7)))
     count = sum(parameter.numel() for parameter in model.parameters())
     # 51.76 M, of the 51.7 M or so expected: two ResNet-18 trunks, four layers, and 1.06 M of fusion,
     # projection, tokens and head. A three-channel code branch would add 6,272.
@@ -128,20 +141,22 @@ def test_the_paper_size_has_its_parameters():
     assert count == rgb + codes + layers + rest == 51_762_249
 
 
-def test_fusion_is_what_the_paper_writes():
+def test_fusion_is_what_the_paper_writes() -> None:
     torch.manual_seed(0)
     fusion = SelectiveFusion(16).eval()
     for module in fusion.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
+            for tensor in (*module.parameters(), *list(module.buffers())[:2]):  # the mean and the variance, no counter
                 torch.nn.init.uniform_(tensor, 0.5, 1.5)
     lbp, rgb = torch.randn(2, 16, 4, 4), torch.randn(2, 16, 4, 4)
 
-    def norm(x, bn):
-        mean, deviation = bn.running_mean.view(1, -1, 1, 1), (bn.running_var + bn.eps).sqrt().view(1, -1, 1, 1)
+    def norm(x: torch.Tensor, bn: torch.nn.Module) -> torch.Tensor:
+        assert isinstance(bn, torch.nn.BatchNorm2d) and bn.running_mean is not None and bn.running_var is not None
+        mean, deviation = bn.running_mean.view(1, -1, 1, 1), torch.sqrt(bn.running_var + bn.eps).view(1, -1, 1, 1)
         return (x - mean) / deviation * bn.weight.view(1, -1, 1, 1) + bn.bias.view(1, -1, 1, 1)
 
-    def mix(x, convolution):
+    def mix(x: torch.Tensor, convolution: torch.nn.Module) -> torch.Tensor:
+        assert isinstance(convolution, torch.nn.Conv2d)
         return torch.einsum("oc,bchw->bohw", convolution.weight[:, :, 0, 0], x)
 
     with torch.no_grad():
@@ -150,23 +165,25 @@ def test_fusion_is_what_the_paper_writes():
         g = norm(mix(F.relu(norm(mix(u.mean((2, 3), keepdim=True), c1), n1)), c2), n2)
         c1, n1, _, c2, n2 = fusion.local_attention
         l = norm(mix(F.relu(norm(mix(u, c1), n1)), c2), n2)  # noqa: E741 - the paper's name
-        share = torch.sigmoid(g + l)
-        assert (g.shape, l.shape, share.shape) == ((2, 16, 1, 1), (2, 1, 4, 4), (2, 16, 4, 4))
-        torch.testing.assert_close(fusion(lbp, rgb), rgb * share + lbp * (1 - share))
+        weight = torch.sigmoid(g + l)
+        assert (g.shape, l.shape, weight.shape) == ((2, 16, 1, 1), (2, 1, 4, 4), (2, 16, 4, 4))
+        torch.testing.assert_close(fusion(lbp, rgb), rgb * weight + lbp * (1 - weight))
 
 
 @pytest.mark.parametrize(("size", "grid"), [(224, 7), (112, 7), (56, 7), (48, 6), (48, 7), (32, 7), (33, 4), (7, 7)])
-def test_every_input_size_becomes_the_grid(size, grid):
+def test_every_input_size_becomes_the_grid(size: int, grid: int) -> None:
     options = VTFFOptions(channels=8, grid=grid, width=8, depth=1, heads=1, mlp=8)
-    embeddings = small(size, options).vtff.embeddings.eval()
+    embeddings = small(size, options).vtff.embeddings
+    embeddings.eval()
     x = torch.randn(1, 3, size, size)
     with torch.no_grad():
         assert embeddings.rgb_branch(x).shape == (1, 8, grid, grid)
         assert embeddings(x).shape == (1, 1 + grid * grid, 8)
 
 
-def test_224_px_are_halved_as_in_resnet_18():
-    branch = small(224, VTFFOptions(channels=8, width=8, depth=1, heads=1, mlp=8)).vtff.embeddings.rgb_branch.eval()
+def test_224_px_are_halved_as_in_resnet_18() -> None:
+    branch = small(224, VTFFOptions(channels=8, width=8, depth=1, heads=1, mlp=8)).vtff.embeddings.rgb_branch
+    branch.eval()
     sides = []
     with torch.no_grad():
         x = branch.pooling(branch.stem(torch.randn(1, 3, 224, 224)))
@@ -176,31 +193,31 @@ def test_224_px_are_halved_as_in_resnet_18():
     assert sides == [56, 56, 28, 14, 7]
 
 
-def test_a_last_batch_of_one_picture_trains():
+def test_a_last_batch_of_one_image_trains() -> None:
     model = small().train()
     model(torch.randn(1, 3, 32, 32), labels=torch.tensor([2])).loss.backward()
-    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_attention_of_every_layer_can_be_read():
+def test_attention_of_every_layer_can_be_read() -> None:
     output = small().eval()(torch.randn(2, 3, 32, 32), output_attentions=True)
     assert [a.shape for a in output.attentions] == [(2, 1, 17, 17)] * SMALL.depth
 
 
 class CodesAndMap(torch.nn.Module):
-    """The codes of a picture, and the map of a branch that has to average to reach its grid."""
+    """The codes of an image, and the map of a branch that has to average to reach its grid."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         options = VTFFOptions(channels=8, grid=7, width=8, depth=1, heads=1, mlp=8)
         self.branch = small(48, options).vtff.embeddings.rgb_branch  # 48 px -> 12 x 12 -> 7 x 7
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return local_binary_patterns(to_levels(x)), self.branch(x)
 
 
 @pytest.mark.slow
-def test_codes_are_exported_to_the_bit_and_so_are_odd_grids(tmp_path):
+def test_codes_are_exported_to_the_bit_and_so_are_odd_grids(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     module = CodesAndMap().eval()
     x = as_input(np.concatenate([blocky(3), blocky(1, channels=1).repeat(3, axis=3)]))
@@ -227,10 +244,11 @@ def test_codes_are_exported_to_the_bit_and_so_are_odd_grids(tmp_path):
 # --- starting weights -------------------------------------------------------------------------------------
 
 
-def test_a_vit_lends_its_first_layers_its_cls_token_and_its_positions(tmp_path):
+def test_a_vit_gives_its_first_layers_its_cls_token_and_its_positions(tmp_path: Path) -> None:
     save_timm(tmp_path / "w.safetensors", depth=3, grid=4)
     plain, _ = build_model(tmp_path / "w.safetensors", FER7, 32)
     model, preprocess = build_model(tmp_path / "w.safetensors", FER7, 48, arch="vtff", options=SMALL)
+    assert isinstance(model, VTFFForImageClassification) and isinstance(plain, ViTForImageClassification)
     assert preprocess == HALVES
     for name in ("cls_token", "position_embeddings"):  # both grids are 4 x 4
         assert torch.equal(getattr(model.vtff.embeddings, name), getattr(plain.vit.embeddings, name))
@@ -240,18 +258,20 @@ def test_a_vit_lends_its_first_layers_its_cls_token_and_its_positions(tmp_path):
     assert model.config.layer_norm_eps == plain.config.layer_norm_eps
 
 
-def test_positions_are_interpolated_once_to_the_grid(tmp_path):
+def test_positions_are_interpolated_once_to_the_grid(tmp_path: Path) -> None:
     save_timm(tmp_path / "w.safetensors")
     plain, _ = build_model(tmp_path / "w.safetensors", FER7, 8 * 6)
     options = VTFFOptions(channels=16, grid=6, width=64, depth=2, heads=1, mlp=256)
-    model, _ = build_model(tmp_path / "w.safetensors", FER7, 48, arch="vtff", options=options)
+    model = vtff(tmp_path / "w.safetensors", 48, options)
+    assert isinstance(plain, ViTForImageClassification)
     assert torch.equal(model.vtff.embeddings.position_embeddings, plain.vit.embeddings.position_embeddings)
 
 
-def test_a_dinov2_lends_layers_that_compute_the_same(tmp_path):
+def test_a_dinov2_gives_layers_that_compute_the_same(tmp_path: Path) -> None:
     save_timm(tmp_path / "w.safetensors", dinov2=True)
     plain, _ = build_model(tmp_path / "w.safetensors", FER7, 32)
-    model, _ = build_model(tmp_path / "w.safetensors", FER7, 32, arch="vtff", options=SMALL)
+    model = vtff(tmp_path / "w.safetensors", 32)
+    assert isinstance(plain, Dinov2ForImageClassification)
     tokens = torch.randn(2, 17, 64)
     with torch.no_grad():
         for ours, theirs in zip(model.eval().vtff.layers, plain.eval().dinov2.encoder.layer, strict=True):
@@ -267,24 +287,26 @@ def test_a_dinov2_lends_layers_that_compute_the_same(tmp_path):
         ({"depth": 3}, r"has 2 layers, model\.depth is 3"),
     ],
 )
-def test_a_backbone_of_other_sizes_is_refused_naming_both(tmp_path, changes, message):
+def test_a_backbone_of_other_sizes_is_refused_naming_both(
+    tmp_path: Path, changes: dict[str, int], message: str
+) -> None:
     save_timm(tmp_path / "w.safetensors")
     options = VTFFOptions(**{"channels": 16, "grid": 4, "width": 64, "depth": 2, "heads": 1, "mlp": 256} | changes)
     with pytest.raises(ModelError, match=message):
         build_model(tmp_path / "w.safetensors", FER7, 32, arch="vtff", options=options)
 
 
-def test_an_input_smaller_than_the_grid_is_refused():
+def test_an_input_smaller_than_the_grid_is_refused() -> None:
     with pytest.raises(ModelError, match="image_size 5 is smaller than the 7 x 7 grid"):
         build_model("scratch", FER7, 5, arch="vtff")
 
 
-def test_missing_weights_are_refused(tmp_path):
+def test_missing_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no weights at"):
         build_model(tmp_path / "none.safetensors", FER7, 32, arch="vtff", options=SMALL)
 
 
-def test_the_recipe_is_small_and_takes_the_layers_of_a_vit_tiny(tmp_path):
+def test_the_recipe_is_small_and_takes_the_layers_of_a_vit_tiny(tmp_path: Path) -> None:
     config = load_config("vtff")
     save_timm(tmp_path / "w.safetensors", width=192, depth=4, patch=16, grid=2)
     model, _ = build_model(tmp_path / "w.safetensors", FER7, config.image_size, arch="vtff", options=config.model)
