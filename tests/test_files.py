@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fervit.errors import ConfigError
-from fervit.files import ASSETS, cannot_write, file_digest, is_pickle, replacing
+from fervit.files import ASSETS, cannot_write, file_digest, is_pickle, replacing, replacing_folder
 
 
 def test_the_assets_are_in_the_package() -> None:
@@ -71,6 +71,27 @@ def test_long_and_odd_names_can_be_replaced_and_a_missing_folder_cannot(tmp_path
         assert (tmp_path / name).read_text() == "x"
     with pytest.raises(OSError, match="No such file"), replacing(tmp_path / "none" / "a.json"):
         pytest.fail("there is no such folder")
+
+
+def test_a_replaced_folder_is_the_old_one_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "deeper" / "models"
+    for name in ("old", "new"):
+        with replacing_folder(folder) as beside:
+            assert beside.is_dir() and not any(beside.iterdir())
+            (beside / name).touch()
+            assert name == "old" or [path.name for path in folder.iterdir()] == ["old"]
+        assert [path.name for path in folder.iterdir()] == [name]
+    with pytest.raises(ValueError, match="broken"), replacing_folder(folder) as beside:
+        (beside / "half").touch()
+        raise ValueError("broken")
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_folder_in_the_place_of_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot write"), replacing_folder(tmp_path / "file" / "models"):
+        pytest.fail("a file has no folders in it")
 
 
 def test_what_cannot_be_written_is_one_line() -> None:
