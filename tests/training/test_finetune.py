@@ -14,6 +14,7 @@ from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError, DataError, ModelError
 from fervit.labels import FER7
 from fervit.models import TorchClassifier, build_model, load_checkpoint
+from fervit.models.checkpoint import read_checkpoint
 from fervit.training import Teacher, train
 from fervit.training.parallel import Workers
 from tests.helpers import faces
@@ -25,7 +26,7 @@ def test_a_run_learns_and_leaves_a_model_folder_with_its_log(tmp_path: Path, wei
         quick_config(epochs=25, lr=3e-3, ema_decay=0.9), faces(112), tmp_path / "run", init=weights, command="test"
     )
     assert figures["accuracy"] >= 0.9
-    model, spec = load_checkpoint(tmp_path / "run")
+    model, spec = read_checkpoint(tmp_path / "run")
     assert spec.labels == FER7
     assert spec.metrics["public_test"] == figures
     assert model.config.image_size == 32

@@ -17,9 +17,9 @@ STEMS = (".embeddings.", ".conv_stem.")  # what comes before the first layer, in
 Config = TypeVar("Config", bound=PreTrainedConfig)
 
 
-def backbone_of(model: PreTrainedModel) -> nn.Module:
+def backbone_of(model: nn.Module) -> nn.Module:
     """Return the encoder of a Hugging Face classifier: `model.vit`, `model.dinov2`, `model.backbone`."""
-    return model.get_submodule(model.base_model_prefix)
+    return model.get_submodule(str(model.base_model_prefix))
 
 
 def head_of(model: nn.Module) -> nn.Linear:
@@ -29,7 +29,7 @@ def head_of(model: nn.Module) -> nn.Linear:
     return head
 
 
-def layers_of(model: PreTrainedModel) -> nn.ModuleList:
+def layers_of(model: nn.Module) -> nn.ModuleList:
     """Return the encoder's layers, first to last."""
     return layers_in(backbone_of(model))
 
@@ -48,7 +48,7 @@ def layers_in(backbone: nn.Module) -> nn.ModuleList:
     raise ModelError(f"no transformer layers found in {type(backbone).__name__}")
 
 
-def layer_index(model: PreTrainedModel) -> Callable[[str], int]:
+def layer_index(model: nn.Module) -> Callable[[str], int]:
     """Return a function from parameter name to depth: 0 embeddings, 1..L layers, L + 1 norm and head."""
     depth = len(layers_of(model))
     names = {id(layer): k for k, layer in enumerate(layers_of(model))}
@@ -64,7 +64,7 @@ def layer_index(model: PreTrainedModel) -> Callable[[str], int]:
 
 
 @torch.no_grad()
-def fold_luma(model: PreTrainedModel, preprocess: Preprocess) -> None:
+def fold_luma(model: nn.Module, preprocess: Preprocess) -> None:
     """Rewrite the patch embedding so that the model sees colour images as their grey (luma) version.
 
     A model trained on grey images repeated to three channels only ever used the sum of its channel
@@ -85,7 +85,7 @@ def fold_luma(model: PreTrainedModel, preprocess: Preprocess) -> None:
             projection.bias.copy_(projection.bias.double() + offset)
 
 
-def input_convolutions(model: PreTrainedModel) -> list[nn.Conv2d]:
+def input_convolutions(model: nn.Module) -> list[nn.Conv2d]:
     """Return the convolutions that read the pixels: the patch embedding, or what the architecture names."""
     if isinstance(model, HasInputConvolutions):
         return model.input_convolutions()

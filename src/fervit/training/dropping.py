@@ -5,7 +5,6 @@ from typing import TypeVar
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
-from transformers import PreTrainedModel
 
 from fervit.models.backbone import backbone_of, layers_of
 from fervit.models.inputs import copy_to_device
@@ -36,7 +35,7 @@ class _LayerDrop:
         return before + (after - before) * keep.view(-1, *[1] * (before.ndim - 1))
 
 
-def add_drop_path(model: PreTrainedModel, rate: float) -> list[RemovableHandle]:
+def add_drop_path(model: nn.Module, rate: float) -> list[RemovableHandle]:
     """Drop whole layers at random per sample while training, `rate` at the last one, less below.
 
     Stochastic depth (Huang et al. 2016, arXiv 1603.09382), with the layer's change divided by the
@@ -48,7 +47,7 @@ def add_drop_path(model: PreTrainedModel, rate: float) -> list[RemovableHandle]:
     return [layer.register_forward_hook(_LayerDrop(rate * k / last)) for k, layer in enumerate(layers)]
 
 
-def add_patch_drop(model: PreTrainedModel, fraction: float) -> RemovableHandle:
+def add_patch_drop(model: nn.Module, fraction: float) -> RemovableHandle:
     """Leave out a random `fraction` of each image's patches while training; the CLS token stays.
 
     PatchDropout (Liu et al. 2022, arXiv 2208.07220): a step costs little more than the patches that are left, and

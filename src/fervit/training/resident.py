@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from fervit.config.pretraining import PretrainConfig
 from fervit.config.training import TrainConfig
 from fervit.data.dataset import Dataset
 from fervit.models.backbone import fuse_attention
+from fervit.models.contract import HasTrainingLoss
 from fervit.models.pretrained import quiet_transformers
 from fervit.training.parallel import Workers, prepare_for_chunks, workers_for
 from fervit.training.run_folder import CHECKPOINTS, last_checkpoint, write_whole
@@ -33,15 +33,6 @@ METRICS_FILE = "metrics.csv"
 # torch's tests for the instructions that multiply bfloat16; with either of them, a CPU trains faster in bfloat16 than
 # in float32 (docs/lab-log.md).
 BF16_INSTRUCTIONS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-
-
-@runtime_checkable
-class OwnLoss(Protocol):
-    """A model that learns by more than cross-entropy, see `fervit.models`."""
-
-    def training_loss(self, pixel_values: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of `(B, 3, S, S)` input with `(B, K)` targets, and the `(B, K)` logits."""
-        ...
 
 
 class Rows(TorchDataset[int]):
@@ -91,7 +82,7 @@ class ResidentTrainer(Trainer):
         fuse_attention(self.model, self.args.device)
         self.out = out
         self.workers = Workers(1)
-        if not isinstance(model, OwnLoss):
+        if not isinstance(model, HasTrainingLoss):
             prepare_for_chunks(model)
             self.workers = workers_for(model, self.args.device, self.args.per_device_train_batch_size)
         self._epoch_start = time.monotonic()

@@ -20,13 +20,14 @@ from fervit.errors import ConfigError
 from fervit.evaluation.metrics import confusion_matrix, macro_f1, nll
 from fervit.models import save_checkpoint
 from fervit.models.backbone import layers_of
+from fervit.models.contract import HasTrainingLoss
 from fervit.models.inputs import to_input
 from fervit.models.losses import soft_cross_entropy
 from fervit.probabilities import softmax
 from fervit.training.augment import Augmenter
 from fervit.training.dropping import add_drop_path, add_patch_drop
 from fervit.training.optim import averaged, freeze, parameter_groups, sam_perturbation
-from fervit.training.resident import OwnLoss, ResidentTrainer, read_rows, resident, trainer_arguments
+from fervit.training.resident import ResidentTrainer, read_rows, resident, trainer_arguments
 from fervit.training.run_folder import write_json
 from fervit.training.targets import class_frequencies, class_weights
 from fervit.training.teachers import LiveTeacher
@@ -122,7 +123,7 @@ class FervitTrainer(ResidentTrainer):
         """Return the loss of augmented images (the architecture's own, or cross-entropy) and their logits."""
         x, targets = inputs["x"], inputs["targets"]
         with self.autocast():
-            if isinstance(model, OwnLoss):
+            if isinstance(model, HasTrainingLoss):
                 loss, logits = model.training_loss(x, targets)
             else:
                 logits = model(pixel_values=x, **self._position_arguments(x)).logits.float()
@@ -210,7 +211,7 @@ def check_fits(model: PreTrainedModel, config: TrainConfig, spec: ModelSpec) -> 
         ConfigError: a loss of its own has no class weights, all layers would be frozen or frozen ones would still
             change, no patches can be left out, or the images of `low_size` do not fit.
     """
-    if isinstance(model, OwnLoss) and (config.class_balance or config.logit_adjust):
+    if isinstance(model, HasTrainingLoss) and (config.class_balance or config.logit_adjust):
         raise ConfigError(f"{spec.arch} has a loss of its own, without class_balance and logit_adjust")
     if config.frozen_layers > (depth := len(layers_of(model))):
         raise ConfigError(f"frozen_layers must be at most {depth}, the model's layers; got {config.frozen_layers}")

@@ -10,7 +10,6 @@ import pytest
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from fervit.inference.model_files import check_starting_weights
 from fervit.config.architectures import (
     ARCHS,
     CONVOLUTIONAL,
@@ -28,6 +27,7 @@ from fervit.errors import ConfigError, ModelError
 from fervit.export.int8 import write_int8
 from fervit.export.onnx import export
 from fervit.inference.classifier import OnnxClassifier
+from fervit.inference.model_files import check_starting_weights
 from fervit.labels import FER7
 from fervit.models import BUILDERS, FROM_SCRATCH, build_model, save_checkpoint
 from fervit.models.backbone import backbone_of, fold_luma, fuse_attention, head_of, layer_index, layers_of
@@ -130,7 +130,8 @@ def learn_by_heart(arch: str, timm_file: Path, faces: Faces) -> Trained:
     model, preprocess = new(arch, timm_file)
     images, labels = faces
     x, targets = to_input(images, preprocess), torch.eye(len(FER7))[labels]
-    optimizer = torch.optim.AdamW(parameter_groups(model, TrainConfig(lr=2e-3, layer_decay=0.9)), fused=True)
+    groups = parameter_groups(model, TrainConfig(lr=2e-3, layer_decay=0.9))
+    optimizer = torch.optim.AdamW([dict(group) for group in groups], fused=True)
     accuracy = 0.0
     for step in range(STEPS):
         loss_of(model.train(), x, targets).backward()
@@ -265,7 +266,7 @@ def test_frozen_layers_stay_and_all_others_learn(arch: str, timm_file: Path, fac
     freeze(model, 1)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     groups = parameter_groups(model, TrainConfig(lr=1e-3, layer_decay=0.5, weight_decay=0.0))
-    optimizer = torch.optim.AdamW(groups)
+    optimizer = torch.optim.AdamW([dict(group) for group in groups])
     images, labels = faces
     for _ in range(2):
         loss_of(model.train(), to_input(images, preprocess), torch.eye(len(FER7))[labels]).backward()

@@ -16,6 +16,7 @@ from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError, DataError, ModelError
 from fervit.models import build_model
 from fervit.models.architectures.vit import build_backbone
+from fervit.models.backbone import backbone_of, head_of
 from fervit.training.pretraining.mae import build_autoencoder
 from fervit.training.pretraining.run import PretrainTrainer, pretrain
 from tests.helpers.pretraining import backbone_weights, features, pretrain_config, slopes
@@ -35,9 +36,10 @@ def test_positions_come_interpolated_to_the_input_size_and_stay(tmp_path: Path, 
     start, _ = build_backbone(weights, 48)
     pretrain(pretrain_config(epochs=1, image_size=48), [slopes()], tmp_path / "run", init=weights)
     kept, _ = build_backbone(tmp_path / "run", 48)
-    torch.testing.assert_close(kept.embeddings.position_embeddings, start.embeddings.position_embeddings)
+    positions, weight = "embeddings.position_embeddings", "layers.0.mlp.fc1.weight"
+    torch.testing.assert_close(kept.get_parameter(positions), start.get_parameter(positions))
     assert kept.config.layer_norm_eps == start.config.layer_norm_eps == 1e-6
-    assert not torch.equal(kept.layers[0].mlp.fc1.weight, start.layers[0].mlp.fc1.weight)
+    assert not torch.equal(kept.get_parameter(weight), start.get_parameter(weight))
 
 
 def test_the_loss_falls_and_the_run_leaves_a_backbone_folder_with_its_log(tmp_path: Path, weights: Path) -> None:
@@ -71,9 +73,9 @@ def test_a_recipe_starts_from_the_folder_and_keeps_its_preprocessing(tmp_path: P
     model, preprocess = build_model(tmp_path / "run", ("a", "b", "c"), 32)
     assert preprocess == build_model(weights, ("a", "b", "c"), 32)[1]
     assert model.config.id2label == {0: "a", 1: "b", 2: "c"}
-    assert model.classifier.weight.shape == (3, 64)
+    assert head_of(model).weight.shape == (3, 64)
     saved = backbone_weights(tmp_path / "run")
-    assert all(torch.equal(tensor, saved[name]) for name, tensor in model.vit.state_dict().items())
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in backbone_of(model).state_dict().items())
     larger, _ = build_model(tmp_path / "run", ("a", "b"), 64)
     assert larger.config.image_size == 64
 

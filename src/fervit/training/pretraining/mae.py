@@ -60,7 +60,7 @@ def build_autoencoder(init: str | Path, config: PretrainConfig) -> tuple[ViTMAEF
         ConfigError: at this size `mask_ratio` masks every patch.
     """
     backbone, preprocess = build_backbone(init, config.image_size)
-    if backbone.config.model_type != "vit":
+    if not isinstance(backbone, ViTModel):
         raise ModelError(
             f"{init} is a {backbone.config.model_type}, whose layer scales a masked autoencoder of transformers lacks: "
             "start pre-training from a plain ViT"
