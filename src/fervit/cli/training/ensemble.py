@@ -47,10 +47,6 @@ def ensemble(
             "--soup averages models' weights, --weights and --select are about their predictions: give one of them"
         )
     require_torch("an ensemble")
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
     from fervit.data import load
     from fervit.ensemble.members import Output, check_members
     from fervit.ensemble.soups import check_kind
@@ -58,6 +54,7 @@ def ensemble(
     from fervit.ensemble.voting import ensemble as average_predictions
     from fervit.ensemble.weights import Weighting
     from fervit.inference.model_files import find_folder
+    from fervit.training.parallel import torch_threads
 
     if soup is not None:
         check_kind(soup)
@@ -66,7 +63,7 @@ def ensemble(
     target = Output(out, overwrite, command_line())
     check_members(members, target)
     dataset = load(data)
-    with progress("running the members") as tick:
+    with torch_threads(threads), progress("running the members") as tick:
         if soup is not None:
             choice = average_weights(members, dataset, target, kind=soup, progress=tick)
         else:

@@ -30,6 +30,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from fervit.config.architectures import SCRATCH, VTFFOptions
 from fervit.errors import ModelError
+from fervit.models.architectures.local_binary_patterns import WHITE, local_binary_patterns, to_levels
 from fervit.models.architectures.vit import build_backbone
 from fervit.models.backbone import attention_in_steps, layers_in
 from fervit.models.checkpoint import read_checkpoint
@@ -40,12 +41,6 @@ from fervit.types import Preprocess
 
 Tensor = torch.Tensor
 MODEL_TYPE = "vtff"
-WHITE = 255  # the largest level of a pixel, and the largest code
-# Pillow's convert("L"): (19595 R + 38470 G + 7471 B + 32768) >> 16. All of it fits in the 24 bits that float32
-# holds exactly, so every runtime gets the same level, and the codes of a colour photo are those of its grey version.
-LUMA_16_BITS, HALF_16_BITS, ONE_16_BITS = (19595, 38470, 7471), 32768, 65536
-# (row, column) of the neighbour that sets bit k: counter-clockwise from the right, as in skimage.feature.
-NEIGHBOURS = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 MAX_HALVINGS = 5  # of ResNet-18: 224 px become 7
 PATCH = 16  # of most ViTs
 FIELDS = {  # of an option in the configuration; grid and image_size may change from one run to the next
@@ -100,33 +95,6 @@ class VTFFConfig(PreTrainedConfig):
     initializer_range: float = 0.02
     layer_norm_eps: float = TIMM_NORM_EPS
     qkv_bias: bool = True
-
-
-def to_levels(pixel_values: Tensor) -> Tensor:
-    """Return the grey levels that Pillow gives a normalised `(B, 3, S, S)` crop: `(B, 1, S, S)` whole 0..255.
-
-    The pixels are first rounded back to whole levels, which they are in every crop but an augmented one; from there
-    on float32 is exact.
-    """
-    red, green, blue = LUMA_16_BITS
-    rgb = pixel_values.float() * (HALF[0] * WHITE) + HALF[0] * WHITE  # undo (x / 255 - 0.5) / 0.5
-    rgb = rgb.round().clamp(0, WHITE)
-    luma = rgb[:, 0:1] * red + rgb[:, 1:2] * green + rgb[:, 2:3] * blue  # no convolution: those may round
-    return ((luma + HALF_16_BITS) / ONE_16_BITS).floor()
-
-
-def local_binary_patterns(levels: Tensor) -> Tensor:
-    """Return the `(B, 1, S, S)` codes 0..255 of grey levels: a bit for each neighbour that is not darker.
-
-    Beyond the border its own pixels repeat, so a constant image has the code 255 everywhere.
-    """
-    height, width = levels.shape[-2:]
-    padded = F.pad(levels, (1, 1, 1, 1), mode="replicate")
-    codes = torch.zeros_like(levels)
-    for bit, (row, column) in enumerate(NEIGHBOURS):
-        neighbour = padded[..., 1 + row : 1 + row + height, 1 + column : 1 + column + width]
-        codes = codes + (neighbour >= levels).to(levels.dtype) * 2**bit
-    return codes
 
 
 class _BatchNorm(nn.BatchNorm2d):
