@@ -14,6 +14,7 @@ from tests.helpers.videos import write_video
 PAGE = ROOT / "docs" / "video.md"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE))
 def test_the_pages_examples_run(example: str, clip: Path, astronaut: np.ndarray) -> None:
     pytest.importorskip("pandas")

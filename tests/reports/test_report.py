@@ -105,6 +105,7 @@ def test_the_published_report_can_be_read_and_written(tmp_path: Path) -> None:
     assert read_report(tmp_path / "report.json").macro_f1 == read.macro_f1
 
 
+@pytest.mark.slow
 def test_a_report_of_3589_faces_is_made_in_seconds(tmp_path: Path) -> None:
     start = time.process_time()  # a busy machine must not fail this
     write_report(make_report(), tmp_path, command="", spec=SPEC)

@@ -21,6 +21,7 @@ from tests.helpers import faces
 from tests.helpers.training import StopAfterEpoch, quick_config
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_leaves_a_model_folder_with_its_log(tmp_path: Path, weights: Path) -> None:
     figures = train(
         quick_config(epochs=25, lr=3e-3, ema_decay=0.9), faces(112), tmp_path / "run", init=weights, command="test"
@@ -62,6 +63,7 @@ def test_private_test_is_never_opened(tmp_path: Path, weights: Path, monkeypatch
     assert opened == ["train", "public_test"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Path, weights: Path, cores: int) -> None:
     augment = {"flip_prob": 0.5, "rotate_deg": 10.0, "mix_prob": 0.5, "mixup_alpha": 0.4}
     logits: list[np.ndarray] = []
@@ -72,6 +74,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Pat
     assert not np.allclose(logits[0], logits[2])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path: Path, weights: Path, cores: int) -> None:
     options = quick_config(
         epochs=3,
@@ -125,6 +128,7 @@ def test_batch_norms_and_dropout_in_chunks_give_one_result_for_a_seed_and_resume
     assert means and all(mean.any() for mean in means)
 
 
+@pytest.mark.slow
 def test_a_recipe_may_start_from_the_shipped_model(
     tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +137,7 @@ def test_a_recipe_may_start_from_the_shipped_model(
     assert json.loads((tmp_path / "run" / "run.json").read_text())["init"] == "w.safetensors"
 
 
+@pytest.mark.slow
 def test_an_earlier_run_survives_a_mistake_in_the_command_that_would_replace_it(tmp_path: Path, weights: Path) -> None:
     train(quick_config(epochs=1), faces(), tmp_path / "run", init=weights)
     with pytest.raises(ModelError, match="no weights at"):
@@ -148,6 +153,7 @@ def test_a_data_set_without_validation_images_is_an_error(tmp_path: Path, weight
         train(quick_config(), dataset.take(dataset.split_ids == 0), tmp_path / "run", init=weights)
 
 
+@pytest.mark.slow
 def test_calibration_is_folded_into_the_head(tmp_path: Path, weights: Path) -> None:
     logits = {}
     for method in ("none", "temperature", "bcts"):
@@ -162,6 +168,7 @@ def test_calibration_is_folded_into_the_head(tmp_path: Path, weights: Path) -> N
     assert np.abs(shift).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_run_with_every_technique_learns_and_resumes_to_the_same_weights(tmp_path: Path, weights: Path) -> None:
     options = quick_config(
         epochs=3,

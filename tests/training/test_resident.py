@@ -31,6 +31,7 @@ def test_bf16_is_taken_where_the_cpu_multiplies_it_faster(
     assert use_bf16("bf16") and not use_bf16("fp32")
 
 
+@pytest.mark.slow
 def test_the_log_has_the_mean_loss_of_each_epoch(
     tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,6 +49,7 @@ def test_the_log_has_the_mean_loss_of_each_epoch(
     assert logged == pytest.approx([np.mean(losses[:3]), np.mean(losses[3:])], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_seconds_of_a_resumed_run_are_those_of_all_its_epochs(tmp_path: Path, weights: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(quick_config(), faces(), tmp_path / "run", init=weights, callbacks=[StopAfterEpoch()])
@@ -58,6 +60,7 @@ def test_the_seconds_of_a_resumed_run_are_those_of_all_its_epochs(tmp_path: Path
     assert json.loads((tmp_path / "run" / "run.json").read_text())["seconds"] == pytest.approx(sum(epochs))
 
 
+@pytest.mark.slow
 def test_bf16_trains_too(tmp_path: Path, weights: Path) -> None:
     figures = train(quick_config(epochs=20, lr=3e-3, precision="bf16"), faces(112), tmp_path / "run", init=weights)
     assert figures["accuracy"] > 0.5

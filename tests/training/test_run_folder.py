@@ -18,12 +18,14 @@ from tests.helpers import faces
 from tests.helpers.training import StopAfterEpoch, quick_config
 
 
+@pytest.mark.slow
 def test_resuming_with_other_settings_names_them(tmp_path: Path, weights: Path) -> None:
     train(quick_config(epochs=1), faces(), tmp_path / "run", init=weights)
     with pytest.raises(ConfigError, match=r"another batch_size, lr: give the same, or take a new --out"):
         train(quick_config(epochs=1, lr=0.1, batch_size=4), faces(), tmp_path / "run", init=weights, resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_of_before_a_setting_existed_goes_on_as_if_it_were_off(tmp_path: Path, weights: Path) -> None:
     train(quick_config(epochs=1), faces(), tmp_path / "run", init=weights)
     run = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -52,6 +54,7 @@ def test_a_model_that_is_no_run_is_not_taken_over(tmp_path: Path, weights: Path,
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unfinished", [".run.json.part", ".run-k3v9.json"])
 def test_a_run_that_a_full_disk_stopped_at_its_first_file_goes_on(
     tmp_path: Path, weights: Path, unfinished: str
@@ -62,6 +65,7 @@ def test_a_run_that_a_full_disk_stopped_at_its_first_file_goes_on(
     assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_going_on_with_other_votes_is_refused(tmp_path: Path, weights: Path) -> None:
     train(quick_config(votes_weight=0.5), faces(votes=True), tmp_path / "run", init=weights)
     other = faces(votes=True)
@@ -107,12 +111,14 @@ def test_a_folder_with_something_in_it_is_not_touched(tmp_path: Path, weights: P
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_a_run(tmp_path: Path, weights: Path) -> None:
     for _ in range(2):
         train(quick_config(epochs=1), faces(), tmp_path / "run", init=weights, overwrite=True)
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_says_so_and_what_to_do(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -22,11 +22,13 @@ from tests.helpers.training import StopAfterEpoch, quick_config
 from tests.helpers.weights import save_timm
 
 
+@pytest.mark.slow
 def test_patience_stops_early(tmp_path: Path, weights: Path) -> None:
     train(quick_config(epochs=9, lr=1e-12, patience=2), faces(), tmp_path / "run", init=weights)
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 3
 
 
+@pytest.mark.slow
 def test_patience_goes_on_counting_where_a_run_was_cut(tmp_path: Path, weights: Path) -> None:
     options = quick_config(epochs=9, patience=2, lr=1e-12)  # nothing is learnt: the first epoch stays the best
     with pytest.raises(KeyboardInterrupt):
@@ -36,6 +38,7 @@ def test_patience_goes_on_counting_where_a_run_was_cut(tmp_path: Path, weights: 
         assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -75,6 +78,7 @@ def test_the_first_epochs_see_smaller_images_where_asked(
         train(quick_config(low_size=12, low_epochs=1), faces(), tmp_path / "b", init=tmp_path / "w.safetensors")
 
 
+@pytest.mark.slow
 def test_logit_adjustment_changes_what_is_learnt_and_not_how_it_is_measured(tmp_path: Path, weights: Path) -> None:
     dataset = faces(56)
     dataset.targets[dataset.split_ids == 0] = 0  # the other classes count as one image each

@@ -12,6 +12,7 @@ from fervit.evaluation.robustness.corruptions import CORRUPTIONS, JITTERS
 from fervit.evaluation.robustness.results import read_robustness
 
 
+@pytest.mark.slow
 def test_the_command_writes_json_and_curves(tiny_onnx: Path, tmp_path: Path) -> None:
     arguments = ["robustness", str(tiny_onnx), "--data", "synthetic:70", "--split", "private_test", "--faces", "5"]
     done = CliRunner().invoke(

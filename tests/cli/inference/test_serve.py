@@ -48,6 +48,7 @@ def test_the_commands_defaults_are_the_settings_own(monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 0 and seen == [Settings()]
 
 
+@pytest.mark.slow
 def test_a_forwarded_address_is_believed_from_the_trusted_proxy_only(tiny_onnx: Path) -> None:
     def statuses(*arguments: object) -> list[int]:
         tight = ("--rate", 0.01, "--burst", 1, "--image-workers", 0, "--detector", "none")
@@ -71,6 +72,7 @@ def test_it_responds_soon_after_its_start(tiny_onnx: Path) -> None:
         assert server.cpu_s() < 2 * START_S, "processor time of two cores: a busy machine must not fail this"
 
 
+@pytest.mark.slow
 def test_sigterm_lets_requests_in_work_end(tiny_onnx: Path, astronaut: np.ndarray) -> None:
     import io
 
@@ -96,6 +98,7 @@ def test_sigterm_lets_requests_in_work_end(tiny_onnx: Path, astronaut: np.ndarra
         assert all_end(children)
 
 
+@pytest.mark.slow
 def test_image_processes_end_with_a_killed_server(tiny_onnx: Path) -> None:
     with Served("--model", tiny_onnx) as server:
         children = server.children()
@@ -120,6 +123,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_several_workers_share_the_port_and_the_metrics(tiny_onnx: Path, astronaut: np.ndarray) -> None:
     with Served("--model", tiny_onnx, "--workers", 2, "--image-workers", 0, "--detector", "none") as server:
         deadline = time.monotonic() + served.START_S

@@ -63,6 +63,7 @@ def test_one_unreadable_video_leaves_the_photos_their_rows(folder: Path, tiny_on
     assert sources(table) == [str(folder / "cut.jpg")]
 
 
+@pytest.mark.slow
 def test_a_clip_is_annotated_and_tabled(clip: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pandas = pytest.importorskip("pandas")
     monkeypatch.setitem(fervit.faces.detectors.DETECTORS, "haar", Square)

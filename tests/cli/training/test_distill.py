@@ -15,6 +15,7 @@ from fervit.types import ModelSpec
 from tests.helpers.weights import save_timm
 
 
+@pytest.mark.slow
 def test_distill_trains_a_student_and_names_its_teacher(
     tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,6 +49,7 @@ def test_distill_trains_a_student_and_names_its_teacher(
     assert "the teacher would teach nothing" in str(result.exception)
 
 
+@pytest.mark.slow
 def test_a_folder_teaches_live_and_an_exported_file_cannot(tmp_path: Path, tiny_onnx: Path) -> None:
     save_timm(tmp_path / "w.safetensors")
     model, preprocess = build_model(tmp_path / "w.safetensors", FER7, 32)

@@ -11,6 +11,7 @@ from tests.helpers.pretraining import QUICK_PRETRAINING
 from tests.helpers.weights import save_timm
 
 
+@pytest.mark.slow
 def test_the_command_pretrains_and_says_where(tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
     save_timm(weights)

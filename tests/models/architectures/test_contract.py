@@ -197,6 +197,7 @@ def test_every_parameter_gets_a_gradient(arch: str, timm_file: Path, faces: Face
     assert [name for name, g in gradients.items() if g is None or not g.isfinite().all() or not g.any()] == []
 
 
+@pytest.mark.slow
 @EACH
 def test_a_saved_folder_gives_the_same_logits(arch: str, trained: Train, tmp_path: Path) -> None:
     known = trained(arch)
@@ -222,6 +223,7 @@ def test_the_exported_model_predicts_the_same_and_nearly_so_in_8_bits(
     assert 0 < difference.mean() < 0.01 and difference.max() < 0.2
 
 
+@pytest.mark.slow
 @EACH
 def test_a_folder_starts_another_run(arch: str, trained: Train, tmp_path: Path) -> None:
     known = trained(arch)

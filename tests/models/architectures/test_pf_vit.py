@@ -187,6 +187,7 @@ def test_inference_does_not_touch_generator_or_discriminator(build: Build, batch
         assert torch.equal(model(pixel_values=batch[0]).logits, expected)
 
 
+@pytest.mark.slow
 def test_the_exported_file_holds_no_generator(folder: Path, tmp_path: Path) -> None:
     import onnx
 

@@ -42,6 +42,7 @@ def test_positions_come_interpolated_to_the_input_size_and_stay(tmp_path: Path, 
     assert not torch.equal(kept.get_parameter(weight), start.get_parameter(weight))
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_the_run_leaves_a_backbone_folder_with_its_log(tmp_path: Path, weights: Path) -> None:
     settings = pretrain_config(epochs=25, augment=AugmentConfig())
     figures = pretrain(settings, [slopes(64)], tmp_path / "run", init=weights, command="test")
@@ -80,6 +81,7 @@ def test_a_recipe_starts_from_the_folder_and_keeps_its_preprocessing(tmp_path: P
     assert larger.config.image_size == 64
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path: Path, weights: Path) -> None:
     settings, data = pretrain_config(epochs=3), [slopes(), slopes(16, size=24, channels=3, name="colour")]
     whole = pretrain(settings, data, tmp_path / "whole", init=weights)
@@ -154,6 +156,7 @@ def test_a_dinov2_is_refused_with_the_reason(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_wrong_weights_do_not_cost_the_run_that_overwrite_would_delete(tmp_path: Path, weights: Path) -> None:
     pretrain(pretrain_config(), [slopes()], tmp_path / "run", init=weights)
     with pytest.raises(ModelError, match="no weights at"):
@@ -179,6 +182,7 @@ def test_without_faces_to_learn_from_it_says_so(tmp_path: Path, weights: Path) -
         pretrain(pretrain_config(), [], tmp_path / "run", init=weights)
 
 
+@pytest.mark.slow
 def test_a_full_disk_says_so_and_what_to_do(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
