@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fervit.data import Dataset
 from fervit.types import ModelSpec, Preprocess
 from tests.helpers import DATA, write_onnx
 from tests.helpers.camera import Camera
@@ -70,3 +71,17 @@ def camera(monkeypatch: pytest.MonkeyPatch, astronaut: np.ndarray) -> type[Camer
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     monkeypatch.setattr(Camera, "image", astronaut[:, :, ::-1].copy())
     return Camera
+
+
+@pytest.fixture
+def splits_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the splits that are opened from now on, in order."""
+    opened: list[str] = []
+    split = Dataset.split
+
+    def spy(self: Dataset, name: str) -> Dataset:
+        opened.append(name)
+        return split(self, name)
+
+    monkeypatch.setattr(Dataset, "split", spy)
+    return opened

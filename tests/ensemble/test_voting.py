@@ -53,24 +53,14 @@ def test_evaluating_the_folder_gives_the_figures_that_were_written(made: tuple[P
     assert f"{100 * report['accuracy']:.2f} %" in (out / "README.md").read_text(encoding="utf-8")
 
 
-def test_no_other_split_than_public_test_is_read(
-    members: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    read: list[str] = []
-    real = Dataset.split
-
-    def recorded(self: Dataset, name: str) -> Dataset:
-        read.append(name)
-        return real(self, name)
-
-    monkeypatch.setattr(Dataset, "split", recorded)
+def test_no_other_split_than_public_test_is_read(members: list[Path], splits_read: list[str], tmp_path: Path) -> None:
     plain = make_dataset()
     hidden = replace(plain, images=plain.images.copy(), targets=plain.targets.copy())
     others = hidden.split_ids != 1
     hidden.images[others], hidden.targets[others] = 0, 6
     first, second = (ensemble(members, data, tmp_path / f"E{k}") for k, data in enumerate((plain, hidden)))
     soup(members[:2], plain, tmp_path / "S", kind="greedy")
-    assert set(read) == {PUBLIC_TEST}
+    assert set(splits_read) == {PUBLIC_TEST}
     assert [member.weight for member in first.members] == [member.weight for member in second.members]
     assert first.mix.nll == second.mix.nll
 

@@ -9,18 +9,7 @@ from fervit.evaluation import calibration, metrics
 from fervit.evaluation.calibration import fit_bcts
 from fervit.evaluation.metrics import nll
 from fervit.probabilities import softmax
-
-Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def drawn() -> Drawn:
-    """Return probabilities (500, 7), targets and predictions of a middling classifier."""
-    rng = np.random.default_rng(0)
-    targets = rng.choice(7, 500, p=[0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17])
-    logits = rng.normal(size=(500, 7)) + 1.5 * np.eye(7)[targets]
-    probs = softmax(2 * logits)
-    return probs, targets, probs.argmax(axis=1)
+from tests.helpers.reports import Drawn
 
 
 def drawn_logits(

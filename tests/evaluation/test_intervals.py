@@ -5,21 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fervit import probabilities
 from fervit.errors import DataError
 from fervit.evaluation import intervals, metrics
-
-Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def drawn() -> Drawn:
-    """Return probabilities (500, 7), targets and predictions of a middling classifier."""
-    rng = np.random.default_rng(0)
-    targets = rng.choice(7, 500, p=[0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17])
-    logits = rng.normal(size=(500, 7)) + 1.5 * np.eye(7)[targets]
-    probs = probabilities.softmax(2 * logits)
-    return probs, targets, probs.argmax(axis=1)
+from tests.helpers.reports import Drawn
 
 
 def test_wilson_interval_of_a_published_case() -> None:

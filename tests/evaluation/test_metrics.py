@@ -9,19 +9,9 @@ from sklearn import metrics as sk
 from fervit import probabilities
 from fervit.errors import DataError, ModelError
 from fervit.evaluation import calibration, intervals, metrics
+from tests.helpers.reports import Drawn
 
-Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
 Figure = Callable[[np.ndarray, np.ndarray], float]
-
-
-@pytest.fixture(scope="module")
-def drawn() -> Drawn:
-    """Return probabilities (500, 7), targets and predictions of a middling classifier."""
-    rng = np.random.default_rng(0)
-    targets = rng.choice(7, 500, p=[0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17])
-    logits = rng.normal(size=(500, 7)) + 1.5 * np.eye(7)[targets]
-    probs = probabilities.softmax(2 * logits)
-    return probs, targets, probs.argmax(axis=1)
 
 
 def test_figures_agree_with_scikit_learn(drawn: Drawn) -> None:

@@ -10,6 +10,9 @@ from fervit.probabilities import softmax
 from fervit.reports.text import FER2013_TEST_SIZE
 from fervit.types import ModelSpec, Preprocess
 
+Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Probabilities `(N, K)`, targets and predictions `(N,)`."""
+
 SPEC = ModelSpec("vit", Preprocess(96, (0.5,) * 3, (0.5,) * 3), name="tiny", licence="Apache-2.0")
 COMMAND = "fervit evaluate --data fer2013.csv --report 'my report'"
 LEAKED = 280  # images of `leaky_report` that its train split has too

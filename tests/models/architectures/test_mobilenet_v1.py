@@ -58,14 +58,9 @@ def test_a_folder_keeps_its_features_at_another_size_and_with_other_labels(tmp_p
         ("vit", 48, "is a 'vit'; this architecture fine-tunes: mobilenet_v1; for these weights set arch=vit"),
     ],
 )
-def test_other_weights_and_small_images_are_refused(
-    init: str | Path, image_size: int, message: str, tmp_path: Path
-) -> None:
-    if init == "vit":
-        init = tmp_path
-        (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+def test_other_weights_and_small_images_are_refused(init: str, image_size: int, message: str, vit_folder: Path) -> None:
     with pytest.raises(ModelError, match=message):
-        new(init, image_size=image_size)
+        new(vit_folder if init == "vit" else init, image_size=image_size)
 
 
 def test_weights_for_tensorflow_js_become_a_folder_that_predicts_as_they_do(tmp_path: Path) -> None:

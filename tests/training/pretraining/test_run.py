@@ -12,7 +12,6 @@ from PIL import Image
 import fervit.training.pretraining.run
 from fervit.config.training import AugmentConfig
 from fervit.data import load
-from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError, DataError, ModelError
 from fervit.models import build_model
 from fervit.models.architectures.vit import build_backbone
@@ -100,17 +99,9 @@ def test_resuming_with_other_settings_or_data_names_them(tmp_path: Path, weights
         pretrain(pretrain_config(mask_ratio=0.5), [slopes(16)], tmp_path / "run", init=weights, resume=True)
 
 
-def test_train_splits_alone_are_read(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
-    split = Dataset.split
-
-    def spy(self: Dataset, name: str) -> Dataset:
-        opened.append(name)
-        return split(self, name)
-
-    monkeypatch.setattr(Dataset, "split", spy)
+def test_train_splits_alone_are_read(tmp_path: Path, weights: Path, splits_read: list[str]) -> None:
     figures = pretrain(pretrain_config(epochs=1), [slopes(), slopes(16)], tmp_path / "run", init=weights)
-    assert opened == ["train", "train"]
+    assert splits_read == ["train", "train"]
     assert figures["n"] == 24 + 12
 
 
