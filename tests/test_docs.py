@@ -56,8 +56,11 @@ def test_every_named_file_exists_and_holds_the_name_beside_it(page: Path) -> Non
         path = f"src/{code}" if re.fullmatch(r"fervit/[\w/]+\.py", code) else code
         if path.startswith(PLACES) and not set(path) & set("<* "):
             assert (ROOT / path).exists(), code
-    for symbol, path in re.findall(r"`([\w.]+)` in `((?:src|tests)/[\w/]+\.py)`", text):
-        assert symbol in (ROOT / path).read_text(encoding="utf-8"), f"{symbol} in {path}"
+    for symbols, path in re.findall(r"((?:`[\w.]+`(?:, | and ))*`[\w.]+`) in `((?:src|tests)/[\w/]+\.py)`", text):
+        content = (ROOT / path).read_text(encoding="utf-8")
+        for symbol in re.findall(r"[\w.]+", symbols.replace(" and ", " ")):
+            last = symbol.rpartition(".")[2]
+            assert re.search(rf"\b{last}\b", content), f"{symbol} in {path}"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.parent in (ROOT, ROOT / "docs")], ids=name)
