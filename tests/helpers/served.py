@@ -107,6 +107,32 @@ class Served:
         pids = [int(pid) for task in folder.iterdir() for pid in (task / "children").read_text().split()]
         return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
+    def descendants(self) -> list[int]:
+        """Return its processes, theirs, and so on."""
+        found: list[int] = []
+        unseen = [self.process.pid]
+        while unseen:
+            for task in Path(f"/proc/{unseen.pop()}/task").iterdir():
+                pids = [int(pid) for pid in (task / "children").read_text().split()]
+                found += pids
+                unseen += pids
+        return found
+
+
+def all_end(pids: list[int], within_s: float = 10) -> bool:
+    """Whether processes are gone within ten seconds."""
+    deadline = time.monotonic() + within_s
+    while any(_runs(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not any(_runs(pid) for pid in pids)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return " Z" not in Path(f"/proc/{pid}/stat").read_text().partition(")")[2][:3]
+    except OSError:
+        return False
+
 
 def _peak(pid: int) -> int:
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())

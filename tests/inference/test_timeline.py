@@ -1,10 +1,15 @@
 """The timeline of a video: time by expression."""
 
+import logging
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from fervit.inference.results import FrameResult
 from fervit.inference.rows import json_rows
 from fervit.inference.timeline import Timeline
+from fervit.media.style import fonts
 from fervit.types import Box, Face, Frame, Prediction
 
 
@@ -21,3 +26,19 @@ def test_the_timeline_counts_time_by_expression() -> None:
     assert lines[0] == "10 frames, 1.0 s, 1 face track"
     assert lines[1].endswith("sad 70 %, happy 30 %")
     assert json_rows(result)[0]["frame"] == 9
+
+
+def test_a_figure_with_labels_that_no_font_has_shows_their_places_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(fonts, "SYSTEM", ())
+    labels = ("楽しい", "müde")
+    timeline = Timeline()
+    for k in range(3):
+        prediction = Prediction(Face(Box(0, 0, 9, 9), 1.0), labels, np.array([0.2, 0.8]), 1)
+        timeline.add(FrameResult("v", Frame(k, k / 10, np.zeros((1, 1, 3), np.uint8)), [prediction]))
+    timeline.close()
+    with caplog.at_level(logging.WARNING, "fervit"):
+        timeline.save(tmp_path / "timeline.png")  # matplotlib would warn of a missing glyph, which is an error here
+    assert [record.getMessage() for record in caplog.records if "#0 for 楽しい" in record.getMessage()]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fervit.labels import FER7, LABEL_SETS
-from fervit.media.draw import annotate, colour
+from fervit.media.draw import annotate
+from fervit.media.style.colours import colour
 from fervit.types import Box, Face, Prediction
 
 

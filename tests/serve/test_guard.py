@@ -69,10 +69,30 @@ def test_foreign_pages_are_refused_unless_allowed(tiny_onnx: Path, photo: bytes)
         ("localhost.evil.example", 421),
         ("evil.example@localhost", 421),
         ("", 421),
+        ("LOCALHOST:", 200),
+        ("[::1", 400),
+        ("[", 400),
+        ("a]b", 400),
+        ("[::1]x", 400),
+        ("[fe80:::1]", 400),
+        ("localhost:http", 400),
+        ("localhost:99999", 400),
+        ("localhost:80:80", 400),
     ],
 )
 def test_a_loopback_service_responds_to_loopback_names_only(host: str, status: int, client: TestClient) -> None:
     assert client.get("/healthz", headers={"host": host}).status_code == status
+
+
+def test_a_malformed_host_name_is_refused_in_one_line_by_a_service_of_the_network_too(tiny_onnx: Path) -> None:
+    with client_of(tiny_onnx, host="0.0.0.0", token=TOKEN) as client:
+        response = client.get("/healthz", headers={"host": "[::1"})
+        assert (response.status_code, response.json()["detail"]) == (400, "expected a header Host: NAME or NAME:PORT")
+        assert client.get("/healthz", headers={"host": "faces.example"}).status_code == 200
+
+
+def test_no_redirect_takes_its_address_from_the_host_header(client: TestClient) -> None:
+    assert client.get("/docs/", follow_redirects=False).status_code == 404
 
 
 def test_another_host_name_can_be_allowed(tiny_onnx: Path) -> None:

@@ -1,15 +1,10 @@
-"""The page in a real browser: photo, video, webcam, messages, accessibility.
-
-Screenshots go to the folder named by FERVIT_SCREENSHOTS, where it is set.
-"""
+"""The page in a real browser: photo, video, webcam, messages, accessibility."""
 
 import csv
 import io
 import json
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,153 +12,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fervit.errors import ModelError
 from fervit.inference.loading import load
-from fervit.inference.model_files import default_model
+from tests.helpers.browser import NEEDS_CHROMIUM, download, faults, film, frames, keep, photo_file
 from tests.helpers.served import Served
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright (PyPI)")
-expect = playwright.expect
+expect = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright (PyPI)").expect
 
-CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-]
 TOKEN = "a-token-of-the-test/+=ok"
-WAIT_MS = 20_000
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
-
-
-def frames(face: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    """Yield 640 x 480 images of a photo that moves sideways."""
-    for index in range(count):
-        image = np.full((480, 640, 3), 90, np.uint8)
-        left = 64 + round(40 * np.sin(2 * np.pi * index / count))
-        image[:, left : left + 480] = face[:480, :480]
-        yield image
-
-
-def film(path: Path, images: Iterable[np.ndarray]) -> Path:
-    """Write 640 x 480 images as a WebM of 15 frames a second."""
-    import cv2
-
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 15, (640, 480))
-    if not writer.isOpened():
-        pytest.skip("this OpenCV writes no WebM")
-    for image in images:
-        writer.write(image[:, :, ::-1])
-    writer.release()
-    return path
-
-
-@pytest.fixture(scope="module")
-def camera(astronaut: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fake webcam's film."""
-    import cv2
-
-    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
-    with path.open("wb") as file:
-        file.write(b"YUV4MPEG2 W640 H480 F15:1 Ip A1:1 C420jpeg\n")
-        for image in frames(astronaut, 20):
-            file.write(b"FRAME\n" + cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420).tobytes())
-    return path
-
-
-@pytest.fixture(scope="module")
-def model(tiny_onnx: Path) -> Path:
-    """The shipped model, or one with random weights where none is shipped."""
-    try:
-        return default_model()
-    except ModelError:
-        return tiny_onnx
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
 def server(model: Path) -> Iterator[Served]:
     with Served("--model", model, "--rate", 0, "--max-body-mb", 1) as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser(camera: Path) -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=CHROMIUM, args=[*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser: Any, server: Served) -> Iterator[Callable[..., Any]]:
-    """Open the page; afterwards nothing may have gone wrong in it, or left for another host."""
-    contexts, errors, foreign = [], [], []
-
-    def open_page(path: str = "/", url: str = server.url, expected: str = "", **options: Any) -> Any:
-        context = browser.new_context(**({"viewport": {"width": 1100, "height": 860}} | options))
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(WAIT_MS)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
-            "console",
-            lambda message: (
-                errors.append(message.text)
-                if message.type == "error" and not (expected and expected in message.text)
-                else None
-            ),
-        )
-        page.on("request", lambda r: None if r.url.startswith((url, "blob:")) else foreign.append(r.url))
-        page.goto(url + path)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == [] and foreign == []
-
-
-def photo_file(name: str, *images: np.ndarray, kind: str = "JPEG") -> dict[str, Any]:
-    """Return an upload of images side by side."""
-    file = io.BytesIO()
-    Image.fromarray(np.hstack(images)).save(file, kind)
-    return {"name": name, "mimeType": f"image/{kind.lower()}", "buffer": file.getvalue()}
-
-
-def keep(page: Any, name: str) -> None:
-    """Save a screenshot where they are wanted."""
-    folder = os.environ.get("FERVIT_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=str(Path(folder) / f"{name}.jpg"), full_page=True, type="jpeg", quality=88)
-
-
-def download(page: Any, button: str) -> bytes:
-    with page.expect_download() as waiting:
-        page.click(button)
-    return Path(waiting.value.path()).read_bytes()
-
-
-def faults(page: Any) -> list[str]:
-    """Return the serious accessibility faults that axe-core finds."""
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="the accessibility check needs axe-playwright-python (PyPI)"
-    )
-    violations = axe.Axe().run(page).response["violations"]
-    return [
-        f"{v['id']}: {v['help']}: {[node['html'] for node in v['nodes']]}"
-        for v in violations
-        if v["impact"] in ("serious", "critical")
-    ]
 
 
 def test_a_photo_shows_its_box_count_and_label(visit: Callable[..., Any], astronaut: np.ndarray, model: Path) -> None:

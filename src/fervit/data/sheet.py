@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from fervit.data.dataset import Dataset
 from fervit.formatting import percent
+from fervit.media.style.fonts import Font, drawable, font_for
 
 GAP_PX = 2
 CAPTION_PX = 12
@@ -36,7 +37,7 @@ def contact_sheet(
     size = (max(1, columns * cell_width - GAP_PX), max(1, rows * cell_height - GAP_PX))
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(CAPTION_PX - 2)
+    font = font_for("".join(captions or ()), CAPTION_PX - 2)
     for position, image in enumerate(images):
         x, y = position % columns * cell_width, position // columns * cell_height
         tile = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
@@ -57,13 +58,14 @@ def dataset_sheet(dataset: Dataset, *, columns: int = 16, scale: float | None = 
     height, width = dataset.images.shape[1:3]
     scale = 64 / width if scale is None else scale
     rng = np.random.default_rng(seed)
-    font = ImageFont.load_default(15)
+    shown = drawable(tuple(dataset.labels))
+    font = font_for("".join(shown.values()), 15)
     strips = []
     for target, label in enumerate(dataset.labels):
         rows = np.flatnonzero(dataset.targets == target)
         chosen = np.sort(rng.choice(rows, size=min(columns, len(rows)), replace=False))
         count = f"{len(rows):,} ({percent(len(rows) / max(1, len(dataset)), 1)})"
-        strips.append((label, count, dataset.images[chosen]))
+        strips.append((shown[label], count, dataset.images[chosen]))
     lines = [line for label, count, _ in strips for line in (label, count)]
     margin = round(max((font.getlength(line) for line in lines), default=0)) + 8 * GAP_PX
     cell_width, cell_height = round(width * scale) + GAP_PX, max(40, round(height * scale)) + GAP_PX
@@ -106,7 +108,7 @@ def plot_distribution(counts: np.ndarray, labels: Sequence[str], splits: Sequenc
     figure.savefig(path)
 
 
-def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int) -> str:
+def _shorten(text: str, font: Font, width_px: int) -> str:
     if font.getlength(text) <= width_px:
         return text
     while text and font.getlength(text + "…") > width_px:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from fervit.errors import ConfigError, ModelError, unknown
 from fervit.media.crops import resize_crop
 from fervit.media.images import as_image
+from fervit.media.style.fonts import font_for
 from fervit.types import Classifier, Image
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def draw_sheet(face: Image, explanations: Sequence[Explanation]) -> Image:
     tiles = [(face, f"{first.label} {100 * first.score:.0f} %")]
     tiles += [(face, e.method if e.label == first.label else f"{e.method}: {e.label}") for e in explanations]
     sheet = Pillow.new("RGB", (len(tiles) * (PANEL_PX + 8) - 8, PANEL_PX + CAPTION_PX), (255, 255, 255))
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
+    pen, font = ImageDraw.Draw(sheet), font_for("".join(caption for _, caption in tiles), 16)
     heats = [None, *(e.heat for e in explanations)]
     for k, ((image, caption), heat) in enumerate(zip(tiles, heats, strict=True)):
         scaled = Pillow.fromarray(image).resize((PANEL_PX, PANEL_PX), Pillow.Resampling.BICUBIC)

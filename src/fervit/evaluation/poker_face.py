@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from fervit.errors import ModelError
 from fervit.media.crops import preprocess_batch
-from fervit.media.draw import DIM, PANEL, TEXT, TRACK, colour
+from fervit.media.draw import DIM, PANEL, TEXT, TRACK
 from fervit.media.images import as_image
+from fervit.media.style.colours import colour
+from fervit.media.style.fonts import drawable, font_for
 from fervit.types import Image, Preprocess
 
 FACE_PX, PAD_PX, TITLE_PX, BAR_PX = 280, 14, 34, 22
@@ -75,12 +77,13 @@ def draw_poker_face(found: PokerFace) -> Image:
     """Draw the three faces side by side with what the model predicts for each, `(H, W, 3)` uint8."""
     column = FACE_PX + PAD_PX
     height = PAD_PX + TITLE_PX + FACE_PX + PAD_PX + BAR_PX * len(found.labels) + PAD_PX
+    shown = drawable(found.labels)
     sheet = Pillow.new("RGB", (PAD_PX + 3 * column, height), PANEL[:3])
-    pen, heading = ImageDraw.Draw(sheet), ImageFont.load_default(18)
+    pen, heading = ImageDraw.Draw(sheet), font_for("".join(shown.values()), 18)
     for k, (title, image, probs) in enumerate(zip(TITLES, found.images, found.probs, strict=True)):
         left, top = PAD_PX + k * column, PAD_PX + TITLE_PX
         best = int(probs.argmax())
-        predicted = f"{found.labels[best]} {100 * probs[best]:.0f} %"
+        predicted = f"{shown[found.labels[best]]} {100 * probs[best]:.0f} %"
         pen.text((left, top - TITLE_PX / 2), title, TEXT[:3], heading, anchor="lm")
         rgb = colour(found.labels[best], found.labels)
         pen.text((left + FACE_PX, top - TITLE_PX / 2), predicted, rgb, heading, anchor="rm")
@@ -92,13 +95,14 @@ def draw_poker_face(found: PokerFace) -> Image:
 
 def _bars(pen: ImageDraw.ImageDraw, corner: tuple[float, float], labels: tuple[str, ...], probs: np.ndarray) -> None:
     """Draw a line for each label, in the labels' order: name, bar, per cent."""
-    font = ImageFont.load_default(14)
+    shown = drawable(labels)
+    font = font_for("".join(shown.values()), 14)
     left, y = corner
-    start = left + max(font.getlength(name) for name in labels) + PAD_PX
+    start = left + max(font.getlength(name) for name in shown.values()) + PAD_PX
     end = left + FACE_PX - font.getlength("100 %") - PAD_PX / 2
     for name, p in zip(labels, probs, strict=True):
         middle = y + BAR_PX / 2
-        pen.text((left, middle), name, DIM[:3], font, anchor="lm")
+        pen.text((left, middle), shown[name], DIM[:3], font, anchor="lm")
         pen.text((left + FACE_PX, middle), f"{100 * p:.0f} %", TEXT[:3], font, anchor="rm")
         pen.rounded_rectangle((start, middle - 4, end, middle + 4), 4, fill=TRACK[:3])
         filled = start + (end - start) * float(p)

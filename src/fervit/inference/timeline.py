@@ -13,7 +13,8 @@ from fervit.errors import MissingExtra
 from fervit.files import cannot_write
 from fervit.formatting import percent
 from fervit.inference.results import FrameResult
-from fervit.media.draw import colour
+from fervit.media.style.colours import colour, hexadecimal
+from fervit.media.style.fonts import drawable, file_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,6 +120,7 @@ class Timeline:
             raise MissingExtra("the timeline figure", "video")
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.font_manager import FontProperties
 
         tracks = sorted(self._longest(TRACKS_SHOWN), key=lambda track: track.id)
         rows = max(1, len(tracks))
@@ -134,7 +136,11 @@ class Timeline:
             last.set_yticks([])
         else:
             handles, names = figure.axes[0].get_legend_handles_labels()
-            figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+            shown = drawable(tuple(self.labels))
+            names = [shown[name] for name in names]
+            # Matplotlib's own font is the bundled one, whole: it lacks what that lacks.
+            prop = FontProperties(fname=file_for("".join(names)))
+            figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False, prop=prop)
         if title:
             figure.supxlabel(title.replace("$", r"\$"), fontsize=8, color="grey")
         try:
@@ -152,7 +158,7 @@ class Timeline:
 
 def _draw(axes: "Axes", track: Track, labels: Sequence[str]) -> None:
     times, probs = _with_gaps(track)
-    colours = ["#{:02x}{:02x}{:02x}".format(*colour(label, labels)) for label in labels]
+    colours = [hexadecimal(colour(label, labels)) for label in labels]
     axes.stackplot(times, probs.T, labels=labels, colors=colours, linewidth=0.4, edgecolor=DARK)
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])

@@ -2,29 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from fervit.formatting import percent
-from fervit.types import UNCERTAIN, Box, Image, Prediction
+from fervit.media.style.colours import colour
+from fervit.media.style.fonts import Font, drawable, font_for
+from fervit.types import Box, Image, Prediction
 
-# One hue an expression, all light enough for the dark panel.
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "angry": (255, 107, 87),
-    "disgust": (105, 211, 110),
-    "fear": (190, 150, 255),
-    "happy": (255, 209, 82),
-    "sad": (98, 174, 255),
-    "surprise": (255, 150, 214),
-    "neutral": (214, 220, 228),
-    "contempt": (64, 224, 208),
-    UNCERTAIN: (168, 176, 188),
-}
-OTHERS = ((240, 228, 66), (86, 180, 233), (230, 159, 0), (0, 200, 150), (204, 121, 167))
-UNKNOWN = (168, 174, 184)
 PANEL = (16, 20, 28, 218)
 TRACK = (84, 92, 106, 235)
 TEXT = (255, 255, 255, 255)
@@ -87,18 +74,6 @@ def _laid_on(image: Image, layer: Pillow.Image) -> Image:
     return copy
 
 
-def colour(label: str, labels: Sequence[str]) -> tuple[int, int, int]:
-    """Return the label's colour; labels of other sets take one by their place in the set."""
-    if label not in labels:  # `uncertain`
-        return UNKNOWN
-    return COLOURS.get(label) or OTHERS[list(labels).index(label) % len(OTHERS)]
-
-
-@lru_cache(maxsize=16)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
 def _scaled(box: Box) -> Box:
     s = SUPERSAMPLING
     return Box(box.x1 * s, box.y1 * s, box.x2 * s, box.y2 * s)
@@ -115,9 +90,10 @@ def _outline(pen: ImageDraw.ImageDraw, box: Box, rgb: tuple[int, int, int], styl
 
 def _panel_size(prediction: Prediction, style: _Style) -> tuple[float, float]:
     """Return `(width, height)` of a face's panel: a heading, and a line for each bar."""
-    heading = _font(style.font).getlength(_heading(prediction))
-    names = max(_font(style.small).getlength(name) for name in prediction.labels)
-    figures = _font(style.small).getlength("100 %")
+    small, shown = _font(prediction, style.small), drawable(prediction.labels)
+    heading = _font(prediction, style.font).getlength(_heading(prediction))
+    names = max(small.getlength(name) for name in shown.values())
+    figures = small.getlength("100 %")
     bars = names + figures + 2 * style.pad + 2.6 * style.font
     rows = min(BARS, len(prediction.labels))
     return max(heading, bars) + 2 * style.pad, style.font * 1.25 + rows * style.small * 1.28 + 2 * style.pad
@@ -158,15 +134,17 @@ def _panel(pen: ImageDraw.ImageDraw, panel: Box, prediction: Prediction, style: 
     left, right = panel.x1 + style.pad, panel.x2 - style.pad
     y = panel.y1 + style.pad
     rgb = colour(prediction.label, prediction.labels)
-    pen.text((left, y + style.font * 0.5), _heading(prediction), (*rgb, 255), _font(style.font), anchor="lm")
+    pen.text(
+        (left, y + style.font * 0.5), _heading(prediction), (*rgb, 255), _font(prediction, style.font), anchor="lm"
+    )
     y += style.font * 1.25
-    small = _font(style.small)
-    names = max(small.getlength(name) for name in prediction.labels)
+    small, shown = _font(prediction, style.small), drawable(prediction.labels)
+    names = max(small.getlength(name) for name in shown.values())
     start, end = left + names + style.pad, right - small.getlength("100 %") - style.pad
     thick = max(2.0, style.small * 0.34)
     for name, p in prediction.top(BARS):
         middle = y + style.small * 0.64
-        pen.text((left, middle), name, DIM, small, anchor="lm")
+        pen.text((left, middle), shown[name], DIM, small, anchor="lm")
         pen.text((right, middle), percent(p, 0), TEXT, small, anchor="rm")
         pen.rounded_rectangle((start, middle - thick / 2, end, middle + thick / 2), thick / 2, fill=TRACK)
         filled = start + max(thick, (end - start) * p)
@@ -179,4 +157,9 @@ def _panel(pen: ImageDraw.ImageDraw, panel: Box, prediction: Prediction, style: 
 
 
 def _heading(prediction: Prediction) -> str:
-    return f"{prediction.label} {percent(prediction.score, 0)}"
+    label = drawable(prediction.labels).get(prediction.label, prediction.label)  # `uncertain` is none of them
+    return f"{label} {percent(prediction.score, 0)}"
+
+
+def _font(prediction: Prediction, size: int) -> Font:
+    return font_for("".join(drawable(prediction.labels).values()), size)

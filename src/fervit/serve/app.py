@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from fervit import __version__
+from fervit.media.style.colours import hexadecimal, on_light, palette
 from fervit.serve import problems, schemas
 from fervit.serve.engine import Engine
 from fervit.serve.guard import Guard
@@ -22,6 +23,7 @@ from fervit.serve.metrics import Metrics
 from fervit.serve.problems import Problem
 from fervit.serve.settings import Settings
 from fervit.serve.stream import TRY_AGAIN_LATER, stream
+from fervit.serve.transport.proxies import PREFIX, Proxied
 from fervit.serve.uploads import RAW_TYPES, Buffered, read_body, uploaded_images
 
 DESCRIPTION = (
@@ -48,8 +50,10 @@ def create_app(settings: Settings, engine: Engine | None = None) -> ASGIApp:
         version=__version__,
         description=DESCRIPTION,
         lifespan=functools.partial(_lifespan, engine),
+        redirect_slashes=False,  # the address to redirect to would be taken from the Host header
         docs_url=None,  # FastAPI's own page loads its scripts from elsewhere; ours is one of the page's files
         redoc_url=None,
+        openapi_url=None,  # `_add_document` serves it, with the prefix that a proxy says
     )
     problems.install(app, engine.metrics.refused)
     _add_predictions(app, engine, settings)
@@ -57,10 +61,12 @@ def create_app(settings: Settings, engine: Engine | None = None) -> ASGIApp:
     _add_model(app, engine, settings)
     _add_health(app, engine)
     page = _add_page(app)
-    _add_problem_schema(app, bool(settings.token))
+    _add_document(app, bool(settings.token))
     paths = frozenset(route.path for route in app.routes if hasattr(route, "path"))
-    guarded = Guard(app, settings, engine.metrics, page, paths)
-    return _with_cors(guarded, settings.allow_origins) if settings.allow_origins else guarded
+    guarded: ASGIApp = Guard(app, settings, engine.metrics, page, paths)
+    if settings.allow_origins:
+        guarded = _with_cors(guarded, settings.allow_origins)
+    return Proxied(guarded, settings.trusted_proxies, settings.root_path, paths)
 
 
 @asynccontextmanager
@@ -93,11 +99,11 @@ def _add_predictions(app: FastAPI, engine: Engine, settings: Settings) -> None:
         summary="What every face in one image shows",
         response_model=schemas.Picture,
         responses=_refusals(400, 408, 413, 415, 422, 503),
-        openapi_extra={"requestBody": {"required": True, "content": {**schemas.form("image", many=False), **raw}}},
+        openapi_extra={"requestBody": {"required": True, "content": {**schemas.bodies("image", many=False), **raw}}},
     )
     async def predict(request: Request, crop: Crop = False) -> Response:
         async with read_body(request, buffered, settings, settings.max_body) as data:
-            image = uploaded_images(request, data, name="image", most=1)[0]
+            image = uploaded_images(request, data, name="image", most=1, limit=settings.max_body)[0]
             with engine.admitted():
                 found = await engine.predict(image, crop=crop)
         return JSONResponse({"model": engine.model_id, **found})
@@ -109,13 +115,12 @@ def _add_predictions(app: FastAPI, engine: Engine, settings: Settings) -> None:
         response_model=schemas.Batch,
         response_model_exclude_none=True,
         responses=_refusals(400, 408, 413, 415, 422, 503),
-        openapi_extra={"requestBody": {"required": True, "content": schemas.form("images", many=True)}},
+        openapi_extra={"requestBody": {"required": True, "content": schemas.bodies("images", many=True)}},
     )
     async def predict_batch(request: Request, crop: Crop = False) -> Response:
         async with read_body(request, buffered, settings, settings.max_batch_body) as data:
-            if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-                raise Problem("unsupported-format", "expected a multipart/form-data body with fields 'images'")
-            batch = uploaded_images(request, data, name="images", most=settings.max_images)
+            limit = settings.max_batch_body
+            batch = uploaded_images(request, data, name="images", most=settings.max_images, limit=limit)
             with engine.admitted(len(batch)):
                 rows = await _gather(engine, batch, crop)
         return JSONResponse({"model": engine.model_id, "results": rows})
@@ -152,6 +157,9 @@ async def _gather(engine: Engine, batch: list[bytes], crop: bool) -> list[dict[s
 
 
 def _add_model(app: FastAPI, engine: Engine, settings: Settings) -> None:
+    chosen = palette(tuple(engine.spec.labels))
+    colours = {label: {"dark": hexadecimal(c), "light": hexadecimal(on_light(c))} for label, c in chosen.items()}
+
     @app.get("/v1/model", tags=["about"], summary="The model and the limits", response_model=schemas.Model)
     async def model() -> Response:
         limits = {
@@ -163,7 +171,8 @@ def _add_model(app: FastAPI, engine: Engine, settings: Settings) -> None:
             "formats": settings.formats,
         }
         spec = asdict(engine.spec)
-        return JSONResponse({"id": engine.model_id, "spec": spec, "card": engine.card, "limits": limits})
+        about = {"id": engine.model_id, "spec": spec, "colours": colours, "card": engine.card, "limits": limits}
+        return JSONResponse(about)
 
 
 def _add_health(app: FastAPI, engine: Engine) -> None:
@@ -227,16 +236,27 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def _add_document(app: FastAPI, has_token: bool) -> None:
+    """Serve the OpenAPI document; behind a path prefix, `servers` names it."""
+    _add_problem_schema(app, has_token)
+    document = app.openapi()
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> Response:
+        prefix = request.scope.get(PREFIX, "")
+        return JSONResponse({**document, "servers": [{"url": prefix}]} if prefix else document)
+
+
 def _add_problem_schema(app: FastAPI, has_token: bool) -> None:
     """Complete the OpenAPI document by what FastAPI does not see: the guard's responses, and the token."""
     document = app.openapi()
     components = document.setdefault("components", {})
     components.setdefault("schemas", {})["ProblemRow"] = schemas.ProblemRow.model_json_schema()
-    guarded = (403, 421, 429, *((401,) if has_token else ()))
+    guarded = (400, 403, 421, 429, *((401,) if has_token else ()))
     for path, methods in document["paths"].items():
         for operation in methods.values():
             if path in ("/healthz", "/readyz"):
-                extra = (403, 421)
+                extra: tuple[int, ...] = (400, 403, 421)
             else:
                 extra = guarded
                 if has_token:

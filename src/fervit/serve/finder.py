@@ -6,20 +6,25 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
 from PIL import Image as Pillow
-from PIL import WebPImagePlugin  # noqa: F401  (or Pillow would load all its plugins at the first WebP)
+from PIL import (
+    WebPImagePlugin,  # noqa: F401  (or Pillow would load all its plugins at the first WebP)
+    features,
+)
 
 from fervit.errors import ImageError
 from fervit.faces.detectors import make_detector
 from fervit.inference.face_finder import FaceFinder
-from fervit.media.images import MAX_SCANS, jpeg_scans, read_image
+from fervit.media.images import FORMATS, MAX_SCANS, jpeg_scans, read_image
 from fervit.serve.settings import Settings
+from fervit.serve.transport.parent import KILL, signal_on_parent_death
 from fervit.types import Face, Image, ModelSpec
 
 EXTRA_MEMORY = 2_000_000_000  # bytes that one process may take on top of its start; 25 megapixels need 0.8
@@ -34,6 +39,10 @@ MAGIC = (
     (b"<svg", "SVG"),
     (b"<?xml", "XML or SVG"),
 )
+# Brands of ISO files (14496-12): the one it is best read as, and those it can be read as.
+AVIF_BRANDS = frozenset({b"avif", b"avis"})
+HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+PILLOW_NAMES = {"WebP": "WEBP", "HEIC": "HEIF"}  # where they differ
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +103,11 @@ class Finder:
         kind, allowed = sniff(data), self.settings.formats
         if kind not in allowed:
             return "unsupported-format", f"expected {', '.join(allowed)}, got {kind}"
+        if remedy := lacking(kind):
+            return "unsupported-format", f"{kind} is not decoded by this service: it needs {remedy}"
         limit = self.settings.max_pixels
         try:
-            with Pillow.open(io.BytesIO(data), formats=[kind.upper()]) as opened:
+            with Pillow.open(io.BytesIO(data), formats=[PILLOW_NAMES.get(kind, kind)]) as opened:
                 width, height = opened.size
         except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
             return "too-many-pixels", f"expected at most {limit / 1e6:g} megapixels"
@@ -122,9 +133,23 @@ def sniff(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
     if data[4:8] == b"ftyp":
-        return "HEIC, AVIF or video"
+        brands = {data[i : i + 4] for i in (8, *range(16, min(int.from_bytes(data[:4]), 64), 4))}
+        return "AVIF" if brands & AVIF_BRANDS else "HEIC" if brands & HEIC_BRANDS else "video"
     head = data[:64].lstrip()
     return next((kind for magic, kind in MAGIC if head.startswith(magic)), "something else")
+
+
+def lacking(kind: str) -> str:
+    """Return what to install so that this Python decodes a format; "" where it does already."""
+    if kind == "AVIF":
+        return "" if "AVIF" in FORMATS and features.check("avif") else "pillow>=11.3"
+    if kind != "HEIC":
+        return ""
+    if "HEIF" not in FORMATS or find_spec("pillow_heif") is None:
+        return "fervit[heic]"
+    if "HEIF" not in Pillow.OPEN:
+        import_module("pillow_heif").register_heif_opener()
+    return ""
 
 
 _finder: Finder | None = None  # of this process, when it is one of the pool's
@@ -136,7 +161,7 @@ def start_process(settings: Settings, spec: ModelSpec) -> None:
     global _finder, _nowhere
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent drains
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal_on_parent_death(KILL)
     _finder = Finder(settings, spec)
     _nowhere = Path(os.devnull).open("wb")  # noqa: SIM115  (for the life of the process)
     _cap_memory()
@@ -151,15 +176,6 @@ def find_in_process(data: bytes, crop: bool) -> Found:
         return _finder.find(data, crop)
     finally:
         faulthandler.cancel_dump_traceback_later()
-
-
-def _end_with_parent() -> None:
-    import multiprocessing
-
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _cap_memory() -> None:

@@ -4,10 +4,10 @@ import hashlib
 import hmac
 import ipaddress
 import math
+import re
 import time
 from base64 import urlsafe_b64encode
 from collections import OrderedDict
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +22,7 @@ OPEN_PATHS = frozenset(
 CLIENTS = 4096  # rate buckets kept; the longest unused goes first
 SUBPROTOCOL = "fervit"
 TOKEN_PROTOCOL = "fervit.bearer."  # + base64url of the token: browsers cannot send headers with a WebSocket
+HOST = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<name>[^\[\]:]*))(?::(?P<port>[0-9]{0,5}))?")
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
@@ -112,11 +113,13 @@ class Guard:
             raise Problem("unauthorized", detail, {"www-authenticate": 'Bearer realm="fervit"', **CLOSE})
 
     def _check_host(self, host: str) -> None:
-        """Refuse foreign host names on a loopback service: a web page could rebind its name to us."""
+        """Refuse a malformed name; and foreign ones on a loopback service: a web page could rebind its name to us."""
+        name = host_name(host)
+        if name is None:
+            raise Problem("bad-request", "expected a header Host: NAME or NAME:PORT", dict(CLOSE))
         if not self.settings.loopback:
             return
-        name = urlsplit(f"//{host}").hostname if _is_host(host) else None
-        if name is None or not (is_loopback(name) or name in self.settings.allow_hosts):
+        if not (is_loopback(name) or name in self.settings.allow_hosts):
             raise Problem("misdirected", "call it as localhost, or start it with --allow-host NAME", dict(CLOSE))
 
     def _check_origin(self, headers: Headers) -> None:
@@ -134,7 +137,7 @@ class Guard:
         if scope["type"] != "websocket":
             return False
         wanted = hashlib.sha256(token_protocol(self.settings.token).encode()).digest()
-        offered = [hashlib.sha256(name.encode()).digest() for name in scope.get("subprotocols", [])]
+        offered = [hashlib.sha256(name.encode(errors="replace")).digest() for name in scope.get("subprotocols", [])]
         return any([hmac.compare_digest(name, wanted) for name in offered])
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
@@ -184,5 +187,18 @@ def client_key(scope: Scope) -> str:
     return str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else str(ip)
 
 
-def _is_host(host: str) -> bool:
-    return bool(host) and not set(host) & set("/@?#\\ ")
+def host_name(host: str) -> str | None:
+    """Return the name in a Host header (RFC 9110, section 7.2), in lower case; None if it is malformed.
+
+    >>> [host_name(host) for host in ("Localhost:8000", "[::1]:9", "", "[::1", "[fe80::]x", "a:b", "a:99999")]
+    ['localhost', '::1', '', None, None, None, None]
+    """
+    found = HOST.fullmatch(host)
+    if found is None or int(found["port"] or 0) > 65535:
+        return None
+    if found["v6"] is None:
+        return found["name"].lower()
+    try:
+        return str(ipaddress.IPv6Address(found["v6"]))
+    except ValueError:
+        return None

@@ -1,7 +1,5 @@
-"""Runs the app on uvicorn: sockets, worker processes, slow clients, orderly end."""
+"""Runs the app on uvicorn, in one process or several."""
 
-import asyncio
-import copy
 import functools
 import os
 import socket
@@ -10,88 +8,28 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.config import LOGGING_CONFIG
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.supervisors.multiprocess import Multiprocess
 
 from fervit.errors import ConfigError, reason
 from fervit.serve.app import create_app
 from fervit.serve.metrics import SHARED
 from fervit.serve.settings import Settings
+from fervit.serve.transport.http import PatientProtocol
+from fervit.serve.transport.logs import logging_config
+from fervit.serve.transport.servers import Server, Supervisor
+from fervit.serve.transport.websocket import BoundedWebSocket
 
 KEEP_ALIVE_S = 15
 # uvicorn kills a worker that is silent for longer, and its imports count: by its own 5 s, a busy machine never starts.
 WORKER_SILENCE_S = 60
-# Chunks of one byte cost 20 us each, and one read can bring 40,000: nobody else would be served meanwhile.
-MAX_LINES = 200  # in one read (at most 256 kB); more must have, on average,
-MIN_LINE = 16  # bytes; a head has 30, an image 65,536
-
-
-class PatientProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 with two limits that it lacks: open connections, and seconds for a request's head."""
-
-    def __init__(self, *args: Any, max_connections: int, head_timeout_s: float, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.max_connections, self.head_timeout_s = max_connections, head_timeout_s
-        self._deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, unless there are too many."""
-        super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
-            transport.abort()
-            return
-        self._arm()
-
-    def data_received(self, data: bytes) -> None:
-        """Read on; the clock runs from a head's first byte until it is complete."""
-        lines = data.count(b"\r\n")
-        if lines > MAX_LINES and len(data) < MIN_LINE * lines:
-            self.transport.abort()
-            return
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._disarm()
-        elif self._deadline is None and not self.transport.is_closing():
-            self._arm()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
-        self._disarm()
-        super().connection_lost(exc)
-
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand the connection over."""
-        self._disarm()
-        super().handle_websocket_upgrade(event)
-
-    def _arm(self) -> None:
-        self._deadline = self.loop.call_later(self.head_timeout_s, self.transport.abort)
-
-    def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-
-class Server(uvicorn.Server):
-    """uvicorn's server, which announces when it listens."""
-
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]):
-        super().__init__(config)
-        self._announce = announce
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then announce."""
-        await super().startup(sockets)
-        self._announce()
+BACKLOG = 256  # connections that wait to be accepted
 
 
 def run(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; requests in work are finished first.
+    """Serve until SIGTERM, SIGINT or SIGHUP (which replaces the workers, where there are several).
+
+    Requests in work are finished first.
 
     Args:
         settings: what to serve.
@@ -116,8 +54,9 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
         os.environ[SHARED] = stack.enter_context(tempfile.TemporaryDirectory(prefix="fervit-metrics-"))
         stack.callback(os.environ.pop, SHARED, None)
         config = configuration(functools.partial(create_app, settings), settings)
+        listener.listen(BACKLOG)  # until the workers are ready, connections wait
         announce(url)
-        Multiprocess(config, [listener]).run()
+        Supervisor(config, [listener]).run()
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -150,24 +89,21 @@ def configuration(app: ASGIApp | Callable[[], ASGIApp], settings: Settings) -> u
     protocol: Any = functools.partial(
         PatientProtocol, max_connections=settings.max_connections, head_timeout_s=settings.read_timeout_s
     )
-    logs = copy.deepcopy(LOGGING_CONFIG)
-    logs["loggers"]["fervit"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
     return uvicorn.Config(
         app,
         factory=isinstance(app, functools.partial),
         http=protocol,
-        ws="websockets-sansio",
+        ws=BoundedWebSocket,
         ws_max_size=settings.max_body,
         ws_per_message_deflate=False,
         lifespan="on",
-        log_config=logs,
+        log_config=logging_config(),
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=settings.trusted_proxy is not None,
-        forwarded_allow_ips=settings.trusted_proxy or "",
+        proxy_headers=False,  # `Proxied` does it, which must see the proxy's own address
         workers=settings.workers,
-        backlog=256,
+        backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.drain_s),
         timeout_worker_healthcheck=WORKER_SILENCE_S,

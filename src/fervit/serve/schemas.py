@@ -109,6 +109,9 @@ class Model(BaseModel):
 
     id: str
     spec: Json = Field(description="the ModelSpec that the model file holds")
+    colours: dict[str, dict[str, str]] = Field(
+        description="every label's colour in annotated images (dark), and a darker one for light grounds (light)"
+    )
     card: str | None = Field(description="the model card, Markdown")
     limits: Json
 
@@ -122,9 +125,14 @@ class Health(BaseModel):
 RAW = {"schema": {"type": "string", "format": "binary"}}
 
 
-def form(name: str, *, many: bool) -> Json:
-    """Return the OpenAPI body of a form with one field `name` of one image, or `many`."""
-    binary: Json = {"type": "string", "format": "binary"}
-    field = {"type": "array", "items": binary, "minItems": 1} if many else binary
-    schema = {"type": "object", "properties": {name: field}, "required": [name], "additionalProperties": False}
-    return {"multipart/form-data": {"schema": schema}}
+def bodies(name: str, *, many: bool) -> Json:
+    """Return the OpenAPI bodies with one field `name` of one image, or `many`: a form, and JSON with base64."""
+
+    def schema(image: Json) -> Json:
+        field = {"type": "array", "items": image, "minItems": 1} if many else image
+        return {"schema": {"type": "object", "properties": {name: field}, "required": [name]}}
+
+    return {
+        "multipart/form-data": schema({"type": "string", "format": "binary"}),
+        "application/json": schema({"type": "string", "contentEncoding": "base64"}),
+    }

@@ -1,6 +1,7 @@
 """`Settings`: every limit of the service, with its safe default."""
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from fervit.inference.recognizer import MAX_WORKERS
 from fervit.runtime.ort import cores
 
 MB = 1_000_000
-FORMATS = ("JPEG", "PNG", "WebP")
+FORMATS = ("JPEG", "PNG", "WebP", "AVIF", "HEIC")  # the last two where this Python decodes them
+SEGMENTS = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")  # of a path prefix
 MIN_TOKEN = 16  # characters; 96 bits when they are base64
 
 
@@ -28,7 +30,10 @@ class Settings:
         insecure: allow other addresses without a token.
         allow_origins: origins of foreign web pages that may call the service (CORS).
         allow_hosts: host names that a service on loopback responds to besides loopback ones.
-        trusted_proxy: address whose `X-Forwarded-For` is trusted.
+        trusted_proxies: addresses and networks (10.0.0.0/8) of proxies whose `X-Forwarded-For`, `-Proto` and
+            `-Prefix` are believed.
+        root_path: path prefix under which a proxy shows the service, such as `/faces`; a proxy's
+            `X-Forwarded-Prefix` goes before it.
         workers: server processes; each has its own model, queue and rate buckets.
         image_workers: processes that decode and detect, per server process; None takes the cores, 0
             stays in the server's own process (slower: detection holds Python's lock).
@@ -63,7 +68,8 @@ class Settings:
     insecure: bool = False
     allow_origins: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
-    trusted_proxy: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    root_path: str = ""
     workers: int = 1
     image_workers: int | None = None
     threads: int | None = None
@@ -115,6 +121,13 @@ class Settings:
                 f"expected a token of at least {MIN_TOKEN} printable ASCII characters; make one with "
                 "`python -c 'import secrets; print(secrets.token_urlsafe(32))'`"
             )
+        for proxy in self.trusted_proxies:
+            if not is_network(proxy):
+                raise ConfigError(f"expected --trusted-proxy ADDRESS or NETWORK such as 10.0.0.0/8, got {proxy!r}")
+        if self.root_path and clean_prefix(self.root_path) != self.root_path:
+            raise ConfigError(
+                f"expected --root-path PREFIX such as /faces, without a slash at its end, got {self.root_path!r}"
+            )
         for name in self.formats:
             if name not in FORMATS:
                 raise ConfigError(unknown("image format", name, FORMATS))
@@ -141,6 +154,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_network(text: str) -> bool:
+    """Return whether a text is an IP address, or a network without host bits.
+
+    >>> [is_network(text) for text in ("10.0.0.0/8", "::1", "10.0.0.1/8", "*", "proxy.example")]
+    [True, True, False, False, False]
+    """
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
 def read_token(path: Path) -> str:
     """Return the token in a file's first line.
 
@@ -155,3 +181,13 @@ def read_token(path: Path) -> str:
     if not lines[0].strip():
         raise ConfigError(f"the token file {path} is empty")
     return lines[0].strip()
+
+
+def clean_prefix(prefix: str) -> str | None:
+    """Return a path prefix without a slash at its end, "" for none; None if it is not the path of an address.
+
+    >>> [clean_prefix(prefix) for prefix in ("/faces/", "/a/b", "/", "", "faces", "//evil.example", "/a/..")]
+    ['/faces', '/a/b', '', '', None, None, None]
+    """
+    prefix = prefix.removesuffix("/")
+    return prefix if not prefix or SEGMENTS.fullmatch(prefix) else None

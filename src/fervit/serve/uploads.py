@@ -1,6 +1,8 @@
 """Request bodies: counted while they are read, kept in memory only, never on disk."""
 
 import asyncio
+import binascii
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,12 +12,16 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from fervit.serve.finder import sniff
 from fervit.serve.problems import CLOSE, Problem, busy
-from fervit.serve.settings import Settings
+from fervit.serve.settings import FORMATS, Settings
 
 LINGER_S = 2.0  # a refused body is read on for so long, or the response would be lost in a connection reset
 LINGER_FACTOR = 8  # and up to so many times the limit
 RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+BASE64 = 4 / 3  # characters of a byte
+JSON_EXTRA = 65_536  # bytes of a JSON body besides the image: keys, line breaks, fields that are not read
+URL_SAFE = str.maketrans("-_", "+/", " \t\r\n")  # RFC 4648, section 5; `base64` breaks lines
 
 
 @dataclass
@@ -46,9 +52,17 @@ class Buffered:
 async def read_body(request: Request, buffered: Buffered, settings: Settings, limit: int) -> AsyncIterator[bytes]:
     """Yield a request's body, and free its place in `buffered` afterwards.
 
+    Args:
+        request: the request.
+        buffered: counts its bytes while they are held.
+        settings: for the time it may take.
+        limit: bytes; in JSON, of what is decoded from it.
+
     Raises:
         Problem: it is too large, too slow, encoded, cut off, or does not fit into memory now.
     """
+    if _is_json(request):
+        limit = round(limit * BASE64) + JSON_EXTRA
     chunks: list[bytes] = []
     try:
         async with asyncio.timeout(settings.read_timeout_s):
@@ -103,32 +117,75 @@ async def _linger(stream: AsyncIterator[bytes], limit: int) -> None:
         return
 
 
-def uploaded_images(request: Request, data: bytes, *, name: str, most: int) -> list[bytes]:
-    """Return the images of a body: itself, or the parts called `name` of a form.
+def uploaded_images(request: Request, data: bytes, *, name: str, most: int, limit: int) -> list[bytes]:
+    """Return the images of a body: itself, the parts called `name` of a form, or the base64 in that field of JSON.
 
-    File names and declared types of parts are not read.
+    File names and declared types of parts are not read. A body that is an image is one, whatever its declared type.
 
     Args:
         request: for its Content-Type.
         data: the body.
-        name: the form field.
-        most: number of images allowed.
+        name: the field of the form, or of the JSON object.
+        most: number of images allowed; more than one: the field of the JSON object is a list.
+        limit: bytes of all images of a JSON object; other bodies were counted while they were read.
 
     Raises:
         Problem: the body is malformed, of another type, or holds none or too many.
     """
     kind, options = parse_options_header(request.headers.get("content-type", "application/octet-stream"))
-    if kind != b"multipart/form-data":
-        if kind.decode("latin-1") not in RAW_TYPES:
-            raise Problem(
-                "unsupported-format",
-                f"expected a body of multipart/form-data, {', '.join(RAW_TYPES)}, or leave Content-Type out",
-            )
+    if kind == b"multipart/form-data":
+        parts = _Form(name, most).parse(options.get(b"boundary", b""), data)
+        if not parts:
+            raise Problem("bad-request", f"the form has no file field called {name!r}")
+        return parts
+    if most == 1 and (kind.decode("latin-1") in RAW_TYPES or sniff(data) in FORMATS):
         return [data]
-    parts = _Form(name, most).parse(options.get(b"boundary", b""), data)
-    if not parts:
-        raise Problem("bad-request", f"the form has no file field called {name!r}")
-    return parts
+    if _is_json(request):
+        return _of_json(data, name, most, limit)
+    if most > 1:
+        example = '{"images": [BASE64, ...]}'
+        raise Problem("unsupported-format", f"expected a multipart/form-data body with fields {name!r}, or {example}")
+    example = '{"image": BASE64}'
+    detail = f"expected an image, a multipart/form-data body with it, or {example}"
+    raise Problem("unsupported-format", f"{detail}; got {sniff(data)} sent as {kind.decode('latin-1')[:80]!r}")
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _of_json(data: bytes, name: str, most: int, limit: int) -> list[bytes]:
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):  # UnicodeDecodeError and the size of a number are ValueErrors, too
+        raise Problem("bad-request", "the JSON body is malformed") from None
+    found = body.get(name) if isinstance(body, dict) else None
+    if found is None:
+        raise Problem("bad-request", f"expected a JSON object with the field {name!r}")
+    texts = found if most > 1 else [found]
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        wanted = "a list of base64 texts" if most > 1 else "base64 text"
+        raise Problem("bad-request", f"expected {wanted} in the field {name!r}")
+    if len(texts) > most:
+        raise Problem("too-many-images", f"expected at most {most} images in a request")
+    images = [_of_base64(text, name) for text in texts]
+    if sum(map(len, images)) > limit:
+        raise Problem("body-too-large", f"expected at most {limit / 1e6:g} MB")
+    return images
+
+
+def _of_base64(text: str, name: str) -> bytes:
+    """Decode standard or URL-safe base64, with line breaks or without, padded or not, also from a data URI."""
+    if text.startswith("data:"):
+        head, _, text = text.partition(",")
+        if not head.endswith(";base64"):
+            raise Problem("bad-request", f"expected a data URI of base64 in the field {name!r}")
+    try:
+        text = text.translate(URL_SAFE).rstrip("=")
+        return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
+    except ValueError:  # binascii.Error, or characters beyond ASCII
+        raise Problem("bad-request", f"expected base64 in the field {name!r}") from None
 
 
 class _Form:
@@ -182,6 +239,8 @@ class _Form:
 
     def _end(self) -> None:
         _, options = parse_options_header(self._disposition)
+        if options.get(b"name") != self.name.encode() and b"filename" not in options:
+            return  # a text field beside the file
         if options.get(b"name") != self.name.encode():
             found = options.get(b"name", b"").decode("ascii", "replace")[:40]
             raise Problem("bad-request", f"expected only file fields called {self.name!r}, got {found!r}")

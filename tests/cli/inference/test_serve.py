@@ -15,7 +15,7 @@ from fervit.cli import app
 from fervit.errors import FervitError
 from fervit.serve.settings import Settings
 from tests.helpers import served
-from tests.helpers.served import Served
+from tests.helpers.served import Served, all_end
 
 START_S = 3.0  # promised; measured on a fresh install: 1.8 s at first, 1.1 s after
 
@@ -106,21 +106,6 @@ def test_image_processes_end_with_a_killed_server(tiny_onnx: Path) -> None:
         server.process.kill()
         server.process.wait()
         assert all_end(children)
-
-
-def all_end(pids: list[int]) -> bool:
-    """Whether processes are gone within ten seconds."""
-    deadline = time.monotonic() + 10
-    while any(_runs(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not any(_runs(pid) for pid in pids)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return " Z" not in Path(f"/proc/{pid}/stat").read_text().partition(")")[2][:3]
-    except OSError:
-        return False
 
 
 @pytest.mark.slow

@@ -24,13 +24,19 @@ AllowHost = Annotated[
     list[str] | None,
     typer.Option(help="Host name to respond to besides localhost, for a proxy on this machine; repeatable."),
 ]
-TrustedProxy = Annotated[str | None, typer.Option(help="Address of the proxy whose X-Forwarded-For is trusted.")]
+TrustedProxy = Annotated[
+    list[str] | None,
+    typer.Option(help="Address or network of a proxy whose X-Forwarded-For, -Proto and -Prefix count; repeatable."),
+]
+RootPath = Annotated[
+    str, typer.Option(help="Path prefix under which a proxy shows the service, such as /faces; default: none.")
+]
 Workers = Annotated[int, typer.Option(min=1, help="Server processes, each with its own model.")]
 ImageWorkers = Annotated[
     int | None, typer.Option(min=0, help="Processes that decode and detect; default: cores, at most 4.")
 ]
 MinConfidence = Annotated[float, typer.Option(min=0, max=1, help="Label uncertain below this probability.")]
-Formats = Annotated[str, typer.Option(help="Image formats accepted.")]
+Formats = Annotated[str, typer.Option(help="Image formats accepted; AVIF and HEIC where this Python decodes them.")]
 MaxBodyMb = Annotated[float, typer.Option(min=0.001, help="MB of one image.")]
 MaxBatchBodyMb = Annotated[float, typer.Option(min=0.001, help="MB of one batch.")]
 MaxBufferedMb = Annotated[float, typer.Option(min=0.001, help="MB of all uploads held at once.")]
@@ -62,13 +68,14 @@ def serve(
     allow_origin: AllowOrigin = None,
     allow_host: AllowHost = None,
     trusted_proxy: TrustedProxy = None,
+    root_path: RootPath = "",
     workers: Workers = 1,
     image_workers: ImageWorkers = None,
     threads: Threads = None,
     runtime: Runtime = "onnxruntime",
     min_confidence: MinConfidence = 0.0,
     detector: Detector = "auto",
-    formats: Formats = "JPEG,PNG,WebP",
+    formats: Formats = "JPEG,PNG,WebP,AVIF,HEIC",
     max_body_mb: MaxBodyMb = 10,
     max_batch_body_mb: MaxBatchBodyMb = 40,
     max_buffered_mb: MaxBufferedMb = 256,
@@ -92,7 +99,8 @@ def serve(
     from fervit.serve.settings import MB, Settings, read_token
 
     settings = Settings(model, runtime, min_confidence, detector, host, port, insecure=insecure)
-    settings = replace(settings, token=read_token(token_file) if token_file else None, trusted_proxy=trusted_proxy)
+    settings = replace(settings, token=read_token(token_file) if token_file else None)
+    settings = replace(settings, trusted_proxies=tuple(trusted_proxy or ()), root_path=root_path.removesuffix("/"))
     settings = replace(settings, allow_origins=tuple(allow_origin or ()), allow_hosts=tuple(allow_host or ()))
     settings = replace(settings, workers=workers, image_workers=image_workers, threads=threads)
     settings = replace(settings, formats=tuple(name.strip() for name in formats.split(",") if name.strip()))

@@ -1,5 +1,10 @@
 // Talks to the service that the page came from, and to nothing else.
 
+// Behind a proxy the service may lie under a path prefix: this file is PREFIX/page/api.js.
+const root = new URL("../", import.meta.url);
+
+export const address = (path) => new URL(path.slice(1), root).href;
+
 let token = sessionStorage.getItem("fervit-token") ?? "";
 
 export class ServiceError extends Error {
@@ -21,7 +26,7 @@ function headers() {
 async function ask(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, { ...options, headers: { ...headers(), ...options.headers } });
+    answer = await fetch(address(path), { ...options, headers: { ...headers(), ...options.headers } });
   } catch {
     throw new ServiceError("The service cannot be reached. Is it still running?", 0);
   }
@@ -55,16 +60,18 @@ const CLOSED = {
 };
 
 export class Stream {
-  // onAnswer(row, sentAt, tag) for every response; onEnd(message or null) once.
+  // onAnswer(row, sentAt, tag) for every response, in the order of the frames; onEnd(message or null) once.
   constructor(onAnswer, onEnd) {
     this.sent = new Map(); // frame number -> [time, tag]
     this.next = 0;
+    this.newest = -1; // frame that was answered
     this.closing = false;
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    this.socket = new WebSocket(`${scheme}://${location.host}/v1/stream`, protocols());
+    this.socket = new WebSocket(address("/v1/stream").replace(/^http/, "ws"), protocols());
     this.socket.onmessage = (event) => {
       const row = JSON.parse(event.data);
-      const [sentAt, tag] = this.sent.get(row.frame) ?? [performance.now(), 0];
+      if (!this.sent.has(row.frame) || row.frame <= this.newest) return; // late: a newer frame has its response
+      const [sentAt, tag] = this.sent.get(row.frame);
+      this.newest = row.frame;
       for (const frame of this.sent.keys()) if (frame <= row.frame) this.sent.delete(frame);
       onAnswer(row, sentAt, tag);
     };
@@ -75,6 +82,10 @@ export class Stream {
   // Two frames under way keep the service busy while a response is under way.
   get ready() {
     return this.socket.readyState === WebSocket.OPEN && this.sent.size < 2;
+  }
+
+  get idle() {
+    return this.sent.size === 0;
   }
 
   send(blob, tag) {

@@ -2,13 +2,14 @@
 
 import { getModel, predict, setToken, Stream } from "./api.js";
 import { saveCsv, saveJson, savePng } from "./download.js";
-import { Bars, drawBoxes, faceId, percent, Timeline } from "./view.js";
+import { Bars, drawBoxes, faceId, percent, setColours, Timeline } from "./view.js";
 
 const SHOWN_PX = 1600; // longer side of the canvas
 const SENT_PX = 640; // longer side of a frame that is sent; detection looks at no more
 const ROWS = 36_000; // responses kept for download: an hour at 10 a second
 const SPOKEN_MS = 3000; // a screen reader announces live changes at most so often
 const WINDOW_S = 30; // of the live chart
+const ENDING_MS = 10_000; // at the end of a clip, its last frame waits so long for its response
 const PATIENCE_MS = 1000; // a chosen face that is lost for longer is replaced by the most confident one; a track lasts as long
 
 const $ = (id) => document.getElementById(id);
@@ -22,11 +23,11 @@ const grabbed = document.createElement("canvas");
 let labels = [];
 let limits = { max_body: Infinity };
 let model = "";
-let run = null; // the live source: {kind, stream, paused, started, grabbing}
+let run = null; // the live source: {kind, stream, paused, started, grabbing, ending}
 let answer = null; // the newest
 let chosen = null; // id of the face whose bars and lines are shown
 let chosenSeen = 0; // when it was last found
-let picture = null; // the photo, to draw again
+let picture = null; // the image that `answer` belongs to, to draw again: the photo, or a frame
 let rows = [];
 let answered = []; // times of recent responses
 let spoken = 0;
@@ -84,12 +85,13 @@ function resize(width, height) {
 }
 
 function draw() {
-  const source = run ? video : picture;
+  const live = run && !run.paused && !run.ending; // else image and bars must be of one frame
+  const source = live ? video : picture;
   if (!source) return;
   $("hint").hidden = true;
   resize(source.videoWidth || source.width, source.videoHeight || source.height);
   context.drawImage(source, 0, 0, canvas.width, canvas.height);
-  if (answer?.faces) drawBoxes(context, answer, chosenIndex(), labels);
+  if (answer?.faces) drawBoxes(context, answer, chosenIndex());
 }
 
 function choices(ids) {
@@ -180,21 +182,21 @@ async function openPhoto(file) {
 function openStream(kind) {
   const mine = load;
   const stream = new Stream(
-    (row, sentAt, time_s) => mine === load && onAnswer(row, sentAt, time_s),
+    (row, sentAt, frame) => mine === load && onAnswer(row, sentAt, frame),
     (message) => {
       if (mine !== load || !message) return;
       stopRun();
       fail(message);
     },
   );
-  run = { kind, stream, paused: false, grabbing: false, started: performance.now() };
+  run = { kind, stream, paused: false, grabbing: false, ending: 0, lastSent: false, started: performance.now() };
   timeline.reset(labels, kind === "webcam" ? WINDOW_S : 0);
   for (const id of ["pause", "stop", "timeline-box"]) $(id).hidden = false;
   $("webcam").hidden = kind === "webcam";
   requestAnimationFrame(loop);
 }
 
-function onAnswer(row, sentAt, time_s) {
+function onAnswer(row, sentAt, { time_s, still }) {
   if (!run) return;
   if (row.error) {
     if (row.error.status !== 503) fail(`${row.error.title}: ${row.error.detail}.`);
@@ -204,7 +206,9 @@ function onAnswer(row, sentAt, time_s) {
   answered = [...answered.filter((time) => time > now - 2000), now];
   const span = (now - answered[0]) / 1000;
   $("fps").textContent = answered.length > 2 ? `${((answered.length - 1) / span).toFixed(1)} fps` : "–";
+  picture = still;
   note(row, time_s, now - sentAt);
+  if (run.paused || run.ending) draw();
   timeline.add(time_s, row.faces);
   showTimeline();
   say(summary(row.faces), true);
@@ -212,23 +216,43 @@ function onAnswer(row, sentAt, time_s) {
 
 function loop() {
   if (!run) return;
-  if (!run.paused && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) {
+  if (run.ending) finish();
+  else if (!run.paused && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) {
     draw();
     if (run.stream.ready && !run.grabbing && !video.paused) grab();
   }
   requestAnimationFrame(loop);
 }
 
+// The end of a clip: its last frame is sent, and the run ends with the response to it.
+function finish() {
+  if (run.grabbing) return;
+  if (!run.lastSent && run.stream.ready) {
+    run.lastSent = true;
+    grab();
+  } else if ((run.lastSent && run.stream.idle) || performance.now() - run.ending > ENDING_MS) {
+    stopRun();
+  }
+}
+
 function grab() {
   const mine = run;
   mine.grabbing = true;
-  [grabbed.width, grabbed.height] = fit(video.videoWidth, video.videoHeight, SENT_PX);
-  grabbed.getContext("2d").drawImage(video, 0, 0, grabbed.width, grabbed.height);
+  const still = copyOf(video, video.videoWidth, video.videoHeight); // it is shown when its response is, and stays
+  [grabbed.width, grabbed.height] = fit(still.width, still.height, SENT_PX);
+  grabbed.getContext("2d").drawImage(still, 0, 0, grabbed.width, grabbed.height);
   const time_s = mine.kind === "webcam" ? (performance.now() - mine.started) / 1000 : video.currentTime;
   grabbed.toBlob((blob) => {
     mine.grabbing = false;
-    if (blob && run === mine) mine.stream.send(blob, time_s);
+    if (blob && run === mine) mine.stream.send(blob, { time_s, still });
   }, "image/jpeg", 0.85);
+}
+
+function copyOf(source, width, height) {
+  const copy = document.createElement("canvas");
+  [copy.width, copy.height] = fit(width, height, SHOWN_PX);
+  copy.getContext("2d").drawImage(source, 0, 0, copy.width, copy.height);
+  return copy;
 }
 
 async function openVideo(file) {
@@ -276,23 +300,21 @@ function pause(paused) {
   $("pause").setAttribute("aria-pressed", String(paused));
   if (paused) video.pause();
   else video.play();
+  draw();
   if (paused) say("Paused.");
 }
 
 function stopRun() {
-  const [keptRows, keptAnswer, keptChosen] = [rows, answer, chosen];
-  const still = document.createElement("canvas");
-  [still.width, still.height] = [canvas.width, canvas.height];
-  still.getContext("2d").drawImage(canvas, 0, 0);
+  const [keptRows, keptAnswer, keptChosen, keptPicture] = [rows, answer, chosen, picture];
   const hadFocus = document.activeElement === $("stop") || document.activeElement === $("pause");
   reset();
   $("timeline-box").hidden = !keptRows.length;
   rows = keptRows; // still to be downloaded
   answer = keptAnswer;
   chosen = keptChosen;
+  picture = keptPicture;
   show();
-  context.drawImage(still, 0, 0);
-  $("hint").hidden = keptAnswer !== null;
+  draw();
   say("Stopped.");
   if (hadFocus) $("webcam").focus();
 }
@@ -313,6 +335,11 @@ async function start() {
     model = about.id;
     $("model").textContent = model;
     $("token-form").hidden = true;
+    setColours(about.colours, () => {
+      bars.setLabels(labels);
+      show();
+      if (!$("timeline-box").hidden) showTimeline();
+    });
     bars.setLabels(labels);
     fail("");
   } catch (error) {
@@ -337,7 +364,11 @@ $("choice").addEventListener("change", (event) => {
   draw();
   if (!$("timeline-box").hidden) showTimeline();
 });
-video.addEventListener("ended", () => run?.kind === "video" && stopRun());
+video.addEventListener("ended", () => {
+  if (run?.kind !== "video" || run.ending) return;
+  run.ending = performance.now();
+  draw();
+});
 $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   setToken($("token").value.trim());

@@ -1,4 +1,6 @@
-// Shows /openapi.json; FastAPI's own page would load its scripts from elsewhere.
+// Shows openapi.json; FastAPI's own page would load its scripts from elsewhere.
+
+import { address } from "./api.js";
 
 function make(tag, text, parent) {
   const element = document.createElement(tag);
@@ -15,7 +17,7 @@ function code(text, parent) {
 
 function curl(path, method, operation) {
   const content = operation.requestBody?.content ?? {};
-  const lines = [`curl ${location.origin}${path}`];
+  const lines = [`curl ${address(path)}`];
   if (operation.security) lines[0] += ' -H "Authorization: Bearer $TOKEN"';
   const form = content["multipart/form-data"];
   if (form) {
@@ -24,7 +26,12 @@ function curl(path, method, operation) {
     lines[0] += many ? ` -F ${name}=@a.jpg -F ${name}=@b.jpg` : ` -F ${name}=@photo.jpg`;
   }
   if (content["image/jpeg"]) {
-    lines.push(`curl ${location.origin}${path} --data-binary @photo.jpg -H "Content-Type: image/jpeg"`);
+    lines.push(`curl ${address(path)} --data-binary @photo.jpg -H "Content-Type: image/jpeg"`);
+  }
+  if (content["application/json"]) {
+    const field = Object.keys(content["application/json"].schema.properties)[0];
+    const value = field === "image" ? '"BASE64"' : '["BASE64"]';
+    lines.push(`curl ${address(path)} --json '{"${field}": ${value}}'`);
   }
   return lines.join("\n");
 }
@@ -59,7 +66,7 @@ function show(path, method, operation, schemas, parent) {
   }
 }
 
-const document_ = await (await fetch("/openapi.json")).json();
+const document_ = await (await fetch(address("/openapi.json"))).json();
 document.getElementById("about").textContent = document_.info.description;
 const main = document.getElementById("paths");
 for (const [path, methods] of Object.entries(document_.paths)) {

@@ -1,11 +1,20 @@
 // Draws: boxes and names over the image, bars, and the chart over time.
 
+const UNKNOWN = "#a8aeb8";
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-export const colour = (index) => css(index < 0 ? "--track" : `--s${index % 8}`); // below 0: uncertain
+const dark = matchMedia("(prefers-color-scheme: dark)");
+let colours = {}; // label -> {dark, light}: colours for these grounds, by the rule of annotated images
+
+export function setColours(given, changed) {
+  colours = given;
+  dark.onchange = changed; // the other theme wants the others
+}
+
+export const colour = (label) => colours[label]?.[dark.matches ? "dark" : "light"] ?? css("--quiet"); // uncertain
 export const faceId = (face, index) => face.track ?? index + 1; // a photo's faces have no track
 export const percent = (p) => `${Math.round(100 * p)} %`;
 
-export function drawBoxes(context, answer, chosen, labels) {
+export function drawBoxes(context, answer, chosen) {
   const { width, height } = context.canvas;
   const sx = width / answer.width;
   const sy = height / answer.height;
@@ -24,7 +33,7 @@ export function drawBoxes(context, answer, chosen, labels) {
     context.strokeStyle = "rgb(0 0 0 / 0.6)";
     context.strokeRect(x, y, w, h);
     context.lineWidth = line;
-    context.strokeStyle = colour(labels.indexOf(answer.faces[index].label));
+    context.strokeStyle = colours[answer.faces[index].label]?.dark ?? UNKNOWN; // over an image, as in annotated ones
     context.strokeRect(x, y, w, h);
   });
   const taken = [...boxes];
@@ -79,16 +88,16 @@ export class Bars {
   setLabels(labels) {
     this.list.replaceChildren();
     this.rows.clear();
-    labels.forEach((label, index) => {
+    labels.forEach((label) => {
       const item = document.createElement("li");
       const [name, track, fill, value] = ["span", "div", "div", "span"].map((tag) => document.createElement(tag));
       name.textContent = label;
-      name.style.setProperty("--series", `var(--s${index % 8})`); // the chart's legend
+      name.style.setProperty("--series", colour(label)); // the chart's legend
       track.className = "track";
       track.setAttribute("aria-hidden", "true");
       fill.className = "fill";
       fill.style.width = "0";
-      fill.style.background = `var(--s${index % 8})`;
+      fill.style.background = colour(label);
       value.className = "percent";
       value.textContent = "–";
       track.append(fill);
@@ -165,8 +174,8 @@ export class Timeline {
     context.fillText(`${end.toFixed(0)} s`, width - pad.right, height);
     context.lineWidth = 2 * scale;
     context.lineJoin = "round";
-    this.labels.forEach((label, index) => {
-      context.strokeStyle = colour(index);
+    this.labels.forEach((label) => {
+      context.strokeStyle = colour(label);
       context.beginPath();
       let open = false;
       for (const [t, probs] of points) {
