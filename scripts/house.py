@@ -12,6 +12,7 @@ BEGIN, END = "<!-- house -->", "<!-- /house -->"
 
 RANKS = {
     "errors": 0,
+    "concurrency": 1,
     "files": 1,
     "formatting": 1,
     "labels": 1,
@@ -37,7 +38,7 @@ RANKS = {
 """A module imports from its own package or from one of a lower rank."""
 
 RUN_HALF = (
-    *("errors", "files", "formatting", "labels", "probabilities", "types"),
+    *("concurrency", "errors", "files", "formatting", "labels", "probabilities", "types"),
     *("media", "runtime", "faces", "inference", "serve"),
 )
 """What predicts: it imports neither PyTorch nor the train half."""

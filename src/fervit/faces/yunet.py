@@ -1,10 +1,12 @@
 """YuNet on ONNX Runtime."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from fervit.concurrency import PerProcess
 from fervit.errors import DetectorError, reason
 from fervit.faces import libfacedetection
 from fervit.faces.base import MAX_OVERLAP, MAX_SIDE_PX, MIN_FACE_PX, MIN_SCORE, check_rgb, shrink, to_faces
@@ -43,12 +45,14 @@ class YuNet:
         min_face_px: int = MIN_FACE_PX,
         min_score: float = MIN_SCORE,
     ):
-        self._session = _open_bundled() if path is None else _open_file(Path(path))
-        names = {output.name for output in self._session.get_outputs()}
+        opening = _open_bundled if path is None else functools.partial(_open_file, Path(path).absolute())
+        self._session = PerProcess(opening)
+        session = self._session.get()
+        names = {output.name for output in session.get_outputs()}
         self._outputs = [f"{part}_{stride}" for stride in YUNET_STRIDES for part in ("cls", "obj", "bbox", "kps")]
         if not names.issuperset(self._outputs):
             raise DetectorError(f"{path} is not a YuNet of 2023: expected outputs {', '.join(self._outputs)}")
-        entry = self._session.get_inputs()[0]
+        entry = session.get_inputs()[0]
         self._input = entry.name
         rows, columns = entry.shape[2:]
         self._fixed = (rows, columns) if isinstance(rows, int) and isinstance(columns, int) else None
@@ -66,7 +70,7 @@ class YuNet:
         rows, columns = self._fixed or (-(-height // 32) * 32, -(-width // 32) * 32)
         canvas = np.zeros((1, 3, rows, columns), np.float32)
         canvas[0, :, :height, :width] = small[:, :, ::-1].transpose(2, 0, 1)  # BGR, 0..255
-        outputs = self._session.run(self._outputs, {self._input: canvas})
+        outputs = self._session.get().run(self._outputs, {self._input: canvas})
         found: list[Face] = []
         for index, stride in enumerate(YUNET_STRIDES):
             cells = [output.reshape(-1, output.shape[-1]) for output in outputs[4 * index : 4 * index + 4]]

@@ -1,14 +1,18 @@
 """`FaceFinder`: the faces of an image, found and cut out as a model expects them. One definition for every caller."""
 
 import contextlib
-import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fervit.concurrency import Lock
 from fervit.errors import ImageError
 from fervit.faces.base import FaceDetector, WholeImage, whole_image
 from fervit.media.crops import crop_face, shrink_crop
 from fervit.types import Face, Image, ModelSpec
+
+_turns: "weakref.WeakKeyDictionary[FaceDetector, Lock]" = weakref.WeakKeyDictionary()
+_of_turns = Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +40,10 @@ class FaceFinder:
 
     def __init__(self, detector: FaceDetector, spec: ModelSpec):
         self.detector, self.spec = detector, spec
-        parallel = getattr(detector, "parallel", False)
-        self._turn: contextlib.AbstractContextManager[object] = (
-            contextlib.nullcontext() if parallel else threading.Lock()
-        )
+        self._turn = _turn_of(detector)
+
+    def __reduce__(self) -> tuple[type["FaceFinder"], tuple[FaceDetector, ModelSpec]]:
+        return FaceFinder, (self.detector, self.spec)
 
     def find(self, image: Image, *, crop: bool = False, most: int | None = None) -> FoundFaces:
         """Return the faces of an image with their crops; no face is an empty list.
@@ -84,3 +88,14 @@ class FaceFinder:
     def crops(self, image: Image, faces: Sequence[Face]) -> list[Image]:
         """Return the faces' crops, made small because they wait for their batch."""
         return [shrink_crop(self.cut(image, face), self.spec) for face in faces]
+
+
+def _turn_of(detector: FaceDetector) -> contextlib.AbstractContextManager[None]:
+    """Return what guards a detector's calls: one lock for all finders that have it, or none where it needs none."""
+    if getattr(detector, "parallel", False):
+        return contextlib.nullcontext()
+    with _of_turns:
+        try:
+            return _turns.setdefault(detector, Lock())
+        except TypeError:  # a class of the user's that cannot be hashed or referred to weakly
+            return Lock()

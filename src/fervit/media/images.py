@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import threading
 import warnings
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
+from fervit.concurrency import Lock
 from fervit.errors import ImageError, reason
 from fervit.files import cannot_write
 from fervit.types import Image
@@ -39,7 +39,7 @@ MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 SOS, EOI = 0xDA, 0xD9
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes]
 ImageLike: TypeAlias = ImageSource | Pillow.Image | np.ndarray
-_opening = threading.Lock()  # Python's warning filters are global, and decoding happens in threads
+_opening = Lock()  # Python's warning filters are global, and decoding happens in threads
 
 
 def read_image(source: ImageSource) -> Image:

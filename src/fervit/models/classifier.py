@@ -1,5 +1,6 @@
 """`TorchClassifier`: a model folder run by PyTorch."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fervit.concurrency import renew_in_children
 from fervit.media.crops import preprocess_batch
 from fervit.models.loading import load_checkpoint
 from fervit.probabilities import softmax
@@ -25,11 +27,21 @@ class TorchClassifier:
     def __init__(self, model: nn.Module | str | Path, spec: ModelSpec | None = None, *, device: str | None = None):
         if isinstance(model, nn.Module):
             assert spec is not None, "a model in memory needs its spec"
+            self._opening = functools.partial(TorchClassifier, model, spec, device=device)
         else:
+            self._opening = functools.partial(TorchClassifier, Path(model).absolute(), device=device)
             model, spec = load_checkpoint(model)
         self.spec = spec
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Compute on one thread in a forked child: OpenMP would wait for the threads of the parent."""
+        torch.set_num_threads(1)
+
+    def __reduce__(self) -> tuple["functools.partial[TorchClassifier]", tuple[()]]:
+        return self._opening, ()  # opens the folder again; a model in memory is pickled itself
 
     @torch.inference_mode()
     def logits(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = 64) -> np.ndarray:

@@ -1,19 +1,22 @@
 """OpenVINO behind the runtime's seam: the same ONNX file, or its own `.xml` and `.bin`, faster on Intel."""
 
+import functools
 import json
+import queue
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from fervit.concurrency import PerProcess
 from fervit.errors import MissingExtra, ModelError
 from fervit.runtime.ort import Shape
 from fervit.types import METADATA_KEY
 
 
 class OpenVinoSession:
-    """A compiled model on the CPU.
+    """A compiled model on the CPU, which any number of threads may run at once; a forked child compiles its own.
 
     Args:
         path: an ONNX file that `fervit export` wrote, or OpenVINO's `.xml`.
@@ -30,6 +33,22 @@ class OpenVinoSession:
     """
 
     def __init__(self, path: Path, *, threads: int | None = None):
+        self._compiled = PerProcess(functools.partial(_Compiled, path.absolute(), threads))
+        compiled = self._compiled.get()
+        self.metadata, self.inputs, self.outputs = compiled.metadata, compiled.inputs, compiled.outputs
+
+    def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 array for each input."""
+        return self._compiled.get().run(batch)
+
+
+class _Compiled:
+    """One process's compiled model, with as many infer requests as OpenVINO can run at once.
+
+    A request holds the memory of one run: of two threads that share one, the first reads what the second computed.
+    """
+
+    def __init__(self, path: Path, threads: int | None):
         try:
             import openvino
         except ImportError:
@@ -47,13 +66,25 @@ class OpenVinoSession:
         self.metadata = _metadata(model)
         self.inputs = {entry.get_any_name(): _shape(entry) for entry in model.inputs}
         self.outputs = {entry.get_any_name(): _shape(entry) for entry in model.outputs}
-        self._request = compiled.create_infer_request()
         self._output = compiled.output(0)
+        self._free: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        for _ in range(max(1, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))):
+            self._free.put(compiled.create_infer_request())
 
     def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 array for each input."""
-        logits: np.ndarray = self._request.infer(dict(batch), share_inputs=True)[self._output]
-        return logits.copy()  # the request's own memory is overwritten by the next batch
+        """Return the logits of a batch, computed by a request that no other thread has at the time."""
+        request = self._free.get()
+        try:
+            logits = request.infer(dict(batch), share_inputs=True)[self._output]
+            return logits.copy()  # the request's own memory is overwritten by the next batch
+        finally:
+            self._free.put(request)
+
+
+class _Request(Protocol):
+    """The part of `openvino.InferRequest` that fervit calls."""
+
+    def infer(self, inputs: dict[str, np.ndarray], *, share_inputs: bool) -> Mapping[object, np.ndarray]: ...
 
 
 class _Dimension(Protocol):

@@ -1,8 +1,8 @@
 """A model on ONNX Runtime or OpenVINO: the seam between fervit and what computes."""
 
+import functools
 import mmap
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fervit.concurrency import PerProcess, WorkerThreads
 from fervit.errors import ModelError, reason, unknown
 from fervit.runtime.ort import OrtSession, Shape, cores, open_session
 from fervit.types import METADATA_KEY, OUTPUT
@@ -20,6 +21,9 @@ RUNTIMES = ("onnxruntime", "openvino")
 
 class Session(Protocol):
     """A runtime with one model in it: the seam between fervit and what computes.
+
+    Any number of threads may run it at once, and so may a child that was forked after it was opened; its pickle opens
+    the file again.
 
     Attributes:
         metadata: the JSON text of the `ModelSpec`, or None when the file has none.
@@ -46,11 +50,12 @@ class OnnxSession:
 
     def __init__(self, path: Path, *, threads: int | None = None):
         self._threads = threads or cores()
-        self._pool: ThreadPoolExecutor | None = None  # made at the first batch: a process may fork before
-        self._session = _open_ort(path)
-        self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        self.inputs = {entry.name: entry.shape for entry in self._session.get_inputs()}
-        self.outputs = {entry.name: entry.shape for entry in self._session.get_outputs()}
+        self._workers = WorkerThreads(self._threads, "fervit-chunk")
+        self._session = PerProcess(functools.partial(_open_ort, path.absolute()))
+        session = self._session.get()
+        self.metadata: str | None = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        self.inputs = {entry.name: entry.shape for entry in session.get_inputs()}
+        self.outputs = {entry.name: entry.shape for entry in session.get_outputs()}
 
     def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return `(B, K)` float32 logits of a `(B, 3, S, S)` float32 array for each input."""
@@ -58,14 +63,12 @@ class OnnxSession:
         chunks = min(self._threads, count)
         if chunks < 2:
             return self._run(batch)
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, "fervit-chunk")
         ends = [count * k // chunks for k in range(chunks + 1)]
         parts = ({name: x[start:end] for name, x in batch.items()} for start, end in pairwise(ends))
-        return np.concatenate([*self._pool.map(self._run, parts)])
+        return np.concatenate(self._workers.map(self._run, parts))
 
     def _run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
-        return self._session.run([OUTPUT], dict(batch))[0]
+        return self._session.get().run([OUTPUT], dict(batch))[0]
 
 
 def choose_runtime(name: str, path: Path) -> str:
