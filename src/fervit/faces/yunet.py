@@ -36,6 +36,7 @@ class YuNet:
     """
 
     parallel = True
+    landmarks = True
 
     def __init__(
         self,

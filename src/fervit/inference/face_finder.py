@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fervit.concurrency import Lock
 from fervit.errors import ImageError
 from fervit.faces.base import FaceDetector, WholeImage, whole_image
+from fervit.faces.turned import gives_landmarks, set_upright, turn_photo
 from fervit.media.crops import crop_face, shrink_crop
 from fervit.types import Face, Image, ModelSpec
 
@@ -55,14 +56,24 @@ class FaceFinder:
         """
         if crop:
             return FoundFaces([whole_image(image)], [shrink_crop(image, self.spec)], 1)
-        found = self.detect(image)
+        found = self._detect_turned(image)
         faces = found[:most]
         return FoundFaces(faces, self.crops(image, faces), len(found))
 
     def detect(self, image: Image) -> list[Face]:
         """Return the faces of an image, the most confident first."""
         with self._turn:
-            return self.detector.detect([image])[0]
+            return self._detect(image)
+
+    def _detect(self, image: Image) -> list[Face]:
+        [faces] = self.detector.detect([image])
+        return set_upright(self.detector, image, faces) if gives_landmarks(self.detector) else faces
+
+    def _detect_turned(self, image: Image) -> list[Face]:
+        """Return the faces of a photo, which is turned where it shows none: a camera may have lain on its side."""
+        with self._turn:
+            faces = self._detect(image)
+            return turn_photo(self.detector, image, faces) if gives_landmarks(self.detector) else faces
 
     def require(self, image: Image, name: object) -> list[Face]:
         """Return the faces of an image that must have some.
@@ -74,7 +85,7 @@ class FaceFinder:
         Raises:
             ImageError: there is no face in it.
         """
-        faces = self.detect(image)
+        faces = self._detect_turned(image)
         if not faces:
             raise ImageError(f"no face found in {name}; for an image that is a face crop already, add --crop")
         return faces

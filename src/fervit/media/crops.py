@@ -26,7 +26,10 @@ def crop_face(image: Image, box: Box, preprocess: Preprocess, landmarks: np.ndar
         landmarks: `(5, 2)` px; by them a head that is tilted by more than `MIN_ROLL_DEG` is turned upright.
     """
     roll = 0.0 if landmarks is None else roll_deg(landmarks)
-    if abs(roll) > MIN_ROLL_DEG:
+    right = 90 * round(roll / 90)
+    if abs(roll - right) <= MIN_ROLL_DEG:
+        roll = right  # which moves pixels and changes none
+    if roll:
         return _crop_upright(image, box, preprocess, roll)
     height, width = image.shape[:2]
     side = max(1, round(max(box.width, box.height) * (1 + 2 * preprocess.crop_margin)))
@@ -51,9 +54,10 @@ def roll_deg(landmarks: np.ndarray) -> float:
 def _crop_upright(image: Image, box: Box, preprocess: Preprocess, roll: float) -> Image:
     """Cut the face's square after turning the image by `-roll` degrees about the face."""
     # An upright box around a tilted oval is wider than the face, by up to this much.
-    angle = math.radians(min(abs(roll), 45.0))
+    angle = math.radians(45.0 - abs(abs(roll) % 90 - 45.0))
+    lies = 45.0 < abs(roll) < 135.0  # the box is as wide as the face is high
     side = max(box.width, box.height) * (1 + 2 * preprocess.crop_margin)
-    offset = preprocess.crop_offset * box.height
+    offset = preprocess.crop_offset * (box.width if lies else box.height)
     cut = math.ceil(side * (math.cos(angle) + math.sin(angle)) / 2 + abs(offset)) + 2  # half the side of what is turned
     cx, cy = (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2
     x, y = round(cx), round(cy)
