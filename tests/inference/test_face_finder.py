@@ -45,6 +45,8 @@ def test_a_face_that_is_required_and_missing_is_an_image_error(tiny_spec: ModelS
     assert len(finder.require(photo(1), "a.jpg")) == 1
     with pytest.raises(ImageError, match=r"no face found in a\.jpg; .*--crop"):
         finder.require(photo(0), "a.jpg")
+    with pytest.raises(ImageError, match=r"a\.jpg of 1600 x 60 pixels; cut the face out of it, and add --crop"):
+        finder.require(np.tile(photo(0), (1, 20, 1)), "a.jpg")
 
 
 class Counting:

@@ -37,3 +37,8 @@ def test_table_lines_are_aligned_for_wide_and_odd_names(recognizer: Recognizer) 
     assert len({columns(line[: line.index(" %")]) for line in lines}) == 1
     assert next(table_lines(ImageResult("none.jpg"), 12)).split() == ["none.jpg", "no", "face"]
     assert "\x1b" not in next(table_lines(ImageResult("e", error="bad \x1b[2J"), 12))
+
+
+def test_rows_name_the_detector_that_stands_in_for_the_usual_one() -> None:
+    assert json_rows(ImageResult("a.jpg", fallback="haar")) == [{"source": "a.jpg", "detector": "haar", "faces": 0}]
+    assert json_rows(ImageResult("a.jpg")) == [{"source": "a.jpg", "faces": 0}]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from fervit.faces import detectors
 from fervit.serve.app import create_app
 from fervit.serve.engine import Engine
 from fervit.serve.metrics import Metrics
@@ -108,3 +109,17 @@ def test_metrics_count_requests_faces_and_batches(tiny_onnx: Path, photo: bytes)
     assert 'fervit_requests_total{path="other",status="404"} 1.0' in text and "script" not in text
     assert "fervit_faces_total 1.0" in text and "fervit_queue_pictures 0.0" in text
     assert 'fervit_rejected_total{kind="unsupported-format"} 1.0' in text
+
+
+def test_a_detector_that_stands_in_is_part_of_health_and_model(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client_of(tiny_onnx) as client:
+        assert client.get("/readyz").json() == {"status": "ready"}
+        assert client.get("/v1/model").json()["fallback"] is None
+    monkeypatch.setattr(detectors, "best_detector", lambda: "haar")
+    detectors._tell_of_fallback.cache_clear()
+    with client_of(tiny_onnx) as client:
+        assert client.get("/readyz").json() == {"status": "ready", "fallback": "haar"}
+        assert client.get("/v1/model").json()["fallback"] == "haar"
+    assert len([record for record in caplog.records if "Haar" in record.getMessage()]) == 1

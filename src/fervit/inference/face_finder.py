@@ -16,6 +16,14 @@ _turns: "weakref.WeakKeyDictionary[FaceDetector, Lock]" = weakref.WeakKeyDiction
 _of_turns = Lock()
 
 
+LARGE_PX = 1280  # a photo's longer side from which a face of 40 px may be too small to be found in the shrunk photo
+
+
+def may_hide_faces(size: tuple[int, int] | None) -> bool:
+    """Return whether a photo of `(width, height)` px is so large that small faces are found by `Tiled` only."""
+    return size is not None and max(size) >= LARGE_PX
+
+
 @dataclass(frozen=True, eq=False)
 class FoundFaces:
     """The faces of one image.
@@ -87,6 +95,11 @@ class FaceFinder:
         """
         faces = self._detect_turned(image)
         if not faces:
+            height, width = image.shape[:2]
+            if may_hide_faces((width, height)):
+                raise ImageError(
+                    f"no face found in {name} of {width} x {height} pixels; cut the face out of it, and add --crop"
+                )
             raise ImageError(f"no face found in {name}; for an image that is a face crop already, add --crop")
         return faces
 

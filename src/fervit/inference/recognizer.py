@@ -10,6 +10,7 @@ import numpy as np
 
 from fervit.errors import ConfigError, ImageError
 from fervit.faces.base import FaceDetector
+from fervit.faces.detectors import fallback_name
 from fervit.faces.tracking import Smoother, Tracker, between
 from fervit.inference.classifier import BATCH_SIZE
 from fervit.inference.face_finder import FaceFinder
@@ -77,6 +78,7 @@ class Recognizer:
             raise ConfigError(f"expected a probability from 0 to 1 as min_confidence, got {min_confidence}")
         self.classifier, self.detector, self.min_confidence = classifier, detector, min_confidence
         self.finder = FaceFinder(detector, classifier.spec)
+        self._fallback = fallback_name(detector)
         self.workers = workers or min(MAX_WORKERS, cores())
 
     @property
@@ -224,7 +226,7 @@ class Recognizer:
                 self._prediction(face, smoother(track, next(probs), found.frame.time_s), track)
                 for face, track in zip(found.faces, found.tracks, strict=True)
             ]
-            yield FrameResult(source, found.frame, predictions)
+            yield FrameResult(source, found.frame, predictions, self._fallback)
 
     def _predictions(self, faces: Sequence[Face], probs: np.ndarray) -> list[Prediction]:
         return [self._prediction(face, row) for face, row in zip(faces, probs, strict=True)]
@@ -239,7 +241,7 @@ class Recognizer:
             rows = probs[start : start + len(found.crops)]
             start += len(found.crops)
             predictions = self._predictions(found.faces, rows)
-            yield ImageResult(found.source, predictions, found.error, found.size)
+            yield ImageResult(found.source, predictions, found.error, found.size, self._fallback)
 
     def _find_ahead(self, sources: Iterable[ImageLike], *, crop: bool, window: int) -> Iterator[_FoundImage]:
         """Yield `_find_or_error` of each source in order, computed in threads at most `window` ahead."""

@@ -14,12 +14,14 @@ class ImageResult:
         predictions: one for each face, most confident face first.
         error: why it could not be read, or None.
         size: `(width, height)` in px, or None when it could not be read.
+        fallback: the detector that stood in for the usual one, or None.
     """
 
     source: str
     predictions: list[Prediction] = field(default_factory=list)
     error: str | None = None
     size: tuple[int, int] | None = None
+    fallback: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +32,10 @@ class FrameResult:
         source: the path or name it came from.
         frame: the frame, with its index, its time and its image.
         predictions: one for each face, with the id of its track; the probabilities are smoothed.
+        fallback: the detector that stood in for the usual one, or None.
     """
 
     source: str
     frame: Frame
     predictions: list[Prediction] = field(default_factory=list)
+    fallback: str | None = None

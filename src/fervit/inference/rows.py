@@ -17,6 +17,7 @@ class JsonRow(TypedDict, total=False):
     """A row of `json_rows`; which keys it has depends on what was found."""
 
     source: str
+    detector: str
     frame: int
     time_s: float
     error: str
@@ -34,9 +35,12 @@ def json_rows(result: ImageResult | FrameResult) -> list[JsonRow]:
 
     One row for each face: `source, box [x1, y1, x2, y2], face_score, label, score, probs {name: p}`; a frame's
     rows have `frame, time_s` after the source and end with `track`. An image or frame without a face gives
-    `source, faces: 0`; an image that could not be read gives `source, error`.
+    `source, faces: 0`; an image that could not be read gives `source, error`. Where another detector stands in for the
+    usual one, `detector` follows the source.
     """
     head: JsonRow = {"source": result.source}
+    if result.fallback is not None:
+        head |= {"detector": result.fallback}
     if isinstance(result, FrameResult):
         head |= {"frame": result.frame.index, "time_s": round(result.frame.time_s, 6)}
     elif result.error is not None:

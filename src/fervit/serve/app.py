@@ -172,7 +172,7 @@ def _add_model(app: FastAPI, engine: Engine, settings: Settings) -> None:
         }
         spec = asdict(engine.spec)
         about = {"id": engine.model_id, "spec": spec, "colours": colours, "card": engine.card, "limits": limits}
-        return JSONResponse(about)
+        return JSONResponse(about | {"fallback": engine.fallback})
 
 
 def _add_health(app: FastAPI, engine: Engine) -> None:
@@ -190,7 +190,7 @@ def _add_health(app: FastAPI, engine: Engine) -> None:
     async def readyz() -> Response:
         if not engine.ready:
             raise problems.busy("the service starts or ends", 1)
-        return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "ready"} | ({"fallback": engine.fallback} if engine.fallback else {}))
 
     @app.get(
         "/metrics",

@@ -17,6 +17,7 @@ from typing import TypedDict
 import numpy as np
 from PIL import Image as Pillow
 
+from fervit.faces.detectors import fallback_name, make_detector
 from fervit.faces.tracking import Tracker
 from fervit.inference.loading import open_classifier
 from fervit.inference.model_files import find_model, model_hash
@@ -51,6 +52,7 @@ class Engine:
     Attributes:
         model_id: the model's name and the first digits of its file's hash.
         card: the model card's Markdown, or None.
+        fallback: the detector that stands in for the usual one, or None.
         ready: whether images are accepted.
 
     Raises:
@@ -59,6 +61,9 @@ class Engine:
     """
 
     def __init__(self, settings: Settings, metrics: Metrics):
+        finder = make_detector(settings.detector)  # here, so that a fallback is said once and not by every process
+        self.fallback = fallback_name(finder)
+        settings = replace(settings, detector=self.fallback or settings.detector)
         self.settings, self.metrics = settings, metrics
         path = find_model(settings.model)
         self.classifier: Classifier = open_classifier(path, threads=settings.threads, runtime=settings.runtime)

@@ -114,12 +114,16 @@ class Model(BaseModel):
     )
     card: str | None = Field(description="the model card, Markdown")
     limits: Json
+    fallback: str | None = Field(None, description="the face detector that stands in for the usual one, if any")
 
 
 class Health(BaseModel):
     """Whether the service lives, or accepts images."""
 
     status: str
+    fallback: str | None = Field(
+        None, description="the face detector that stands in for the usual one, which is not installed; it finds fewer"
+    )
 
 
 RAW = {"schema": {"type": "string", "format": "binary"}}

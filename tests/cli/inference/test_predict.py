@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from fervit.cli import main
+from fervit.faces import detectors
 from fervit.media.images import read_image
 from tests.helpers.commands import error_of, predict
 from tests.helpers.results import json_rows
@@ -112,3 +113,27 @@ def test_names_that_the_terminal_cannot_say_are_escaped_and_json_is_utf8(
 
     assert shown().startswith(rb"\u0444\u043e\u0442\u043e.jpg")
     assert json_rows(shown("--json", "-").decode()) == [{"source": "фото.jpg", "faces": 0}]
+
+
+def test_a_large_photo_without_a_face_suggests_tiles_and_a_small_one_crops(tmp_path: Path, tiny_onnx: Path) -> None:
+    Image.new("RGB", (1600, 900), "grey").save(tmp_path / "large.png")
+    Image.new("RGB", (160, 90), "grey").save(tmp_path / "small.png")
+    large = predict(tmp_path / "large.png", "--model", tiny_onnx, "--detector", "haar").stderr
+    assert "no face found in 1 large photo; to search for small faces, which takes longer, add --tile" in large
+    assert "--crop" not in large
+    tiled = predict(tmp_path / "large.png", "--model", tiny_onnx, "--detector", "haar", "--tile").stderr
+    assert "--tile" not in tiled
+    small = predict(tmp_path / "small.png", "--model", tiny_onnx, "--detector", "haar").stderr
+    assert "add --crop" in small
+    assert "--tile" not in small
+
+
+def test_a_detector_that_stands_in_is_in_every_row_and_once_on_stderr(
+    folder: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(detectors, "best_detector", lambda: "haar")
+    detectors._tell_of_fallback.cache_clear()
+    result = predict(folder, "--model", tiny_onnx, "--json", "-")
+    face, broken, empty = json_rows(result.stdout)
+    assert face["detector"] == broken["detector"] == empty["detector"] == "haar"
+    assert len(caplog.records) == 1

@@ -28,28 +28,50 @@ class PhotoOptions:
         batch_size: faces classified at once.
         resume: an earlier run's rows stay, and its photos are left out.
         detecting: faces are detected, so a run without any may have been given crops.
+        tiled: large photos are searched tile by tile, too.
     """
 
     annotate: Path | None = None
     batch_size: int = 32
     resume: bool = False
     detecting: bool = True
+    tiled: bool = False
 
 
 @dataclass
 class PhotoCounts:
-    """How many photos there were to do, how many of them could be read, and how many faces they have."""
+    """How many photos there were to do, how many of them could be read, and how many faces they have.
+
+    Attributes:
+        large_without: large photos in which no face was found.
+    """
 
     total: int = 0
     read: int = 0
     faces: int = 0
+    large_without: int = 0
 
-    def print(self, *, detecting: bool) -> None:
+    def add(self, result: "ImageResult") -> None:
+        """Count a photo's result."""
+        from fervit.inference.face_finder import may_hide_faces
+
+        self.read += result.error is None
+        self.faces += len(result.predictions)
+        self.large_without += result.error is None and not result.predictions and may_hide_faces(result.size)
+
+    def print(self, options: PhotoOptions) -> None:
         """Sum a run over several photos up on stderr; a single one only if it could not be read."""
         if self.total > 1 or self.read < self.total:
             failed = f", {self.total - self.read} could not be read" if self.read < self.total else ""
             typer.echo(f"{_count(self.total, 'image')}, {_count(self.faces, 'face')}{failed}", err=True)
-        if self.read and not self.faces and detecting:
+        if not options.detecting:
+            return
+        if self.large_without and not options.tiled:
+            photos = _count(self.large_without, "large photo")
+            typer.echo(
+                f"no face found in {photos}; to search for small faces, which takes longer, add --tile", err=True
+            )
+        elif self.read and not self.faces:
             typer.echo("no face found; for images that are face crops already, add --crop", err=True)
 
 
@@ -88,8 +110,7 @@ def predict_photos(
                 show(result)
             if draw and result.error is None:
                 draw(file, result)
-            counts.read += result.error is None
-            counts.faces += len(result.predictions)
+            counts.add(result)
             tick(count)
     return counts
 

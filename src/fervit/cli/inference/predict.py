@@ -70,7 +70,9 @@ def predict(
     files = find_inputs(inputs)
     targets = Targets(json, csv, parquet)
     clips = VideoOptions(annotate, timeline, every, detect_every, smooth)
-    photos = PhotoOptions(annotate, batch_size, resume=skip_done, detecting=not (crop or detector == "none"))
+    photos = PhotoOptions(
+        annotate, batch_size, resume=skip_done, detecting=not (crop or detector == "none"), tiled=tile
+    )
     check_options(files, clips, targets, read=[] if model is None else [model])
     if skip_done and (files.videos or not targets.files):
         raise ConfigError("--skip-done resumes a run over photos: it needs --json, --csv or --parquet, and no video")
@@ -98,4 +100,4 @@ def _predict(
         counts = predict_photos(recognizer, files.photos, photos, out, alone=files.alone)
         if counts.total == len(files.photos) and not videos_read + counts.read:  # else some were read before
             raise files.none_read()
-    counts.print(detecting=photos.detecting)
+    counts.print(photos)
