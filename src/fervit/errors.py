@@ -8,6 +8,7 @@ FervitError
 ├── VideoError       one video or camera that cannot be read, or a video that cannot be written
 ├── ModelError       a checkpoint that is missing, unsafe, truncated or does not fit
 ├── DetectorError    an unknown face detector, or one whose package or file is missing
+├── MissingPackage   a package that every installation needs is absent or cannot be loaded
 └── MissingExtra     a feature whose optional packages are not installed
 ```
 
@@ -44,6 +45,10 @@ class ModelError(FervitError):
 
 class DetectorError(FervitError):
     """An unknown face detector, or one whose package or file is missing."""
+
+
+class MissingPackage(FervitError):
+    """A package that every installation needs is absent or cannot be loaded."""
 
 
 class MissingExtra(FervitError):

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-import cv2
 import numpy as np
 
 from fervit.data.dataset import PRIVATE_TEST, PUBLIC_TEST, SPLITS, TRAIN, Dataset
+from fervit.media.opencv import opencv
+
+cv2 = opencv()
 
 BLANK_STD = 1.0  # grey levels; FER2013 has 12 constant images and one of std 0.66, the next is at 4.1
 NEAR_CORRELATION = 0.98  # of 48 px grey images, mean and contrast removed: the same photo, cut or coded anew

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw
@@ -21,8 +20,11 @@ from PIL import ImageDraw
 from fervit.errors import ConfigError, ModelError, unknown
 from fervit.media.crops import resize_crop
 from fervit.media.images import as_image
+from fervit.media.opencv import opencv
 from fervit.media.style.fonts import font_for
 from fervit.types import Classifier, Image
+
+cv2 = opencv()
 
 if TYPE_CHECKING:
     import torch

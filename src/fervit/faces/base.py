@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from fervit.errors import DetectorError
+from fervit.media.opencv import opencv
 from fervit.types import Box, Face, Image
 
 # Measured on five faces shrunk step by step: 480 px finds all down to 2.5 % of the longer side, 320 px to
@@ -61,8 +62,7 @@ def shrink(image: Image, max_side_px: int) -> Image:
     Halved as often as possible first: at a factor of at most 2, a bilinear filter still sees every pixel, at a tenth
     of the cost of one that is wide enough for the whole factor.
     """
-    import cv2
-
+    cv2 = opencv()
     height, width = image.shape[:2]
     scale = max_side_px / max(height, width)
     if scale >= 1:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fervit.concurrency import Lock, PerProcess
+from fervit.errors import DetectorError
 from fervit.faces.base import MAX_SIDE_PX, MIN_FACE_PX, MIN_SCORE, shrink, to_faces
+from fervit.media.opencv import opencv
 from fervit.types import Box, Face, Image
 
 if TYPE_CHECKING:
@@ -37,8 +39,7 @@ class Haar:
         return [self._detect(image) for image in images]
 
     def _detect(self, image: Image) -> list[Face]:
-        import cv2
-
+        cv2 = opencv()
         small = shrink(image, self.max_side_px)
         grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
         with self._turn:  # a cascade keeps the image that it searches
@@ -55,6 +56,8 @@ class Haar:
 
 
 def _open_cascade() -> "cv2.CascadeClassifier":
-    import cv2
-
-    return cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"))
+    cv2 = opencv()
+    file = Path(str(cv2.__file__)).parent / "data" / "haarcascade_frontalface_default.xml"
+    if not file.is_file() or not hasattr(cv2, "CascadeClassifier"):
+        raise DetectorError(f"OpenCV {cv2.__version__} has no Haar cascades: install OpenCV 4, or choose yunet")
+    return cv2.CascadeClassifier(str(file))

@@ -11,6 +11,7 @@ import numpy as np
 
 from fervit.faces.base import FaceDetector, shrink
 from fervit.media.crops import roll_deg
+from fervit.media.opencv import opencv
 from fervit.types import Box, Face, Image
 
 # Measured on nine photos turned by 90, 135, 180 and 270 degrees: turned faces scored 0.90 at most, upright ones 0.91
@@ -78,8 +79,7 @@ def _upright(detector: FaceDetector, image: Image, face: Face) -> Face:
 
 def _faces_at(detector: FaceDetector, image: Image, quarter: int) -> list[Face]:
     """Return the faces of an image that is turned counter-clockwise by so many right angles."""
-    import cv2
-
+    cv2 = opencv()
     codes = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
     turned = np.asarray(cv2.rotate(image, codes[quarter])) if quarter else image
     return detector.detect([turned])[0]

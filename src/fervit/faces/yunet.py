@@ -11,6 +11,7 @@ from fervit.errors import DetectorError, reason
 from fervit.faces import libfacedetection
 from fervit.faces.base import MAX_OVERLAP, MAX_SIDE_PX, MIN_FACE_PX, MIN_SCORE, check_rgb, shrink, to_faces
 from fervit.files import ASSETS
+from fervit.media.opencv import opencv
 from fervit.runtime.ort import OrtSession, open_session
 from fervit.types import Box, Face, Image
 
@@ -111,8 +112,7 @@ def _open_file(path: Path) -> OrtSession:
 
 def _yunet_faces(cells: Sequence[np.ndarray], columns: int, stride: int, min_score: float) -> list[Face]:
     """Decode one stride's `(N, 1), (N, 1), (N, 4), (N, 10)` outputs, as OpenCV's `FaceDetectorYN` does."""
-    import cv2
-
+    cv2 = opencv()
     classes, objects, boxes, marks = cells
     scores = np.sqrt(np.clip(classes[:, 0], 0, 1) * np.clip(objects[:, 0], 0, 1))
     confident = np.flatnonzero(scores >= min_score)

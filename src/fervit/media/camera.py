@@ -8,6 +8,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from fervit.errors import VideoError
+from fervit.media.opencv import opencv
 from fervit.types import Frame
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ def read_camera(device: int | str = 0, *, patience_s: float = 2.0) -> Generator[
     Raises:
         VideoError: no such camera, or it never gives a frame.
     """
-    import cv2
-
+    cv2 = opencv()
     cv2.utils.logging.setLogLevel(0)  # it prints on stderr what we raise
     capture = cv2.VideoCapture(device)
     if not capture.isOpened():
@@ -60,8 +60,7 @@ def read_camera(device: int | str = 0, *, patience_s: float = 2.0) -> Generator[
 
 
 def _grab(capture: "cv2.VideoCapture", newest: "queue.Queue[Frame | None]", stop: threading.Event) -> None:
-    import cv2
-
+    cv2 = opencv()
     index, start = 0, time.monotonic()
     while not stop.is_set():
         ok, bgr = capture.read()

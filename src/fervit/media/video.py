@@ -15,6 +15,7 @@ import numpy as np
 
 from fervit.errors import VideoError, reason
 from fervit.media.images import source_name
+from fervit.media.opencv import opencv
 from fervit.types import Frame, Image
 
 if TYPE_CHECKING:
@@ -132,8 +133,7 @@ def _probe_pyav(path: VideoSource) -> VideoInfo:
 
 
 def _probe_opencv(path: VideoSource) -> VideoInfo:
-    import cv2
-
+    cv2 = opencv()
     capture = _open_opencv(path)
     try:
         width, height, count = (int(capture.get(p)) for p in (3, 4, cv2.CAP_PROP_FRAME_COUNT))
@@ -214,8 +214,7 @@ def _upright(image: Image, rotation_deg: int) -> Image:
 
 
 def _read_opencv(path: VideoSource, every: int) -> Iterator[Frame]:
-    import cv2
-
+    cv2 = opencv()
     capture = _open_opencv(path)
     try:
         rate = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
@@ -251,8 +250,7 @@ def _open_file(path: VideoSource, name: str) -> IO[bytes]:
 
 
 def _open_opencv(path: VideoSource) -> "cv2.VideoCapture":
-    import cv2
-
+    cv2 = opencv()
     name = source_name(path)
     _open_file(path, name).close()
     cv2.utils.logging.setLogLevel(0)  # it prints on stderr what we raise

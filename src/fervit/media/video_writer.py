@@ -13,6 +13,7 @@ import numpy as np
 
 from fervit.errors import MissingExtra, VideoError, reason
 from fervit.media.images import source_name
+from fervit.media.opencv import opencv
 from fervit.media.video import FALLBACK_RATE, VideoSource
 from fervit.types import Image
 
@@ -135,8 +136,7 @@ class _OpencvSink:
     """Repeats and drops frames, so that those of a variable rate keep their times."""
 
     def __init__(self, path: Path, image: Image, rate: float, start_s: float):
-        import cv2
-
+        cv2 = opencv()
         self.shape, self._rate, self._start_s, self._written = image.shape, rate, start_s, 0
         height, width = image.shape[:2]
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP90"), rate, (width, height))
@@ -144,8 +144,7 @@ class _OpencvSink:
             raise VideoError(f"cannot write {source_name(path)}")
 
     def write(self, image: Image, time_s: float) -> None:
-        import cv2
-
+        cv2 = opencv()
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         while self._written <= (time_s - self._start_s) * self._rate + 0.01:
             self._writer.write(bgr)

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
+
+from fervit.media.opencv import opencv
+
+cv2 = opencv()
 
 SUPERSAMPLING = 4  # of the FER2013 size, 48 px
 COVERS = ("none", "hand", "sunglasses", "scarf", "patch")

@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from fervit.data.cache import content_hash
@@ -19,6 +18,9 @@ from fervit.data.dataset import PRIVATE_TEST, PUBLIC_TEST, SPLITS, TRAIN, Datase
 from fervit.data.synthetic.shape import Identity, draw_identity, face_shape
 from fervit.errors import DataError, unknown
 from fervit.labels import FER7, canonical
+from fervit.media.opencv import opencv
+
+cv2 = opencv()
 
 DEFAULT_COUNT = 2100  # 300 people with seven expressions each; drawn in a few seconds
 

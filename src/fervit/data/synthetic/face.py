@@ -6,11 +6,13 @@ of the height field tilts the normals of an ellipsoidal head, so that all shadin
 
 from functools import lru_cache
 
-import cv2
 import numpy as np
 
 from fervit.data.synthetic.canvas import SUPERSAMPLING, Canvas, Scene, grey, grid
 from fervit.data.synthetic.shape import EYE_Y, MOUTH_Y, Eye, Identity, Mouth, Shape, smooth_closed
+from fervit.media.opencv import opencv
+
+cv2 = opencv()
 
 
 def render(person: Identity, shape: Shape, scene: Scene, *, rng: np.random.Generator, size_px: int = 48) -> np.ndarray:

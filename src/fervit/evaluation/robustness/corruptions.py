@@ -8,11 +8,13 @@ follows Hendrycks and Dietterich 2019, arXiv 1903.12261; the kinds are those tha
 import io
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from PIL import Image as Pillow
 
 from fervit.errors import ConfigError, unknown
+from fervit.media.opencv import opencv
+
+cv2 = opencv()
 
 SEVERITIES = (1, 2, 3, 4, 5)
 # Where eyes and mouth are, as fractions of the crop's height from the top: the middle of each on the mean face of
