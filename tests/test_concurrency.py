@@ -82,7 +82,7 @@ def test_callers_share_the_threads_and_an_exception_arrives() -> None:
 
 
 def test_a_pickle_opens_anew_and_starts_no_thread() -> None:
-    opened = PerProcess(functools.partial(list, (1, 2)))
+    opened: PerProcess[list[int]] = PerProcess(functools.partial(list, (1, 2)))
     copy = pickle.loads(pickle.dumps(opened))
     assert copy.get() == [1, 2] and copy.get() is not opened.get()
     workers = pickle.loads(pickle.dumps(WorkerThreads(3, "some")))

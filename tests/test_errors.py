@@ -8,7 +8,7 @@ from fervit.errors import FervitError, MissingExtra, reason, unknown
 
 def test_everything_a_user_can_cause_has_one_base_class() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    assert len(kinds) == 8 and all(issubclass(kind, FervitError) for kind in kinds)
+    assert len(kinds) == 9 and all(issubclass(kind, FervitError) for kind in kinds)
 
 
 @pytest.mark.parametrize(

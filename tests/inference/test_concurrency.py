@@ -107,9 +107,9 @@ def test_threads_that_share_a_detector_find_what_one_finds(
     def found(k: int) -> list[list[float]]:
         return [[*face.box.to_list(), face.score] for face in finders[k % 8].detect(images[k % 6])]
 
-    expected = [found(k) for k in range(24)]
+    expected = [found(k) for k in range(16)]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(found, range(24))) == expected
+        assert list(pool.map(found, range(16))) == expected
 
 
 def test_tiles_are_searched_in_parallel_where_the_detector_allows_it() -> None:

@@ -87,7 +87,7 @@ def test_windows_are_known_from_the_build() -> None:
 def test_a_users_opencv_that_was_replaced_is_told_with_the_repair(
     text: str, packages: dict[str, str], warned: bool, fresh: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fresh.setitem(sys.modules, "cv2", build(text))  # type: ignore[arg-type]
+    fresh.setitem(sys.modules, "cv2", build(text))
     fresh.setattr(module, "_version", packages.get)
     with caplog.at_level(logging.WARNING):
         module.opencv()

@@ -13,7 +13,7 @@ from fervit.media.opencv import opencv
 from fervit.types import Box, Face, Image
 
 if TYPE_CHECKING:
-    import cv2
+    from cv2 import CascadeClassifier
 
 HAAR_FULL_WEIGHT = 6.0  # of the cascade's last stage, which gives confidence 1; true faces gave 5.8 and more
 
@@ -55,9 +55,10 @@ class Haar:
         return to_faces(found, image, small, self.min_face_px, self.min_score)
 
 
-def _open_cascade() -> "cv2.CascadeClassifier":
+def _open_cascade() -> "CascadeClassifier":
     cv2 = opencv()
     file = Path(str(cv2.__file__)).parent / "data" / "haarcascade_frontalface_default.xml"
     if not file.is_file() or not hasattr(cv2, "CascadeClassifier"):
         raise DetectorError(f"OpenCV {cv2.__version__} has no Haar cascades: install OpenCV 4, or choose yunet")
-    return cv2.CascadeClassifier(str(file))
+    cascade: CascadeClassifier = cv2.CascadeClassifier(str(file))
+    return cascade

@@ -19,9 +19,9 @@ from fervit.media.opencv import opencv
 from fervit.types import Frame, Image
 
 if TYPE_CHECKING:
-    import cv2
     from av import VideoFrame, VideoStream
     from av.container import InputContainer
+    from cv2 import VideoCapture
 
 EXTENSIONS = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".mts", ".m2ts", ".3gp", ".ogv"}
@@ -249,14 +249,14 @@ def _open_file(path: VideoSource, name: str) -> IO[bytes]:
     return file
 
 
-def _open_opencv(path: VideoSource) -> "cv2.VideoCapture":
+def _open_opencv(path: VideoSource) -> "VideoCapture":
     cv2 = opencv()
     name = source_name(path)
     _open_file(path, name).close()
     cv2.utils.logging.setLogLevel(0)  # it prints on stderr what we raise
     if not _is_unicode(path):  # OpenCV crashes the process on such names
         raise VideoError(f"{name}: OpenCV reads no such names: rename it, or pip install 'fervit[video]'")
-    capture = cv2.VideoCapture(str(Path(os.fsdecode(path)).absolute()), cv2.CAP_FFMPEG)
+    capture: VideoCapture = cv2.VideoCapture(str(Path(os.fsdecode(path)).absolute()), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         capture.release()
         raise VideoError(f"{name} is not a video that can be read, holds sound only, or is truncated")
