@@ -11,9 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from fervit.errors import VideoError, reason
+from fervit.media import orientation
 from fervit.media.images import source_name
 from fervit.types import Frame, Image
 
@@ -192,7 +191,7 @@ def _read_pyav(path: VideoSource, every: int) -> Iterator[Frame]:
                     offset_s = time_s + 1 / rate - own_s
                 time_s = own_s + offset_s
                 if index % every == 0:
-                    yield Frame(index, time_s, _upright(_square_pixels(frame, shape), frame.rotation))
+                    yield Frame(index, time_s, orientation.upright(_square_pixels(frame, shape), _matrix(frame)))
                 index += 1
     if broken and index:
         log.warning("%s: %d broken packets skipped; last frame at %.1f s", source_name(path), broken, time_s)
@@ -203,14 +202,20 @@ def _square_pixels(frame: "VideoFrame", shape: float) -> Image:
 
     Nobody's face is half as wide as it should be then, neither for the model nor in the annotated copy.
     """
-    width = round(frame.width * shape) if 1 / MOST_SQUEEZED <= shape <= MOST_SQUEEZED else frame.width
-    image: Image = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+    image: Image = frame.to_ndarray(format="rgb24", width=_square_width(frame.width, shape), height=frame.height)
     return image
 
 
-def _upright(image: Image, rotation_deg: int) -> Image:
-    turns = round(rotation_deg / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+def _square_width(width: int, shape: float) -> int:
+    return round(width * shape) if 1 / MOST_SQUEEZED <= shape <= MOST_SQUEEZED else width
+
+
+def _matrix(frame: "VideoFrame") -> orientation.Matrix:
+    """Return how a frame wants to be shown; `frame.rotation` would be the angle only, without mirroring."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            return orientation.from_side_data(bytes(data))
+    return orientation.AS_STORED
 
 
 def _read_opencv(path: VideoSource, every: int) -> Iterator[Frame]:
@@ -219,6 +224,10 @@ def _read_opencv(path: VideoSource, every: int) -> Iterator[Frame]:
     capture = _open_opencv(path)
     try:
         rate = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # it turns by the angle alone and leaves out mirroring
+        angle_deg = capture.get(cv2.CAP_PROP_ORIENTATION_META)
+        matrix = orientation.of_mp4(Path(path)) or orientation.from_angle(angle_deg)
+        shape = capture.get(cv2.CAP_PROP_SAR_NUM) / (capture.get(cv2.CAP_PROP_SAR_DEN) or 1) or 1.0
         index, last_s = 0, -1.0
         while capture.grab():
             time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
@@ -228,7 +237,10 @@ def _read_opencv(path: VideoSource, every: int) -> Iterator[Frame]:
                 ok, bgr = capture.retrieve()
                 if not ok:
                     break
-                yield Frame(index, time_s, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+                width = _square_width(bgr.shape[1], shape)
+                if width != bgr.shape[1]:
+                    bgr = cv2.resize(bgr, (width, bgr.shape[0]), interpolation=cv2.INTER_AREA)
+                yield Frame(index, time_s, orientation.upright(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), matrix))
             index, last_s = index + 1, time_s
     finally:
         capture.release()
