@@ -69,6 +69,32 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         raise cannot_write(path, error) from error
 
 
+def fitting_name(folder: Path, stem: str, ending: str) -> str:
+    """Return `stem + ending` as a file's name in `folder`; too long a stem ends with a hash of the whole instead.
+
+    Args:
+        folder: it need not exist.
+        stem: the part that may be shortened.
+        ending: the part that stays, such as `-2.jpg`.
+    """
+    name, most = os.fsencode(stem), _longest_name(folder) - len(os.fsencode(ending))
+    if len(name) > most:
+        digest = b"-" + hashlib.sha256(name).hexdigest()[:8].encode()
+        cut = name[: max(0, most - len(digest))]
+        while cut and name[len(cut)] & 0xC0 == 0x80:  # within a character of UTF-8
+            cut = cut[:-1]
+        name = cut + digest
+    return os.fsdecode(name) + ending
+
+
+def _longest_name(folder: Path) -> int:
+    """Return how many bytes a name in `folder` may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows has no pathconf; or there is no folder
+        return 255
+
+
 def file_digest(path: Path) -> str:
     """Return the hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:

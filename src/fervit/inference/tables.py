@@ -44,7 +44,11 @@ class _LineTable:
         self.done, self._lines = done or set(), lines
         self._file: IO[bytes] = path.open("ab" if done is not None else "wb", buffering=0)
         if head and not self._file.tell():
-            self._append(head)
+            try:
+                self._append(head)
+            except BaseException:
+                self._file.close()
+                raise
 
     def write(self, result: Result) -> None:
         """Append a result's rows."""

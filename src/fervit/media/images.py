@@ -39,6 +39,7 @@ MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 SOS, EOI = 0xDA, 0xD9
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes]
 ImageLike: TypeAlias = ImageSource | Pillow.Image | np.ndarray
+EXPECTED_ARRAY = "expected a (H, W, 3) uint8 array"
 _opening = threading.Lock()  # Python's warning filters are global, and decoding happens in threads
 
 
@@ -105,6 +106,17 @@ def as_image(source: ImageLike) -> Image:
         check_scans(source, "the image")
         return _decode(source)
     return read_image(source)
+
+
+def is_rgb(image: object) -> bool:
+    """Return whether `image` is a `(H, W, 3)` uint8 array that is not empty."""
+    return (
+        isinstance(image, np.ndarray)
+        and image.dtype == np.uint8
+        and image.ndim == 3
+        and image.shape[2] == 3
+        and image.size > 0
+    )
 
 
 def source_name(source: object) -> str:

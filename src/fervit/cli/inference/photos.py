@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fervit.cli._shared import progress_towards
-from fervit.cli.inference.outputs import ResultWriter, new_name, rows_on_screen, writing
+from fervit.cli.inference.outputs import ANNOTATE, ResultWriter, new_name, rows_on_screen, writing
 from fervit.errors import ImageError
 
 if TYPE_CHECKING:
@@ -86,8 +86,9 @@ def predict_photos(
             out.write(result)
             if show:
                 show(result)
-            if draw and result.error is None:
-                draw(file, result)
+            if draw and result.error is None and ANNOTATE not in out.failures:
+                with out.failures.tolerated(ANNOTATE):
+                    draw(file, result)
             counts.read += result.error is None
             counts.faces += len(result.predictions)
             tick(count)

@@ -93,7 +93,9 @@ def _predict(
     recognizer: "Recognizer", files: "Inputs", targets: Targets, photos: PhotoOptions, clips: VideoOptions
 ) -> None:
     labels = recognizer.spec.labels
-    with ResultWriter(targets, labels, errors=bool(files.photos), resume=photos.resume) as out:
+    # A figure, a copy, or a folder of copies: when one of these cannot be written, the next may be.
+    others = (clips.timeline is not None) + (0 if clips.annotate is None else 1 if files.alone else 2)
+    with ResultWriter(targets, labels, errors=bool(files.photos), resume=photos.resume, others=others) as out:
         videos_read = predict_videos(recognizer, files.videos, clips, out, alone=files.alone)
         counts = predict_photos(recognizer, files.photos, photos, out, alone=files.alone)
         if counts.total == len(files.photos) and not videos_read + counts.read:  # else some were read before

@@ -1,7 +1,7 @@
 """Videos within `fervit predict`."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from fervit.cli._shared import STDOUT, progress_towards
+from fervit.cli.inference.failures import Failures
 from fervit.cli.inference.outputs import ResultWriter, Targets, new_name, writing
 from fervit.errors import ConfigError, MissingExtra, VideoError
 
 if TYPE_CHECKING:
     from fervit.inference.inputs import Inputs
     from fervit.inference.recognizer import Recognizer
+    from fervit.inference.results import FrameResult
     from fervit.inference.timeline import Timeline
     from fervit.media.video import VideoInfo
 
@@ -133,13 +135,10 @@ class _Sinks:
 
 
 def _run(recognizer: "Recognizer", path: Path, info: "VideoInfo", options: VideoOptions, sinks: _Sinks) -> None:
-    from fervit.media.draw import annotate
-    from fervit.media.video_writer import VideoWriter
-
     with contextlib.ExitStack() as stack:
         copy = None
         if sinks.copy is not None:
-            copy = stack.enter_context(VideoWriter(sinks.copy, rate=info.rate / options.every))
+            copy = stack.enter_context(_copying(sinks.copy, info.rate / options.every, sinks.out.failures))
         frames = recognizer.video(
             path, every=options.every, detect_every=options.detect_every, smooth_s=options.smooth_s
         )
@@ -149,10 +148,33 @@ def _run(recognizer: "Recognizer", path: Path, info: "VideoInfo", options: Video
             sinks.out.write(result)
             sinks.timeline.add(result)
             if copy is not None:
-                copy.write(annotate(result.frame.image, result.predictions), result.frame.time_s)
+                copy(result)
             tick(result.frame.time_s)
         if info.duration_s:
             tick(info.duration_s)  # the last frame begins before the end
+
+
+@contextlib.contextmanager
+def _copying(path: Path, rate: float, failures: Failures) -> Iterator[Callable[["FrameResult"], None]]:
+    """Yield a function that appends a frame to the annotated copy; where that fails, the run goes on without it."""
+    from fervit.media.draw import annotate
+    from fervit.media.video_writer import VideoWriter
+
+    name, writer = str(path), None
+    with failures.tolerated(name):
+        writer = VideoWriter(path, rate=rate)
+
+    def write(result: "FrameResult") -> None:
+        if writer is not None and name not in failures:
+            with failures.tolerated(name):
+                writer.write(annotate(result.frame.image, result.predictions), result.frame.time_s)
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            with failures.tolerated(name):
+                writer.close()
 
 
 def _report(timeline: "Timeline", path: Path, copy: Path | None, figure: Path | None, *, err: bool) -> None:

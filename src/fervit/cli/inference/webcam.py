@@ -56,7 +56,7 @@ def webcam(
     targets.check([])
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(contextlib.closing(recognizer.webcam(device, smooth_s=smooth)))
-        out = stack.enter_context(ResultWriter(targets, recognizer.spec.labels, errors=False))
+        out = stack.enter_context(ResultWriter(targets, recognizer.spec.labels, errors=False, others=1))
 
         def written() -> Iterator["FrameResult"]:
             for result in results:
