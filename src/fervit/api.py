@@ -6,6 +6,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from fervit.errors import DataError, ModelError, quoted
+
 if TYPE_CHECKING:
     from fervit.config import TrainConfig
     from fervit.data import Dataset
@@ -27,6 +29,8 @@ def opened(model: "str | Path | Classifier | None", *, threads: int | None = Non
         from fervit.inference.loading import open_classifier
 
         return open_classifier(model, threads=threads)
+    if isinstance(model, type) or not callable(getattr(model, "probs", None)):
+        raise ModelError(f"expected a model by name, file or folder, or an opened one, got {quoted(model)}")
     return model
 
 
@@ -36,6 +40,8 @@ def loaded(data: "str | Path | Dataset", *, votes: str | Path | None = None) -> 
         from fervit.data import load
 
         return load(data, votes=votes)
+    if not callable(getattr(data, "take", None)) or not hasattr(data, "labels"):
+        raise DataError(f"expected a data set by name, file or folder, or a loaded one, got {quoted(data)}")
     return data
 
 

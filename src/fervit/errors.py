@@ -64,16 +64,16 @@ class MissingExtra(FervitError):
         super().__init__(f"{feature} needs packages that are not installed: pip install 'fervit[{extra}]'")
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
+def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
     """Build the message for a name that is not among `choices`, with the nearest one or the whole list.
 
     >>> unknown("recipe", "papre", ["paper", "tiny"])
     "unknown recipe 'papre': did you mean 'paper'? (choices: paper, tiny)"
     """
     choices = sorted(choices)
-    near = difflib.get_close_matches(name, choices, n=1)
+    near = difflib.get_close_matches(name, choices, n=1) if isinstance(name, str) and len(name) <= MOST_QUOTED else []
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {kind} {name!r}: {hint}(choices: {', '.join(choices)})"
+    return f"unknown {kind} {quoted(name)}: {hint}(choices: {', '.join(choices)})"
 
 
 def reason(error: BaseException) -> str:
@@ -123,6 +123,17 @@ def is_number(value: object, low: float = -math.inf, high: float = math.inf) -> 
 def is_count(value: object, least: int = 1) -> bool:
     """Return whether a value is a whole number, `least` or more; numpy's count, True and False do not."""
     return not isinstance(value, bool) and hasattr(value, "__index__") and is_number(value, least)
+
+
+def check_counts(**values: object) -> None:
+    """Refuse what is no whole number from 1, by the argument's name.
+
+    Raises:
+        ConfigError: one of `values` is none.
+    """
+    for name, value in values.items():
+        if not is_count(value):
+            raise ConfigError(f"expected {name} to be a whole number from 1, got {quoted(value)}")
 
 
 def shortened(text: str, most: int = MOST_QUOTED) -> str:

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fervit.errors import ConfigError, DataError, reason
+from fervit.errors import ConfigError, DataError, FervitError, quoted, reason
 
 ASSETS = Path(__file__).parent / "assets"
 """Models and graphs that come with the package."""
 
+LONGEST_NAME = 255  # bytes, in every common file system
 PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"})
 ZIP_MAGIC = b"PK\x03\x04"  # the container that torch.save writes
 PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
@@ -22,6 +23,39 @@ PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 def is_pickle(path: Path, magic: bytes = b"") -> bool:
     """Return whether a file is a pickle, which can run code when it is read: by its suffix, or by its first bytes."""
     return path.suffix.lower() in PICKLE_SUFFIXES or magic == ZIP_MAGIC or magic.startswith(PICKLE_MAGIC)
+
+
+def as_path(value: object, what: str, error: type[FervitError]) -> Path:
+    """Return what a user gave as the path of something.
+
+    Args:
+        value: of whatever type.
+        what: what it should be the path of, such as `a model`.
+        error: what is raised.
+
+    Raises:
+        FervitError: `error`, because it is no path, an address, or no file can have such a name.
+    """
+    try:
+        path = os.fspath(value)  # type: ignore[call-overload]
+    except TypeError:
+        path = None
+    if not isinstance(path, str):
+        raise error(f"expected the path of {what}, got {quoted(value if path is None else path)}")
+    if "://" in path or path.startswith("data:"):
+        raise error(f"expected the path of {what}, got the address {quoted(path)}: download it first")
+    longest = max(len(part.encode("utf-8", "replace")) for part in path.replace("\\", "/").split("/"))
+    if "\0" in path or longest > LONGEST_NAME or not _encodable(path):
+        raise error(f"expected the path of {what}, got {quoted(path)}, which no file can be called")
+    return Path(path)
+
+
+def _encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return True
 
 
 def cannot_write(path: str | Path, error: Exception) -> ConfigError:
@@ -92,7 +126,7 @@ def _longest_name(folder: Path) -> int:
     try:
         return os.pathconf(folder, "PC_NAME_MAX")
     except (AttributeError, OSError, ValueError):  # Windows has no pathconf; or there is no folder
-        return 255
+        return LONGEST_NAME
 
 
 def file_digest(path: Path) -> str:

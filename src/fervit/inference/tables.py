@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from fervit.errors import ConfigError, MissingExtra
 from fervit.files import replacing
-from fervit.inference.results import FrameResult, ImageResult
+from fervit.inference.results import FrameResult, ImageResult, Skipped
 from fervit.inference.rows import columns_of, json_lines, table_rows
 
 if TYPE_CHECKING:
@@ -78,6 +78,11 @@ class JsonTable(_LineTable):
     def __init__(self, path: Path, *, resume: bool = False):
         done = _resume(path, lambda file: _json_records(file, path)) if resume else None
         super().__init__(path, json_lines, done=done)
+
+    def skip(self, skipped: Skipped) -> None:
+        """Append the row of what was left out, but for one that an earlier run wrote."""
+        if skipped.source not in self.done:
+            self._append(json_lines(skipped))
 
 
 class CsvTable(_LineTable):

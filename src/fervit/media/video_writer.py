@@ -13,8 +13,10 @@ import numpy as np
 from PIL import Image as Pillow
 
 from fervit.errors import MissingExtra, VideoError, is_number, quoted, reason
-from fervit.media.images import EXPECTED_ARRAY, is_rgb, source_name
-from fervit.media.video import FALLBACK_RATE, VideoSource
+from fervit.files import as_path
+from fervit.media.images import source_name
+from fervit.media.sources import EXPECTED_ARRAY, is_rgb
+from fervit.media.video import FALLBACK_RATE
 from fervit.types import Image
 
 if TYPE_CHECKING:
@@ -43,8 +45,10 @@ class VideoWriter:
         MissingExtra: `.mp4` is wanted and PyAV is not installed.
     """
 
-    def __init__(self, path: VideoSource, *, rate: float = FALLBACK_RATE):
-        self.path, self.rate = Path(path), rate
+    def __init__(self, path: str | os.PathLike[str], *, rate: float = FALLBACK_RATE):
+        self.path, self.rate = as_path(path, "a video to write", VideoError), rate
+        if not is_number(rate, 0) or not rate:
+            raise VideoError(f"expected the frames in a second as rate, got {quoted(rate)}")
         self._sink: _PyavSink | _OpencvSink | None = None
         suffix = self.path.suffix.lower()
         if suffix not in CONTAINERS:
@@ -76,8 +80,10 @@ class VideoWriter:
         if not is_number(time_s):
             raise VideoError(f"cannot write {source_name(self.path)}: expected seconds as time_s, got {quoted(time_s)}")
         if self._sink is None:
-            self._sink = (_PyavSink if find_spec("av") else _OpencvSink)(self.path, image, self.rate, time_s)
-        self._sink.write(_fitted(image, self._sink.shape), time_s)
+            self._sink = (_PyavSink if find_spec("av") else _OpencvSink)(
+                self.path, image, float(self.rate), float(time_s)
+            )
+        self._sink.write(_fitted(image, self._sink.shape), float(time_s))
 
     def close(self) -> None:
         """Finish the file; harmless when done twice."""

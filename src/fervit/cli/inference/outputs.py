@@ -17,6 +17,7 @@ from fervit.cli.inference.failures import Failures
 from fervit.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
+    from fervit.inference.results import Skipped
     from fervit.inference.tables import Result, Table
 
 ANNOTATE = "--annotate"
@@ -172,6 +173,23 @@ class ResultWriter:
         if self.targets.json == STDOUT and STDOUT not in self.failures:
             with self.failures.tolerated(STDOUT), writing("stdout"):
                 typer.echo(json_lines(result).encode(), nl=False)  # UTF-8, whatever the terminal's encoding
+
+    def skip(self, skipped: "Sequence[Skipped]") -> None:
+        """Append a row for each of what was left out, where JSON lines are written; the other tables have none."""
+        from fervit.inference.rows import json_lines
+        from fervit.inference.tables import JsonTable
+
+        if skipped and not self._opened:
+            self._open()
+        for path, table in self._tables:
+            if isinstance(table, JsonTable) and str(path) not in self.failures:
+                with self.failures.tolerated(str(path)), writing(str(path)):
+                    for item in skipped:
+                        table.skip(item)
+        if self.targets.json == STDOUT and STDOUT not in self.failures:
+            with self.failures.tolerated(STDOUT), writing("stdout"):
+                for item in skipped:
+                    typer.echo(json_lines(item).encode(), nl=False)
 
     def _open(self) -> None:
         self._opened = True

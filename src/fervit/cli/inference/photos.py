@@ -13,6 +13,7 @@ from fervit.cli.inference.outputs import ANNOTATE, ResultWriter, new_name, rows_
 from fervit.errors import ImageError
 
 if TYPE_CHECKING:
+    from fervit.inference.inputs import File
     from fervit.inference.recognizer import Recognizer
     from fervit.inference.results import ImageResult
 
@@ -54,7 +55,7 @@ class PhotoCounts:
 
 
 def predict_photos(
-    recognizer: "Recognizer", files: Sequence[Path], options: PhotoOptions, out: ResultWriter, *, alone: bool
+    recognizer: "Recognizer", files: Sequence["File"], options: PhotoOptions, out: ResultWriter, *, alone: bool
 ) -> PhotoCounts:
     """Run over photos; one that cannot be read has a row with its error.
 
@@ -95,7 +96,7 @@ def predict_photos(
     return counts
 
 
-def _not_done(files: Sequence[Path], done: set[str]) -> list[Path]:
+def _not_done(files: Sequence["File"], done: set[str]) -> list["File"]:
     from fervit.media.images import source_name
 
     todo = [file for file in files if source_name(file) not in done]
@@ -104,7 +105,7 @@ def _not_done(files: Sequence[Path], done: set[str]) -> list[Path]:
     return todo
 
 
-def _table(files: Sequence[Path]) -> Callable[["ImageResult"], None]:
+def _table(files: Sequence["File"]) -> Callable[["ImageResult"], None]:
     """Return a function that prints an image's lines, aligned over all files."""
     from fervit.inference.rows import NAME_WIDTH, columns, printable, table_lines
     from fervit.media.images import source_name
@@ -119,7 +120,7 @@ def _table(files: Sequence[Path]) -> Callable[["ImageResult"], None]:
     return write
 
 
-def _annotator(folder: Path) -> Callable[[Path, "ImageResult"], None]:
+def _annotator(folder: Path) -> Callable[["File", "ImageResult"], None]:
     """Return a function that writes an annotated copy under a name that no file has yet."""
     from fervit.media.draw import annotate
     from fervit.media.images import read_image, write_image
@@ -127,7 +128,7 @@ def _annotator(folder: Path) -> Callable[[Path, "ImageResult"], None]:
     with writing(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
 
-    def draw(file: Path, result: "ImageResult") -> None:
+    def draw(file: "File", result: "ImageResult") -> None:
         suffix = ".jpg" if file.suffix.lower() in {".jpg", ".jpeg", ".jfif"} else ".png"
         write_image(new_name(folder, file.stem, suffix), annotate(read_image(file), result.predictions))
 
