@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fervit.media.camera
+import fervit.media.video
 from fervit.data import Dataset
 from fervit.types import ModelSpec, Preprocess
 from tests.helpers import DATA, write_onnx
@@ -102,3 +103,13 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/video"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(params=["pyav", "opencv"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test with PyAV and as if it were not installed."""
+    if request.param == "pyav":
+        pytest.importorskip("av")
+    else:
+        monkeypatch.setattr(fervit.media.video, "find_spec", lambda name: None)
+    return str(request.param)

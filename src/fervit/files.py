@@ -40,13 +40,13 @@ def as_path(value: object, what: str, error: type[FervitError]) -> Path:
         path = os.fspath(value)  # type: ignore[call-overload]
     except TypeError:
         path = None
-    if not isinstance(path, str):
+    if not isinstance(path, str) or not path:
         raise error(f"expected the path of {what}, got {quoted(value if path is None else path)}")
     if "://" in path or path.startswith("data:"):
         raise error(f"expected the path of {what}, got the address {quoted(path)}: download it first")
     longest = max(len(part.encode("utf-8", "replace")) for part in path.replace("\\", "/").split("/"))
     if "\0" in path or longest > LONGEST_NAME or not _encodable(path):
-        raise error(f"expected the path of {what}, got {quoted(path)}, which no file can be called")
+        raise error(f"cannot read {quoted(path)} as the path of {what}: it is too long, or no name of a file")
     return Path(path)
 
 

@@ -69,6 +69,8 @@ def _check_path(source: str | os.PathLike[str], name: str) -> None:
     path: object = os.fspath(source)
     if not isinstance(path, str):
         raise ImageError(f"expected a path of text, got {quoted(path)}: os.fsdecode makes one of it")
+    if not path:
+        raise ImageError("expected the path of an image, got ''")
     if is_address(path):
         remedy = "pass its bytes, base64.b64decode(...)" if path.startswith("data:") else "download it first"
         raise ImageError(f"{quoted(path)} is an address, not a path: {remedy}")

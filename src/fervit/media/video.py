@@ -327,6 +327,8 @@ def _open_file(path: str | os.PathLike[str], name: str) -> IO[bytes]:
         text = os.fspath(path)
         if not isinstance(text, str):
             raise VideoError(f"expected a path of text, got {quoted(text)}: os.fsdecode makes one of it")
+        if not text:
+            raise VideoError("expected the path of a video, got ''")
         if is_address(text):
             remedy = "pass its bytes" if text.startswith("data:") else "download it first; a camera is for `webcam`"
             raise VideoError(f"{quoted(text)} is an address, not a path: {remedy}")
