@@ -45,7 +45,7 @@ def values() -> dict[str, object]:
         "tuple": (1,),
         "dict": {"a": 1},
         "set": {1},
-        "generator": (k for k in ()),
+        "generator": (k for k in range(0)),
         "bytes": b"abc",
         "bytearray": bytearray(b"abc"),
         "memoryview": memoryview(b"abc"),

@@ -79,10 +79,10 @@ class JsonTable(_LineTable):
         done = _resume(path, lambda file: _json_records(file, path)) if resume else None
         super().__init__(path, json_lines, done=done)
 
-    def skip(self, skipped: Skipped) -> None:
-        """Append the row of what was left out, but for one that an earlier run wrote."""
-        if skipped.source not in self.done:
-            self._append(json_lines(skipped))
+    def note(self, result: ImageResult | Skipped) -> None:
+        """Append the row of what has no result, but for one that an earlier run wrote."""
+        if result.source not in self.done:
+            self._append(json_lines(result))
 
 
 class CsvTable(_LineTable):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from fervit.errors import VideoError, is_count, quoted, redacted
 from fervit.media import images
+from fervit.media.opencv import quiet_opencv
 from fervit.types import Frame
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _checked(device: int | str) -> int | str:
 def _capture(device: int | str) -> "cv2.VideoCapture":
     import cv2
 
-    cv2.utils.logging.setLogLevel(0)  # it prints on stderr what we raise
+    quiet_opencv()
     if isinstance(device, str) and "://" in device:
         limit_ms = int(NETWORK_PATIENCE_S * 1000)
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms]
@@ -130,6 +131,8 @@ def _connection(device: int | str, patience_s: float, index: int, start_s: float
     name = camera_name(device).removeprefix("camera ")
     if not capture.isOpened():
         capture.release()
+        if "://" in name:
+            raise VideoError(f"no camera at {name}: check the address, the password, and that the camera is on")
         raise VideoError(
             f"no camera at {name}: plug one in, allow access to it, or name another with --device 1; "
             "for a file, use `fervit predict FILE`"

@@ -52,10 +52,8 @@ def annotate(image: Image, predictions: Sequence[Prediction]) -> Image:
     """
     if not is_rgb(image):
         raise ImageError(f"{EXPECTED_ARRAY}, got {quoted(image)}{layout_remedy(image)}")
-    if isinstance(predictions, str) or not isinstance(predictions, Sequence):
+    if not isinstance(predictions, list | tuple) or not all(isinstance(item, Prediction) for item in predictions):
         raise ConfigError(f"expected a list of predictions, got {quoted(predictions)}")
-    if not all(isinstance(prediction, Prediction) for prediction in predictions):
-        raise ConfigError(f"expected a list of predictions, got one with {quoted(predictions[0])}")
     if not predictions:
         return image.copy()
     height, width = image.shape[:2]

@@ -22,6 +22,7 @@ from fervit.errors import ImageError, VideoError, check_counts, is_count, quoted
 from fervit.media import orientation
 from fervit.media.images import EXTENSIONS, USUAL_DURATION_MS, opening, read_animation, source_name
 from fervit.media.kinds import Kind, kind_of_file
+from fervit.media.opencv import quiet_opencv
 from fervit.media.sources import is_address
 from fervit.types import Frame, Image
 
@@ -349,8 +350,8 @@ def _open_opencv(source: VideoSource) -> "Iterator[tuple[cv2.VideoCapture, Path]
     """Yield OpenCV's reader and the file's path, which is a temporary one for bytes and open files."""
     import cv2
 
+    quiet_opencv()
     name = source_name(source)
-    cv2.utils.logging.setLogLevel(0)  # it prints on stderr what we raise
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(_opened(source, name))
         path = Path(source).absolute() if isinstance(source, str | os.PathLike) else None

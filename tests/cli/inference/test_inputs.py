@@ -98,3 +98,11 @@ def test_a_stream_is_read_until_it_ends_and_its_password_is_never_shown(
     assert "http://***@127.0.0.1" in result.stdout
     assert "hunter2" not in result.output + result.stderr + rows.read_text()
     assert [path.name for path in copies.iterdir()] == ["camera.mp4"]
+
+
+def test_a_video_that_cannot_be_read_has_a_row_too(folder: Path, tiny_onnx: Path) -> None:
+    (folder / "broken.mp4").write_bytes(b"hello")
+    result = predict(folder, "--model", tiny_onnx, "--json", "-")
+    assert result.exit_code == 0
+    [row] = [row for row in json_rows(result.stdout) if str(row["source"]).endswith("broken.mp4")]
+    assert "not a video" in str(row["error"]) and "not a video" in result.stderr

@@ -17,7 +17,7 @@ from fervit.cli.inference.failures import Failures
 from fervit.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
-    from fervit.inference.results import Skipped
+    from fervit.inference.results import ImageResult, Skipped
     from fervit.inference.tables import Result, Table
 
 ANNOTATE = "--annotate"
@@ -174,21 +174,25 @@ class ResultWriter:
             with self.failures.tolerated(STDOUT), writing("stdout"):
                 typer.echo(json_lines(result).encode(), nl=False)  # UTF-8, whatever the terminal's encoding
 
-    def skip(self, skipped: "Sequence[Skipped]") -> None:
-        """Append a row for each of what was left out, where JSON lines are written; the other tables have none."""
+    def note(self, results: "Sequence[Skipped | ImageResult]") -> None:
+        """Append the rows of what has no faces to tell of, where JSON lines are written; the other tables have none.
+
+        Args:
+            results: what was left out, and videos that could not be read.
+        """
         from fervit.inference.rows import json_lines
         from fervit.inference.tables import JsonTable
 
-        if skipped and not self._opened:
+        if results and not self._opened:
             self._open()
         for path, table in self._tables:
             if isinstance(table, JsonTable) and str(path) not in self.failures:
                 with self.failures.tolerated(str(path)), writing(str(path)):
-                    for item in skipped:
-                        table.skip(item)
+                    for item in results:
+                        table.note(item)
         if self.targets.json == STDOUT and STDOUT not in self.failures:
             with self.failures.tolerated(STDOUT), writing("stdout"):
-                for item in skipped:
+                for item in results:
                     typer.echo(json_lines(item).encode(), nl=False)
 
     def _open(self) -> None:

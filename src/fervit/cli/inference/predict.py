@@ -118,7 +118,7 @@ def _predict(
         counts = predict_photos(recognizer, files.photos, photos, out, alone=files.alone)
         if counts.total == len(files.photos) and not videos_read + counts.read:  # else some were read before
             raise files.none_read()
-        out.skip(files.skipped)
+        out.note(files.skipped)
         if files.skipped:
             typer.echo(describe_skipped(files.skipped), err=True)
     counts.print(detecting=photos.detecting)

@@ -99,6 +99,9 @@ def predict_videos(
     Raises:
         VideoError: the only input could not be read.
     """
+    from fervit.inference.results import ImageResult
+    from fervit.media.images import source_name
+
     read = 0
     for path in videos:
         try:
@@ -108,6 +111,7 @@ def predict_videos(
             if alone:
                 raise
             typer.echo(f"fervit: {' '.join(str(error).split())}", err=True)
+            out.note([ImageResult(source_name(path), error=str(error))])
     return read
 
 
