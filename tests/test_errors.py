@@ -72,3 +72,7 @@ def test_numbers_and_counts_are_told_from_what_only_looks_like_them() -> None:
     assert not any(map(is_count, (0, 1.0, True, "1", None, [1], math.nan)))
     assert is_number(0.5, 0, 1) and is_number(np.float32(1), 0, 1)
     assert not any(map(is_number, (math.nan, math.inf, True, "1", None, np.zeros(2), 10**400)))
+
+
+def test_a_number_that_python_does_not_write_out_is_named_by_its_size() -> None:
+    assert quoted(10**5000) == "int of 16,610 bits"

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sized
 from typing import SupportsFloat
 
 MOST_QUOTED = 60  # characters of what a user gave, within a message
+MOST_BITS = 1000  # of a whole number that is written out; Python refuses to from 4,300 digits on
 MOST_REASON = 200  # characters of another library's message
 _SCHEME = r"\b[a-z][a-z0-9+.-]+:/{1,2}"
 # To the end of the line, or to the next address: a password may hold any character, blanks and quotes too.
@@ -99,6 +100,8 @@ def quoted(value: object) -> str:
         if len(text) <= MOST_QUOTED:
             return repr(text)
         return f"{text[: MOST_QUOTED - 24] + '...'!r} ({len(value):,} characters)"
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        return f"int of {value.bit_length():,} bits"
     if value is None or isinstance(value, bool | int | float):
         return shortened(repr(value))
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)

@@ -110,3 +110,25 @@ def test_a_pipe_is_never_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     with pytest.raises(OSError, match="not a regular file"):
         kind_of(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    "container", ["mp4", "mpegts", "matroska", "webp", "gif", "png", "avif", "heic", "h264", "bmp"]
+)
+def test_a_beginning_of_any_length_is_something(tmp_path: Path, container: str) -> None:
+    heads = {
+        "webp": b"RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0\x02",
+        "gif": b"GIF89a\1\0\1\0\x80\0\0",
+        "png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        "avif": b"\0\0\0\x20ftypavis\0\0\0\0",
+        "heic": b"\0\0\0\x20ftypheic\0\0\0\0",
+        "mp4": b"\0\0\0\x20ftypisom\0\0\0\0",
+        "mpegts": b"G\0" * 600,
+        "matroska": b"\x1a\x45\xdf\xa3",
+        "h264": b"\0\0\0\1\x67",
+        "bmp": b"BM\0\0\0\0\0\0\0\0\0\0\0\0\x28\0",
+    }
+    head = heads[container]
+    for length in range(len(head) + 1):
+        (tmp_path / "a").write_bytes(head[:length])
+        assert isinstance(kind_of(tmp_path / "a"), Kind)

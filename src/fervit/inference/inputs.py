@@ -98,6 +98,8 @@ def find_inputs(inputs: Sequence[str | File], *, videos: bool = True) -> Inputs:
     cameras: dict[str, None] = {}
     skipped: list[Skipped] = []
     for item in inputs:
+        if item == "":  # a path of no characters would be the current folder
+            raise ImageError("expected the path of a file or folder, got ''")
         if isinstance(item, str) and is_address(item):
             cameras[_camera(item)] = None
             continue

@@ -1,7 +1,6 @@
 """`Recognizer`: images in, what every face shows out. The centre of the run half."""
 
 import itertools
-import os
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from fervit.inference.face_finder import FaceFinder
 from fervit.inference.results import FrameResult, ImageResult
 from fervit.media.camera import camera_name, read_camera
 from fervit.media.images import ImageLike, as_image, source_name
+from fervit.media.sources import is_one
 from fervit.media.video import VideoSource, ahead, read_frames
 from fervit.runtime.ort import cores
 from fervit.types import Classifier, Face, Frame, ModelSpec, Prediction
@@ -122,7 +122,7 @@ class Recognizer:
             ImageError: `sources` is one image, or no iterable.
         """
         check_counts(batch_size=batch_size)
-        if isinstance(sources, str | bytes | os.PathLike | bytearray | memoryview) or not isinstance(sources, Iterable):
+        if is_one(sources) or not isinstance(sources, Iterable):
             raise ImageError(f"expected several images, got {quoted(sources)}: one is for a call of the recognizer")
         pending: list[_FoundImage] = []
         faces, last_s = 0, time.monotonic()

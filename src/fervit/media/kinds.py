@@ -114,8 +114,8 @@ def _is_image(head: bytes) -> bool:
 
 
 def _is_animated(file: IO[bytes], head: bytes) -> bool:
-    if head[8:12] == b"WEBP":
-        return head[12:16] == b"VP8X" and bool(head[20] & 2)  # the flag, because Pillow would read the whole file
+    if head[8:12] == b"WEBP":  # by its flag, because Pillow would read the whole file
+        return head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 2)
     if head[8:12] in images.SEQUENCES:
         return True
     if not head.startswith((b"GIF8", b"\x89PNG")):

@@ -100,6 +100,14 @@ def layout_remedy(array: object) -> str:
     return f": pass {text}" + (", of values from 0 to 1" if "float" in kind else "")
 
 
+def is_one(sources: object) -> bool:
+    """Return whether what should be several images is one: a path, bytes, an open file, or an array of one image."""
+    if isinstance(sources, np.ndarray):
+        return sources.ndim < 3 or (sources.ndim == 3 and sources.shape[2] in (3, 4))
+    is_file = callable(getattr(sources, "read", None))
+    return is_file or isinstance(sources, str | bytes | os.PathLike | bytearray | memoryview)
+
+
 def check_crops(crops: object) -> None:
     """Refuse what are no uint8 images, grey `(H, W)` or `(H, W, 1)`, or RGB `(H, W, 3)`.
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 import fervit.media.video_writer
-from fervit.errors import VideoError
+from fervit.errors import ConfigError, VideoError
+from fervit.inference.timeline import Timeline
 from fervit.media.video import read_frames
 from tests.helpers.commands import error_of, predict
 from tests.helpers.videos import write_faceless_video
@@ -99,3 +100,16 @@ def test_names_as_long_as_a_file_system_takes_get_copies_of_their_own(
     names = sorted(path.name for path in copies.iterdir())
     assert len(names) == 3 and all(len(name.encode()) <= 255 for name in names)
     assert sum("-2.png" in name or "-3.png" in name for name in names) == 2
+
+
+def test_a_figure_that_fails_leaves_the_photos_their_rows(
+    folder: Path, tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Timeline, path: Path, *, title: str = "") -> None:
+        raise ConfigError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(Timeline, "save", full)
+    clip, table = write_faceless_video(tmp_path / "clip.webm"), tmp_path / "rows.csv"
+    result = predict(clip, folder, "--model", tiny_onnx, "--timeline", tmp_path / "t.png", "--csv", table)
+    assert "No space left" in error_of(result)
+    assert len(list(csv.DictReader(table.read_text().splitlines()))) == 3

@@ -74,7 +74,10 @@ def predict_photos(
     if not todo:
         return counts
     show = None if out.targets.any else _table(todo)
-    draw = _annotator(options.annotate) if options.annotate else None
+    draw = None
+    if options.annotate:
+        with out.failures.tolerated(ANNOTATE):
+            draw = _annotator(options.annotate)
     quiet = rows_on_screen(out.targets) or len(todo) <= PROGRESS_FROM
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(contextlib.closing(recognizer.images(todo, batch_size=options.batch_size)))

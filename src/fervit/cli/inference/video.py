@@ -120,13 +120,15 @@ def _predict_video(recognizer: "Recognizer", path: "File | str", options: VideoO
     from fervit.media.video import FALLBACK_RATE, VideoInfo, probe
 
     info = VideoInfo(0, 0, FALLBACK_RATE, None, None) if isinstance(path, str) else probe(path)
-    timeline = Timeline()
-    copy = _copy_name(options.annotate, path)
+    copy = None
+    with out.failures.tolerated(str(options.annotate)):
+        copy = _copy_name(options.annotate, path)
+    sinks = _Sinks(out, Timeline(), copy)
     try:
-        _run(recognizer, path, info, options, _Sinks(out, timeline, copy))
+        _run(recognizer, path, info, options, sinks)
     finally:  # what was done until Ctrl-C is reported too
-        if timeline.frames:
-            _report(timeline, path, copy, options.timeline, err=out.targets.json == STDOUT)
+        if sinks.timeline.frames:
+            _report(sinks, path, options.timeline)
 
 
 @dataclass(frozen=True)
@@ -184,18 +186,20 @@ def _copying(path: Path, rate: float, failures: Failures) -> Iterator[Callable[[
                 writer.close()
 
 
-def _report(timeline: "Timeline", path: "File | str", copy: Path | None, figure: Path | None, *, err: bool) -> None:
+def _report(sinks: _Sinks, path: "File | str", figure: Path | None) -> None:
     """Print a video's summary and save its figure; a failure of one does not prevent the other."""
+    timeline, failures = sinks.timeline, sinks.out.failures
     timeline.close()
     name = _shown(path)
     first, *others = timeline.summary()
     try:
-        typer.echo("\n".join([f"{name}: {first}", *others]), err=err)
-        if copy is not None:
-            typer.echo(f"annotated copy: {copy}", err=True)
+        typer.echo("\n".join([f"{name}: {first}", *others]), err=sinks.out.targets.json == STDOUT)
+        if sinks.copy is not None and str(sinks.copy) not in failures:
+            typer.echo(f"annotated copy: {sinks.copy}", err=True)
     finally:
         if figure is not None:
-            timeline.save(figure, title=name)
+            with failures.tolerated(str(figure)):
+                timeline.save(figure, title=name)
 
 
 def _copy_name(target: Path | None, video: "File | str") -> Path | None:
