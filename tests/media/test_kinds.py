@@ -1,5 +1,6 @@
 """What a file is, its content decides: endings lie, and some files have none."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fervit.errors import VideoError
 from fervit.media.kinds import Kind, kind_of
 from fervit.media.video import probe, read_frames
 from tests.helpers.videos import moving
@@ -132,3 +134,21 @@ def test_a_beginning_of_any_length_is_something(tmp_path: Path, container: str) 
     for length in range(len(head) + 1):
         (tmp_path / "a").write_bytes(head[:length])
         assert isinstance(kind_of(tmp_path / "a"), Kind)
+
+
+def test_a_codec_that_nobody_knows_is_one_clear_line(tmp_path: Path, reader: str) -> None:
+    path = write_container(tmp_path / "a.mkv", "matroska", "libx264")
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_NOSUCH/CODECS"))
+    for read in (probe, lambda path: list(read_frames(path))):
+        with pytest.raises(VideoError, match="is not a video that can be read"):
+            read(path)
+
+
+def test_a_cut_video_prints_nothing(tmp_path: Path, reader: str, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write_container(tmp_path / "whole", "mov", "libx264")
+    data = path.read_bytes()
+    for length in range(8, len(data), 97):
+        path.write_bytes(data[:length])
+        with contextlib.suppress(VideoError):
+            list(read_frames(path))
+    assert capfd.readouterr() == ("", "")

@@ -254,7 +254,7 @@ def list_images(folder: Path) -> list[Path]:
 def _open(source: str | os.PathLike[str] | IO[bytes], name: str) -> Pillow.Image:
     try:
         with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # such as of an animation that is none: what matters is raised
             Pillow.preinit()  # or Pillow would load all its plugins for a name that ends in .webp
             opened = Pillow.open(source, formats=_readable(source, name))
     except Pillow.DecompressionBombError:

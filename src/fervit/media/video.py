@@ -200,6 +200,8 @@ def _open_pyav(source: VideoSource) -> "Iterator[tuple[InputContainer, VideoStre
             if not streams:  # the cover of an album is a video of one frame, too
                 raise VideoError(f"{name} holds sound only: no video stream in it")
             stream = streams[0]
+            if stream.codec_context is None:
+                raise VideoError(f"{name} is not a video that can be read: nothing here decodes its images")
             stream.thread_type = "AUTO"
             yield container, stream
 
@@ -288,7 +290,15 @@ class _Nameless:
     """An open file without its name: ffmpeg takes a weak sign of a video for less than an ending such as .jpg."""
 
     def __init__(self, file: IO[bytes]):
-        self.read, self.seek, self.tell, self.seekable = file.read, file.seek, file.tell, file.seekable
+        self._file = file
+        self.read, self.tell, self.seekable = file.read, file.tell, file.seekable
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move as a file does, but return -1 for a place that is none: PyAV would print a traceback on stderr."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
 
 
 @contextmanager
