@@ -122,6 +122,6 @@ def test_addresses_are_cameras_or_refused_without_their_password(tmp_path: Path)
 
 @pytest.mark.parametrize("address", ["data:image/png;base64," + "A" * 107_000, "data:" + "x" * 5000])
 def test_a_data_uri_is_refused_in_one_short_line(address: str) -> None:
-    with pytest.raises(VideoError) as error:
+    with pytest.raises(VideoError, match="is no path: write its bytes to a file") as error:
         find_inputs([address])
     assert len(str(error.value)) < 200

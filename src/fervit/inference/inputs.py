@@ -92,7 +92,7 @@ def find_inputs(inputs: Sequence[str | File], *, videos: bool = True) -> Inputs:
 
     Raises:
         ImageError: a path does not exist, a folder cannot be read, or holds no image and no video.
-        VideoError: an address is that of a file.
+        VideoError: an address is that of a file, or holds one.
     """
     found: dict[File, Kind] = {}
     cameras: dict[str, None] = {}
@@ -124,6 +124,8 @@ def describe_skipped(skipped: Sequence[Skipped]) -> str:
 
 
 def _camera(address: str) -> str:
+    if address.startswith("data:"):
+        raise VideoError(f"{quoted(address)} is no path: write its bytes to a file, or decode them into standard input")
     if not is_camera(address):
         raise VideoError(f"{quoted(address)} is no address of a camera: download a file first, and name the file")
     return address
