@@ -1,6 +1,8 @@
 """Fixtures that several test files share."""
 
+import http.server
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
+import fervit.media.camera
+import fervit.media.video
 from fervit.data import Dataset
 from fervit.types import ModelSpec, Preprocess
 from tests.helpers import DATA, write_onnx
-from tests.helpers.camera import Camera
+from tests.helpers.camera import Camera, MjpegHandler
 from tests.helpers.videos import moving, write_video
 
 
@@ -85,3 +89,27 @@ def splits_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Dataset, "split", spy)
     return opened
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a camera that is lost once, comes back, and is lost for good."""
+    monkeypatch.setattr(fervit.media.camera, "RECONNECT_S", 0.3)
+    monkeypatch.setattr(fervit.media.camera, "PAUSES_S", (0.05,))
+    monkeypatch.setattr(MjpegHandler, "served", 0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), MjpegHandler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/video"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(params=["pyav", "opencv"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test with PyAV and as if it were not installed."""
+    if request.param == "pyav":
+        pytest.importorskip("av")
+    else:
+        monkeypatch.setattr(fervit.media.video, "find_spec", lambda name: None)
+    return str(request.param)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fervit.errors import ConfigError
-from fervit.files import ASSETS, cannot_write, file_digest, is_pickle, replacing, replacing_folder
+from fervit.files import ASSETS, cannot_write, file_digest, fitting_name, is_pickle, replacing, replacing_folder
 
 
 def test_the_assets_are_in_the_package() -> None:
@@ -104,3 +104,12 @@ def test_what_cannot_be_written_is_one_line() -> None:
 def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert file_digest(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+@pytest.mark.parametrize("stem", ["a" * 300, "ü" * 150, "a" + "ü" * 150, os.fsdecode(b"\xff" * 300)])
+def test_a_name_that_is_too_long_is_cut_between_characters_and_told_apart_by_a_hash(tmp_path: Path, stem: str) -> None:
+    name = fitting_name(tmp_path, stem, "-2.jpg")
+    assert 245 < len(os.fsencode(name)) <= 255 and name.endswith("-2.jpg")
+    (tmp_path / name).touch()
+    assert fitting_name(tmp_path, stem + "b", "-2.jpg") != name
+    assert fitting_name(tmp_path, "short", ".jpg") == "short.jpg"

@@ -6,6 +6,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from fervit.errors import ConfigError, DataError, ModelError, quoted
+from fervit.files import as_path
+
 if TYPE_CHECKING:
     from fervit.config import TrainConfig
     from fervit.data import Dataset
@@ -27,6 +30,8 @@ def opened(model: "str | Path | Classifier | None", *, threads: int | None = Non
         from fervit.inference.loading import open_classifier
 
         return open_classifier(model, threads=threads)
+    if isinstance(model, type) or not callable(getattr(model, "probs", None)):
+        raise ModelError(f"expected a model by name, file or folder, or an opened one, got {quoted(model)}")
     return model
 
 
@@ -36,6 +41,8 @@ def loaded(data: "str | Path | Dataset", *, votes: str | Path | None = None) -> 
         from fervit.data import load
 
         return load(data, votes=votes)
+    if not callable(getattr(data, "take", None)) or not hasattr(data, "labels"):
+        raise DataError(f"expected a data set by name, file or folder, or a loaded one, got {quoted(data)}")
     return data
 
 
@@ -149,12 +156,9 @@ def train(
         DataError: the data cannot be read, or have no train or no public_test split.
         ModelError: the starting weights are missing, unsafe, truncated or do not fit.
     """
-    from fervit.inference.model_files import check_starting_weights, starting_weights
-
-    config = _configured(recipe)
+    config, out = _configured(recipe), as_path(out, "the folder of a run", ConfigError)
     dataset = loaded(data, votes=votes)
-    init = starting_weights(init or config.init)
-    check_starting_weights(init)  # a mistake is reported before PyTorch is imported, which takes seconds
+    init = _weights(init, config)
     from fervit.training.finetune import train as run
 
     return run(config, dataset, out, init=init, teacher=teacher, **options)
@@ -196,22 +200,18 @@ def distill(
         DataError: as `train`.
         ModelError: as `train`; or the teacher cannot be read, or has other labels than the data.
     """
-    from fervit.errors import ConfigError
-    from fervit.inference.model_files import check_starting_weights, starting_weights
-
-    config = _configured(recipe, teacher_weight=TEACHER_WEIGHT)
+    config, out = _configured(recipe, teacher_weight=TEACHER_WEIGHT), as_path(out, "the folder of a run", ConfigError)
     if not config.teacher_weight:
         raise ConfigError("teacher_weight is 0, so the teacher would teach nothing: use `fervit train`")
     dataset = loaded(data, votes=votes)
-    init = starting_weights(init or config.init)
-    check_starting_weights(init)
+    init = _weights(init, config)
     from fervit.training.finetune import train as run
     from fervit.training.parallel import torch_threads
     from fervit.training.run_folder import check_out
     from fervit.training.teachers import open_teacher
 
     # Before the teacher predicts, which takes minutes.
-    check_out(Path(out), resume=options.get("resume", False), overwrite=options.get("overwrite", False))
+    check_out(out, resume=options.get("resume", False), overwrite=options.get("overwrite", False))
     threads, progress = options.get("threads"), options.get("progress")
     with torch_threads(threads):
         predicting = open_teacher(teacher, dataset, config, threads=threads, progress=progress)
@@ -255,11 +255,10 @@ def export_onnx(
         ModelError: the model cannot be read, the exported one predicts differently, or 8 bits are refused.
         MissingExtra: a package that is needed for it is not installed.
     """
-    from fervit.errors import ConfigError
     from fervit.export.model import check_int8_target, export_float, export_int8
     from fervit.inference.model_files import find_model
 
-    out = Path(out)
+    out, model = as_path(out, "a model to write", ConfigError), as_path(model, "a model", ModelError)
     if int8:
         if data is None:
             raise ConfigError("--int8 needs --data: it is calibrated on training faces and judged on public_test")
@@ -275,5 +274,20 @@ def _configured(recipe: "str | Path | TrainConfig", **defaults: float) -> "Train
     if isinstance(recipe, str | Path):
         from fervit.config import load_config
 
-        return load_config(recipe, defaults=defaults)
+        return load_config(as_path(recipe, "a recipe", ConfigError), defaults=defaults)
+    from fervit.config import TrainConfig
+
+    if not isinstance(recipe, TrainConfig):
+        raise ConfigError(f"expected a recipe by name, a .toml file or a TrainConfig, got {quoted(recipe)}")
     return recipe
+
+
+def _weights(init: "str | Path | None", config: "TrainConfig") -> str | Path:
+    """Return the starting weights: those that are named, or the configuration's."""
+    from fervit.inference.model_files import check_starting_weights, starting_weights
+
+    if init is not None and not isinstance(init, str | Path):
+        raise ConfigError(f"expected starting weights by name, file or folder, got {quoted(init)}")
+    found = starting_weights(init or config.init)
+    check_starting_weights(found)  # a mistake is reported before PyTorch is imported, which takes seconds
+    return found

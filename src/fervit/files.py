@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fervit.errors import ConfigError, DataError, reason
+from fervit.errors import ConfigError, DataError, FervitError, quoted, reason
 
 ASSETS = Path(__file__).parent / "assets"
 """Models and graphs that come with the package."""
 
+LONGEST_NAME = 255  # bytes, in every common file system
 PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"})
 ZIP_MAGIC = b"PK\x03\x04"  # the container that torch.save writes
 PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
@@ -22,6 +23,39 @@ PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 def is_pickle(path: Path, magic: bytes = b"") -> bool:
     """Return whether a file is a pickle, which can run code when it is read: by its suffix, or by its first bytes."""
     return path.suffix.lower() in PICKLE_SUFFIXES or magic == ZIP_MAGIC or magic.startswith(PICKLE_MAGIC)
+
+
+def as_path(value: object, what: str, error: type[FervitError]) -> Path:
+    """Return what a user gave as the path of something.
+
+    Args:
+        value: of whatever type.
+        what: what it should be the path of, such as `a model`.
+        error: what is raised.
+
+    Raises:
+        FervitError: `error`, because it is no path, an address, or no file can have such a name.
+    """
+    try:
+        path = os.fspath(value)  # type: ignore[call-overload]
+    except TypeError:
+        path = None
+    if not isinstance(path, str) or not path:
+        raise error(f"expected the path of {what}, got {quoted(value if path is None else path)}")
+    if "://" in path or path.startswith("data:"):
+        raise error(f"expected the path of {what}, got the address {quoted(path)}: download it first")
+    longest = max(len(part.encode("utf-8", "replace")) for part in path.replace("\\", "/").split("/"))
+    if "\0" in path or longest > LONGEST_NAME or not _encodable(path):
+        raise error(f"cannot read {quoted(path)} as the path of {what}: it is too long, or no name of a file")
+    return Path(path)
+
+
+def _encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return True
 
 
 def cannot_write(path: str | Path, error: Exception) -> ConfigError:
@@ -67,6 +101,32 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             folder.rename(path)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def fitting_name(folder: Path, stem: str, ending: str) -> str:
+    """Return `stem + ending` as a file's name in `folder`; too long a stem ends with a hash of the whole instead.
+
+    Args:
+        folder: it need not exist.
+        stem: the part that may be shortened.
+        ending: the part that stays, such as `-2.jpg`.
+    """
+    name, most = os.fsencode(stem), _longest_name(folder) - len(os.fsencode(ending))
+    if len(name) > most:
+        digest = b"-" + hashlib.sha256(name).hexdigest()[:8].encode()
+        cut = name[: max(0, most - len(digest))]
+        while cut and name[len(cut)] & 0xC0 == 0x80:  # within a character of UTF-8
+            cut = cut[:-1]
+        name = cut + digest
+    return os.fsdecode(name) + ending
+
+
+def _longest_name(folder: Path) -> int:
+    """Return how many bytes a name in `folder` may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows has no pathconf; or there is no folder
+        return LONGEST_NAME
 
 
 def file_digest(path: Path) -> str:

@@ -49,3 +49,13 @@ def write_video(path: Path, frames: Sequence[tuple[np.ndarray, float]]) -> Path:
 def write_faceless_video(path: Path) -> Path:
     """Write a video of three frames without a face."""
     return write_video(path, [(np.full((48, 64, 3), 60 * k, np.uint8), k / 20) for k in range(3)])
+
+
+def set_matrix(path: Path, matrix: tuple[int, int, int, int], *, box: bytes = b"tkhd") -> None:
+    """Write `(a, b, c, d)` of ISO 14496-12, 6.2.2, into the header of an MP4's first track, or of the whole film."""
+    a, b, c, d = (value * 65536 for value in matrix)
+    data = bytearray(path.read_bytes())
+    at = data.index(box) + {b"tkhd": 44, b"mvhd": 40}[box]
+    numbers = (a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    data[at : at + 36] = b"".join(number.to_bytes(4, "big", signed=True) for number in numbers)
+    path.write_bytes(data)

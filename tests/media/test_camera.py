@@ -11,7 +11,7 @@ import fervit.media.camera
 import fervit.media.video
 from fervit.errors import VideoError
 from fervit.media.camera import read_camera
-from tests.helpers.camera import Camera
+from tests.helpers.camera import Camera, MjpegHandler
 
 
 def test_the_newest_frame_wins(camera: type[Camera]) -> None:
@@ -59,3 +59,30 @@ def test_a_camera_that_gives_no_image_is_told(
 def test_no_camera_is_one_clear_line() -> None:
     with pytest.raises(VideoError, match="no camera at 0: plug one in"):
         next(read_camera(0))
+
+
+def test_a_camera_with_an_address_is_connected_to_again(stream: str) -> None:
+    frames = list(read_camera(stream))
+    assert MjpegHandler.served == 2
+    assert {round(frame.image[..., 0].mean() / 40) for frame in frames} == {1, 2}  # both connections
+    assert all(a.index < b.index and a.time_s < b.time_s for a, b in itertools.pairwise(frames))
+
+
+def test_an_address_that_does_not_respond_is_told_without_its_password() -> None:
+    with pytest.raises(VideoError, match=r"no camera at rtsp://\*\*\*@127.0.0.1:9/live") as error:
+        next(read_camera("rtsp://admin:hunter2@127.0.0.1:9/live"))
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "device", [-1, True, None, 1.5, "clip.mp4", "/etc/passwd", "http://host/a.jpg", "file:///x", ""]
+)
+def test_what_is_no_camera_is_refused(device: object) -> None:
+    with pytest.raises(VideoError, match="expected a camera as its number") as error:
+        next(read_camera(device))  # type: ignore[arg-type]
+    assert len(str(error.value)) < 250
+
+
+def test_a_device_file_is_opened_by_its_name(camera: type[Camera]) -> None:
+    assert next(read_camera("/dev/video2")).index == 0
+    assert next(read_camera("0")).index == 0

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
+import fervit.media.images
 from fervit.data.decode import Shape, decode
 from fervit.errors import ImageError
-from fervit.media.images import as_image, jpeg_scans, list_images, read_image
+from fervit.media.images import CONTENT_TYPES, EXTENSIONS, as_image, jpeg_scans, list_images, read_image
 
 
 def encode(picture: Image.Image, format: str = "PNG", **options: object) -> bytes:
@@ -202,3 +203,53 @@ def test_images_of_a_folder_are_listed_in_order(tmp_path: Path) -> None:
         "b c/ü.webp",
         "z.PNG",
     ]
+
+
+def test_an_avif_is_read_with_its_orientation(tmp_path: Path) -> None:
+    if not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:, :30] = 250
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(image).save(tmp_path / "a.jpg", "AVIF", exif=exif, quality=95)
+    for source in (tmp_path / "a.jpg", (tmp_path / "a.jpg").read_bytes()):
+        read = read_image(source)
+        assert read.shape == (60, 40, 3) and read[:25].mean() > 230 and read[35:].mean() < 20
+
+
+def test_a_heic_is_read_where_its_package_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    Image.new("RGB", (60, 40), (200, 30, 30)).save(tmp_path / "a.heic", "HEIF")
+    read = read_image(tmp_path / "a.heic")
+    assert read.shape == (40, 60, 3) and abs(read.mean(axis=(0, 1)) - (200, 30, 30)).max() < 8
+    cut = (tmp_path / "a.heic").read_bytes()[:200]
+    with pytest.raises(ImageError):
+        read_image(cut)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1", b"hevc"])
+def test_a_heic_names_the_extra_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch, brand: bytes) -> None:
+    monkeypatch.setattr(fervit.media.images, "find_spec", lambda name: None)
+    with pytest.raises(ImageError, match=r"is in HEIF, which needs .*: pip install 'fervit\[heic\]'"):
+        read_image(b"\0\0\0\x18ftyp" + brand + b"\0" * 60)
+
+
+def test_an_avif_names_the_pillow_that_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "check", lambda name: False)
+    with pytest.raises(ImageError, match=r"is in AVIF, which needs .*: pip install 'pillow>=11.3'"):
+        read_image(b"\0\0\0\x18ftypavif" + b"\0" * 60)
+
+
+def test_every_format_has_its_endings_and_content_types_in_one_table() -> None:
+    assert {".jpg", ".heic", ".avif", ".apng"} <= EXTENSIONS
+    assert {"image/jpeg", "image/jpg", "image/heic", "image/avif"} <= CONTENT_TYPES
+
+
+def test_the_first_of_several_images_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pages = [Image.new("RGB", (9, 7), name) for name in ("red", "green", "blue")]
+    for name, form in (("a.gif", "GIF"), ("a.tif", "TIFF"), ("a.webp", "WEBP"), ("a.png", "PNG")):
+        pages[0].save(tmp_path / name, form, save_all=True, append_images=pages[1:])
+        caplog.clear()
+        assert read_image(tmp_path / name)[0, 0].argmax() == 0
+        assert "only the first of 3 images" in caplog.text, name

@@ -10,22 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import fervit.media.camera
-import fervit.media.video
-import fervit.media.video_writer
 from fervit.errors import VideoError
 from fervit.media.video import ahead, probe, read_frames
-from tests.helpers.videos import SIZE, moving, write_video
-
-
-@pytest.fixture(params=["pyav", "opencv"])
-def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a test with PyAV and as if it were not installed."""
-    if request.param == "pyav":
-        pytest.importorskip("av")
-    else:
-        monkeypatch.setattr(fervit.media.video, "find_spec", lambda name: None)
-    return str(request.param)
+from tests.helpers.videos import SIZE, moving
 
 
 def test_both_readers_agree(media: Path, reader: str) -> None:
@@ -134,25 +121,8 @@ def test_names_that_are_not_utf8_are_read_or_refused(clip: Path, reader: str) ->
             next(read_frames(odd))
 
 
-def test_a_phone_video_is_turned_upright(tmp_path: Path) -> None:
-    av = pytest.importorskip("av")
-    image = np.zeros((40, 80, 3), np.uint8)
-    image[:, :40] = 250
-    write_video(tmp_path / "a.mp4", [(image, 0.0), (image, 0.05)])
-    data = bytearray((tmp_path / "a.mp4").read_bytes())
-    at = data.index(b"tkhd") + 44
-    matrix = [0, 65536, 0, -65536, 0, 0, 40 << 16, 0, 1 << 30]  # ISO 14496-12: a quarter turn clockwise
-    data[at : at + 36] = b"".join(v.to_bytes(4, "big", signed=True) for v in matrix)
-    (tmp_path / "a.mp4").write_bytes(data)
-    with av.open(str(tmp_path / "a.mp4")) as container:
-        assert next(container.decode(video=0)).rotation in (90, -90)
-    frame = next(read_frames(tmp_path / "a.mp4"))
-    assert frame.image.shape == (80, 40, 3)
-    assert frame.image[:30].mean() > 200 > 50 > frame.image[50:].mean()
-
-
 @pytest.mark.parametrize(("shape", "width"), [((2, 1), 128), ((16, 15), 68), ((90, 1), 64)])
-def test_a_squeezed_video_gets_square_pixels(tmp_path: Path, shape: tuple[int, int], width: int) -> None:
+def test_a_squeezed_video_gets_square_pixels(tmp_path: Path, shape: tuple[int, int], width: int, reader: str) -> None:
     av = pytest.importorskip("av")
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=20)

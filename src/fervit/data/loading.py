@@ -5,8 +5,8 @@ from pathlib import Path
 from fervit.data.cache import cached
 from fervit.data.dataset import Dataset
 from fervit.data.source_files import cannot_read
-from fervit.errors import DataError, reason
-from fervit.files import file_digest, replacing
+from fervit.errors import DataError, is_count, quoted, reason
+from fervit.files import as_path, file_digest, replacing
 
 FORMS = (
     "a FER2013 .csv file (emotion, pixels, Usage); a .parquet file (image, label, usage); a folder of class "
@@ -27,11 +27,17 @@ def load(source: str | Path, *, votes: str | Path | None = None, size_px: int | 
     Raises:
         DataError: the source is none of these, missing or malformed.
     """
+    from fervit.data.synthetic.dataset import parse_synthetic
+
+    if not (isinstance(source, str) and parse_synthetic(source) is not None):
+        as_path(source, "a data set", DataError)
     form = form_of(source)
     if votes is not None and form in ("folder", "hub"):
         raise DataError(
             f"FER+ votes are joined by fer2013.csv's rows; {source} has no such order: use the csv or parquet"
         )
+    if size_px is not None and not is_count(size_px):
+        raise DataError(f"expected size_px to be a whole number from 1, got {quoted(size_px)}")
     dataset = _read(source, form, size_px)
     if votes is not None:
         from fervit.data.readers.ferplus import join_votes

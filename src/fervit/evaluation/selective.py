@@ -11,7 +11,7 @@ from typing import TypedDict
 import numpy as np
 
 from fervit import probabilities
-from fervit.errors import ConfigError
+from fervit.errors import ConfigError, is_number, quoted
 from fervit.evaluation import intervals
 from fervit.evaluation.intervals import FEWEST, Proportion
 
@@ -187,10 +187,15 @@ def threshold_for(
         safe: ask it of the lower end of the 95 % interval rather than of the fraction itself.
 
     Raises:
-        ConfigError: `precision` is not in that range.
+        ConfigError: `precision` is not in that range, or the arrays have other shapes.
     """
-    if not 0 < precision <= 1:
-        raise ConfigError(f"expected a fraction of correct predictions, above 0 and at most 1; got {precision}")
+    if not is_number(precision, 0, 1) or not precision:
+        raise ConfigError(f"expected a fraction of correct predictions, above 0 and at most 1; got {quoted(precision)}")
+    for name, value, dimensions in (("probs (N, K)", probs, 2), ("targets (N,)", targets, 1)):
+        if not isinstance(value, np.ndarray) or value.ndim != dimensions or value.dtype.kind not in "fiu":
+            raise ConfigError(f"expected {name} as an array of numbers, got {quoted(value)}")
+    if len(probs) != len(targets):
+        raise ConfigError(f"expected a target for each of {len(probs)} rows of probs, got {len(targets)}")
     threshold, accepted, correct = _cumulative(probs, targets)
     reached = correct / accepted
     if safe:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from fervit.errors import DetectorError, unknown
+from fervit.errors import DetectorError, is_count, is_number, quoted, unknown
 from fervit.faces import libfacedetection
 from fervit.faces.base import FaceDetector, WholeImage
 from fervit.faces.haar import Haar
@@ -49,6 +49,15 @@ def make_detector(
     Raises:
         DetectorError: the name is unknown, or the detector's package or file is missing.
     """
+    for option, value, check in (
+        ("max_side_px", max_side_px, is_count),
+        ("min_face_px", min_face_px, is_count),
+        ("min_score", min_score, is_number),
+    ):
+        if value is not None and not check(value):
+            raise DetectorError(f"expected {option} to be a number, got {quoted(value)}")
+    if not isinstance(name, str):
+        raise DetectorError(unknown("detector", name, [AUTO, *DETECTORS, f"{YUNET}FILE.onnx"]))
     fallback = name == AUTO and best_detector() == FALLBACK
     if name == AUTO:
         name = best_detector()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fervit.errors import ConfigError
+from fervit.errors import ConfigError, is_number, quoted
 from fervit.types import Box, Face
 
 PATIENCE_S = 1.0  # a face that comes back within it keeps its track
@@ -97,8 +97,8 @@ class Smoother:
     """
 
     def __init__(self, time_s: float):
-        if not 0 <= time_s < math.inf:
-            raise ConfigError(f"expected a time constant of 0 seconds or more to smooth over, got {time_s}")
+        if not is_number(time_s, 0):
+            raise ConfigError(f"expected a time constant of 0 seconds or more to smooth over, got {quoted(time_s)}")
         self.time_s = time_s
         self._means: dict[int, tuple[np.ndarray, float]] = {}
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fervit.errors import ModelError
+from fervit.errors import ModelError, check_counts
+from fervit.files import as_path
 from fervit.inference.model_files import check_file
 from fervit.media.crops import preprocess_batch
+from fervit.media.sources import check_crops
 from fervit.probabilities import softmax
 from fervit.runtime.sessions import AUTO, Session, choose_runtime, open_model
 from fervit.types import OUTPUT, ModelSpec
@@ -34,7 +36,9 @@ class OnnxClassifier:
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None, runtime: str = "onnxruntime"):
-        self.path = Path(path)
+        self.path = as_path(path, "a model", ModelError)
+        if threads is not None:
+            check_counts(threads=threads)
         check_file(self.path)
         if self.path.suffix.lower() == ".xml" and runtime == "onnxruntime":
             runtime = AUTO
@@ -48,7 +52,14 @@ class OnnxClassifier:
         return self._session.run(dict(zip(self.spec.inputs, batch, strict=True)))
 
     def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
-        """Return `(N, K)` calibrated probabilities of N uint8 crops, grey or RGB, of any sizes."""
+        """Return `(N, K)` calibrated probabilities of N uint8 crops, grey or RGB, of any sizes.
+
+        Raises:
+            ConfigError: `batch_size` is no whole number from 1.
+            ImageError: `crops` are no such arrays.
+        """
+        check_counts(batch_size=batch_size)
+        check_crops(crops)
         parts = [np.empty((0, len(self.spec.labels)))]
         for start in range(0, len(crops), batch_size):
             part = crops[start : start + batch_size]

@@ -3,9 +3,10 @@
 import importlib
 from pathlib import Path
 
-from fervit.errors import ModelError
+from fervit.errors import ModelError, check_counts
 from fervit.faces.base import FaceDetector
 from fervit.faces.detectors import AUTO, make_detector
+from fervit.files import as_path
 from fervit.inference.classifier import OnnxClassifier
 from fervit.inference.model_files import find_model
 from fervit.inference.recognizer import MAX_WORKERS, Recognizer
@@ -36,6 +37,8 @@ def load(
         MissingExtra: the runtime is not installed.
         DetectorError: the detector is unknown or not installed.
     """
+    if threads is not None:
+        check_counts(threads=threads)
     return Recognizer(
         open_classifier(model, threads=threads, runtime=runtime),
         make_detector(detector) if isinstance(detector, str) else detector,
@@ -52,7 +55,7 @@ def open_classifier(
     Raises:
         ModelError: it is missing, cannot be read, or is a folder and PyTorch is not installed.
     """
-    path = find_model(model)
+    path = find_model(None if model is None else as_path(model, "a model", ModelError))
     if not path.is_dir():
         return OnnxClassifier(path, threads=threads, runtime=runtime)
     if runtime == "openvino":

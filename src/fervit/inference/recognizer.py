@@ -1,5 +1,6 @@
 """`Recognizer`: images in, what every face shows out. The centre of the run half."""
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -8,15 +9,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fervit.errors import ConfigError, ImageError
+from fervit.errors import ConfigError, ImageError, check_counts, is_number, quoted
 from fervit.faces.base import FaceDetector
 from fervit.faces.detectors import fallback_name
 from fervit.faces.tracking import Smoother, Tracker, between
 from fervit.inference.classifier import BATCH_SIZE
 from fervit.inference.face_finder import FaceFinder
 from fervit.inference.results import FrameResult, ImageResult
-from fervit.media.camera import read_camera
+from fervit.media.camera import camera_name, read_camera
 from fervit.media.images import ImageLike, as_image, source_name
+from fervit.media.sources import is_one
 from fervit.media.video import VideoSource, ahead, read_frames
 from fervit.runtime.ort import cores
 from fervit.types import Classifier, Face, Frame, ModelSpec, Prediction
@@ -74,8 +76,13 @@ class Recognizer:
         workers: int | None = None,
         min_confidence: float = 0.0,
     ):
-        if not 0 <= min_confidence <= 1:
-            raise ConfigError(f"expected a probability from 0 to 1 as min_confidence, got {min_confidence}")
+        if not is_number(min_confidence, 0, 1):
+            raise ConfigError(f"expected a probability from 0 to 1 as min_confidence, got {quoted(min_confidence)}")
+        for name, part, method in (("classifier", classifier, "probs"), ("detector", detector, "detect")):
+            if isinstance(part, type) or not callable(getattr(part, method, None)):
+                raise ConfigError(f"expected a {name}, got {quoted(part)}: `fervit.load` makes a recognizer from names")
+        if workers is not None:
+            check_counts(workers=workers)
         self.classifier, self.detector, self.min_confidence = classifier, detector, min_confidence
         self.finder = FaceFinder(detector, classifier.spec)
         self._fallback = fallback_name(detector)
@@ -111,7 +118,14 @@ class Recognizer:
             sources: anything that `__call__` takes; read lazily.
             crop: take each whole image as the face instead of detecting.
             batch_size: faces classified at once.
+
+        Raises:
+            ConfigError: `batch_size` is no whole number from 1.
+            ImageError: `sources` is one image, or no iterable.
         """
+        check_counts(batch_size=batch_size)
+        if is_one(sources) or not isinstance(sources, Iterable):
+            raise ImageError(f"expected several images, got {quoted(sources)}: one is for a call of the recognizer")
         pending: list[_FoundImage] = []
         faces, last_s = 0, time.monotonic()
         for found in self._find_ahead(sources, crop=crop, window=batch_size + self.workers):
@@ -132,14 +146,16 @@ class Recognizer:
         are at both ends, those between are interpolated; otherwise every frame between is detected too.
 
         Args:
-            path: the file.
+            path: the file, its bytes, or an open binary file.
             every: look only at every so many frames.
             detect_every: frames from one detection to the next, `MAX_WAITING` at most; 1 detects in each.
             smooth_s: time constant of the smoothing of each track's probabilities; 0 is none.
 
         Raises:
+            ConfigError: `every` or `detect_every` is no whole number from 1, or `smooth_s` no time.
             VideoError: it is missing, empty, no video, holds sound only, or has no frame.
         """
+        check_counts(every=every, detect_every=detect_every)
         source, smoother = source_name(path), Smoother(smooth_s)
         pending: list[_FoundFrame] = []
         frames = ahead(read_frames(path, every=every), FRAMES_AHEAD)
@@ -154,22 +170,25 @@ class Recognizer:
         finally:
             found_ahead.close()
 
-    def webcam(self, device: int | str = 0, *, smooth_s: float = SMOOTH_S) -> Generator[FrameResult]:
+    def webcam(self, device: int | str = 0, *, every: int = 1, smooth_s: float = SMOOTH_S) -> Generator[FrameResult]:
         """Yield a result for a camera's newest frame, again and again; frames that come in between are dropped.
 
-        Ends when the camera does, such as when it is unplugged.
+        Ends when the camera does, such as when it is unplugged; one with an address is connected to again first.
 
         Args:
-            device: the camera's number, from 0.
+            device: the camera's number, from 0, its file such as `/dev/video2`, or its address (`rtsp://...`).
+            every: look only at every so many of the newest frames.
             smooth_s: time constant of the smoothing of each track's probabilities; 0 is none.
 
         Raises:
+            ConfigError: `every` is no whole number from 1, or `smooth_s` no time.
             VideoError: no such camera.
         """
-        source, smoother, tracker = f"camera {device}", Smoother(smooth_s), Tracker()
+        check_counts(every=every)
+        source, smoother, tracker = camera_name(device), Smoother(smooth_s), Tracker()
         frames = read_camera(device)
         try:
-            for frame in frames:
+            for frame in itertools.islice(frames, 0, None, every):
                 faces = self.finder.detect(frame.image)
                 found = self._found_frame(frame, faces, tracker.update(faces, frame.time_s), tracker)
                 yield from self._frame_results(source, [found], smoother)

@@ -1,4 +1,4 @@
-"""What a recognizer returns: `ImageResult` of a photo, `FrameResult` of a video's frame."""
+"""What a recognizer returns: `ImageResult` of a photo, `FrameResult` of a video's frame; and what a run left out."""
 
 from dataclasses import dataclass, field
 
@@ -39,3 +39,16 @@ class FrameResult:
     frame: Frame
     predictions: list[Prediction] = field(default_factory=list)
     fallback: str | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What lay in a folder and was left out.
+
+    Attributes:
+        source: its path.
+        reason: why, in a few words that are the same for all of a kind.
+    """
+
+    source: str
+    reason: str

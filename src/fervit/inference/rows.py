@@ -5,8 +5,9 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
+from fervit.errors import ConfigError, quoted
 from fervit.formatting import percent
-from fervit.inference.results import FrameResult, ImageResult
+from fervit.inference.results import FrameResult, ImageResult, Skipped
 from fervit.types import UNCERTAIN, Prediction
 
 NAME_WIDTH = 40  # columns at most; longer names push their own line only
@@ -28,17 +29,20 @@ class JsonRow(TypedDict, total=False):
     score: float
     probs: dict[str, float]
     track: int
+    skipped: str
 
 
-def json_rows(result: ImageResult | FrameResult) -> list[JsonRow]:
-    """Return the rows of one image, or of one frame of a video.
+def json_rows(result: ImageResult | FrameResult | Skipped) -> list[JsonRow]:
+    """Return the rows of one image, of one frame of a video, or of what was left out.
 
     One row for each face: `source, box [x1, y1, x2, y2], face_score, label, score, probs {name: p}`; a frame's
     rows have `frame, time_s` after the source and end with `track`. An image or frame without a face gives
-    `source, faces: 0`; an image that could not be read gives `source, error`. Where another detector stands in for the
-    usual one, `detector` follows the source.
+    `source, faces: 0`; an image that could not be read gives `source, error`; what was left out, `source, skipped`.
+    Where another detector stands in for the usual one, `detector` follows the source.
     """
     head: JsonRow = {"source": result.source}
+    if isinstance(result, Skipped):
+        return [{**head, "skipped": result.reason}]
     if result.fallback is not None:
         head |= {"detector": result.fallback}
     if isinstance(result, FrameResult):
@@ -50,7 +54,7 @@ def json_rows(result: ImageResult | FrameResult) -> list[JsonRow]:
     return [{**head, **prediction.to_dict()} for prediction in result.predictions]
 
 
-def json_lines(result: ImageResult | FrameResult) -> str:
+def json_lines(result: ImageResult | FrameResult | Skipped) -> str:
     """Return `json_rows` as JSON lines, one object a line, each line ended."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in json_rows(result))
 
@@ -71,7 +75,14 @@ def table_rows(
 
     Columns are those of `columns_of`, None where there is no value. With `errors`, an image without a
     face, or one that could not be read, has a row too; a frame without a face never has one.
+
+    Raises:
+        ConfigError: `result` or `labels` is of another type.
     """
+    if not isinstance(result, ImageResult | FrameResult):
+        raise ConfigError(f"expected a result of `Recognizer.images` or `.video`, got {quoted(result)}")
+    if isinstance(labels, str) or not isinstance(labels, Sequence):
+        raise ConfigError(f"expected the model's labels, got {quoted(labels)}")
     rows = []
     for row in json_rows(result):
         if "box" not in row and (not errors or isinstance(result, FrameResult)):

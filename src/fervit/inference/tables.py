@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from fervit.errors import ConfigError, MissingExtra
 from fervit.files import replacing
-from fervit.inference.results import FrameResult, ImageResult
+from fervit.inference.results import FrameResult, ImageResult, Skipped
 from fervit.inference.rows import columns_of, json_lines, table_rows
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ class _LineTable:
         self.done, self._lines = done or set(), lines
         self._file: IO[bytes] = path.open("ab" if done is not None else "wb", buffering=0)
         if head and not self._file.tell():
-            self._append(head)
+            try:
+                self._append(head)
+            except BaseException:
+                self._file.close()
+                raise
 
     def write(self, result: Result) -> None:
         """Append a result's rows."""
@@ -74,6 +78,11 @@ class JsonTable(_LineTable):
     def __init__(self, path: Path, *, resume: bool = False):
         done = _resume(path, lambda file: _json_records(file, path)) if resume else None
         super().__init__(path, json_lines, done=done)
+
+    def note(self, result: ImageResult | Skipped) -> None:
+        """Append the row of what has no result, but for one that an earlier run wrote."""
+        if result.source not in self.done:
+            self._append(json_lines(result))
 
 
 class CsvTable(_LineTable):

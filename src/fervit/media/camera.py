@@ -1,48 +1,148 @@
-"""Read a camera, always its newest frame."""
+"""Read a camera, always its newest frame: one of this machine, or one with an address, which is connected to again."""
 
 import logging
 import queue
+import re
 import threading
 import time
 from collections.abc import Generator
+from contextlib import closing
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from fervit.errors import VideoError
-from fervit.media.opencv import opencv
+from fervit.errors import VideoError, is_count, quoted, redacted
+from fervit.media import images
+from fervit.media.opencv import opencv, quiet_opencv
 from fervit.types import Frame
 
 if TYPE_CHECKING:
-    import cv2
+    from cv2 import VideoCapture
 
 FIRST_FRAME_S = 10.0  # some cameras take seconds to wake up
+PATIENCE_S = 2.0  # without a frame of a camera of this machine
+NETWORK_PATIENCE_S = 10.0  # and of one with an address
+RECONNECT_S = 60.0  # a camera that was lost is tried again for so long
+PAUSES_S = (0.5, 1.0, 2.0, 5.0)  # before each attempt; the last one again and again
+SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp", "srt", "tcp")
+FILE_ENDINGS = images.EXTENSIONS | {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".wmv", ".mpg", ".mpeg"}
+NUMBER, DEVICE = re.compile(r"\d{1,4}"), re.compile(r"/dev/[\w./:-]+")
 
 log = logging.getLogger(__name__)
 
 
-def read_camera(device: int | str = 0, *, patience_s: float = 2.0) -> Generator[Frame]:
+def is_camera(address: str) -> bool:
+    """Return whether `address` may be a camera's: of a known scheme, with a host, and not that of a file on the web."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # such as half an IPv6 address
+        return False
+    is_file = parts.scheme in ("http", "https") and PurePosixPath(parts.path).suffix.lower() in FILE_ENDINGS
+    return parts.scheme in SCHEMES and bool(parts.netloc) and not is_file
+
+
+def camera_name(device: int | str) -> str:
+    """Return a printable name of a camera, without the password of an address."""
+    return redacted(device) if isinstance(device, str) and "://" in device else f"camera {device}"
+
+
+def read_camera(
+    device: int | str = 0, *, patience_s: float | None = None, reconnect_s: float | None = None
+) -> Generator[Frame]:
     """Yield a camera's newest frame, whenever the caller asks; frames that come in between are dropped.
 
-    Ends when the camera does, such as when it is unplugged.
+    Ends when the camera does, such as when it is unplugged. A camera with an address is connected to again first.
 
     Args:
-        device: the camera's number, from 0, or the address of a stream.
-        patience_s: end when no frame came for so long.
+        device: the camera's number, from 0, its file such as `/dev/video2`, or the address of a stream (`rtsp://...`).
+        patience_s: the camera is lost when no frame came for so long; None takes 2 s, for an address 10 s.
+        reconnect_s: for so long it is tried to connect again to an address; None takes a minute.
+
+    Raises:
+        VideoError: `device` is none of these, there is no such camera, or it never gives a frame.
+    """
+    device = _checked(device)
+    has_address = isinstance(device, str) and "://" in device
+    if patience_s is None:
+        patience_s = NETWORK_PATIENCE_S if has_address else PATIENCE_S
+    reconnect_s = RECONNECT_S if reconnect_s is None else reconnect_s
+    start_s = last_s = time.monotonic()
+    next_index, attempt, name = 0, 0, camera_name(device)
+    while True:
+        try:
+            with closing(_connection(device, patience_s, next_index, start_s)) as frames:
+                for frame in frames:
+                    next_index, attempt, last_s = frame.index + 1, 0, time.monotonic()
+                    yield frame
+        except VideoError:
+            if not next_index:
+                raise
+        if not has_address or time.monotonic() - last_s > reconnect_s:
+            return
+        if not attempt:
+            log.warning("%s: lost; connecting again", name)
+        time.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
+        attempt += 1
+
+
+def _checked(device: int | str) -> int | str:
+    """Return the camera's number, the name of its device, or its address.
+
+    Raises:
+        VideoError: it is none of these.
+    """
+    if isinstance(device, str):
+        if NUMBER.fullmatch(device):
+            return int(device)
+        if DEVICE.fullmatch(device) or is_camera(device):
+            return device
+    elif is_count(device, least=0):
+        return int(device)
+    raise VideoError(
+        f"expected a camera as its number, /dev/video0 or an address such as rtsp://..., got {quoted(device)}; "
+        "for a file, use `fervit predict FILE`"
+    )
+
+
+def _capture(device: int | str) -> "VideoCapture":
+    cv2 = opencv()
+
+    quiet_opencv()
+    if isinstance(device, str) and "://" in device:
+        limit_ms = int(NETWORK_PATIENCE_S * 1000)
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit_ms]
+        address: VideoCapture = cv2.VideoCapture(device, cv2.CAP_FFMPEG, limits)
+        return address
+    local: VideoCapture = cv2.VideoCapture(device)
+    return local
+
+
+def _connection(device: int | str, patience_s: float, index: int, start_s: float) -> Generator[Frame]:
+    """Yield the newest frames until the camera is lost.
+
+    Args:
+        device: the camera.
+        patience_s: it is lost when no frame came for so long.
+        index: of the first frame.
+        start_s: when time 0 was, by the monotonic clock.
 
     Raises:
         VideoError: no such camera, or it never gives a frame.
     """
-    cv2 = opencv()
-    cv2.utils.logging.setLogLevel(0)  # it prints on stderr what we raise
-    capture = cv2.VideoCapture(device)
+    capture = _capture(device)
+    name = camera_name(device).removeprefix("camera ")
     if not capture.isOpened():
         capture.release()
+        if "://" in name:
+            raise VideoError(f"no camera at {name}: check the address, the password, and that the camera is on")
         raise VideoError(
-            f"no camera at {device}: plug one in, allow access to it, or name another with --device 1; "
+            f"no camera at {name}: plug one in, allow access to it, or name another with --device 1; "
             "for a file, use `fervit predict FILE`"
         )
     newest: queue.Queue[Frame | None] = queue.Queue(maxsize=1)
     stop = threading.Event()
-    grabber = threading.Thread(target=_grab, args=(capture, newest, stop), name="fervit-camera", daemon=True)
+    arguments = (capture, newest, stop, index, start_s)
+    grabber = threading.Thread(target=_grab, args=arguments, name="fervit-camera", daemon=True)
     grabber.start()
     seen = False
     try:
@@ -51,20 +151,26 @@ def read_camera(device: int | str = 0, *, patience_s: float = 2.0) -> Generator[
             yield frame
     except queue.Empty:
         if seen:
-            log.warning("no frame from camera %s for %.0f s", device, patience_s)
+            log.warning("no frame from camera %s for %.0f s", name, patience_s)
     finally:
         stop.set()
         grabber.join(timeout=patience_s)
     if not seen:
-        raise VideoError(f"the camera at {device} gives no image: is another program using it?")
+        raise VideoError(f"the camera at {name} gives no image: is another program using it?")
 
 
-def _grab(capture: "cv2.VideoCapture", newest: "queue.Queue[Frame | None]", stop: threading.Event) -> None:
+def _grab(
+    capture: "VideoCapture",
+    newest: "queue.Queue[Frame | None]",
+    stop: threading.Event,
+    index: int,
+    start_s: float,
+) -> None:
     cv2 = opencv()
-    index, start = 0, time.monotonic()
+
     while not stop.is_set():
         ok, bgr = capture.read()
-        now_s = time.monotonic() - start
+        now_s = time.monotonic() - start_s
         _replace(newest, Frame(index, now_s, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)) if ok else None)
         if not ok:
             break

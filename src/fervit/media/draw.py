@@ -7,7 +7,9 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
+from fervit.errors import ConfigError, ImageError, quoted
 from fervit.formatting import percent
+from fervit.media.sources import EXPECTED_ARRAY, is_rgb, layout_remedy
 from fervit.media.style.colours import colour
 from fervit.media.style.fonts import Font, drawable, font_for
 from fervit.types import Box, Image, Prediction
@@ -42,7 +44,16 @@ class _Style:
 
 
 def annotate(image: Image, predictions: Sequence[Prediction]) -> Image:
-    """Return a copy of `image`, `(H, W, 3)` uint8 RGB, with every face's box, label and probability bars."""
+    """Return a copy of `image`, `(H, W, 3)` uint8 RGB, with every face's box, label and probability bars.
+
+    Raises:
+        ImageError: `image` is no such array.
+        ConfigError: `predictions` are none.
+    """
+    if not is_rgb(image):
+        raise ImageError(f"{EXPECTED_ARRAY}, got {quoted(image)}{layout_remedy(image)}")
+    if not isinstance(predictions, list | tuple) or not all(isinstance(item, Prediction) for item in predictions):
+        raise ConfigError(f"expected a list of predictions, got {quoted(predictions)}")
     if not predictions:
         return image.copy()
     height, width = image.shape[:2]

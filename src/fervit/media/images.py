@@ -1,26 +1,66 @@
 """Images: decoded safely, turned upright, listed in folders."""
 
-import io
+import itertools
+import logging
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TypeAlias
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
+from PIL import UnidentifiedImageError, features
 
 from fervit.concurrency import Lock
-from fervit.errors import ImageError, reason
+from fervit.errors import ImageError, quoted, reason
 from fervit.files import cannot_write
+from fervit.media.sources import EXPECTED_ARRAY, ImageSource, layout_remedy, openable, path_name
 from fervit.types import Image
 
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """A format of images.
+
+    Attributes:
+        endings: of file names.
+        content_types: under which it is sent by HTTP.
+        remedy: what to do where this Python cannot read it; empty where any Pillow can.
+    """
+
+    endings: tuple[str, ...]
+    content_types: tuple[str, ...]
+    remedy: str = ""
+
+
 MAX_PIXELS = 100_000_000  # 300 MB as RGB; larger than a photo from any phone's default mode, smaller than a bomb
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"}
-)
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")  # no EPS: Pillow runs a program for it
+# No EPS: Pillow runs a program for it. HEIF is Pillow's by the package pillow-heif only.
+FORMATS: dict[str, ImageFormat] = {
+    "JPEG": ImageFormat((".jpg", ".jpeg", ".jfif"), ("image/jpeg", "image/jpg", "image/pjpeg")),
+    "PNG": ImageFormat((".png", ".apng"), ("image/png", "image/apng")),
+    "GIF": ImageFormat((".gif",), ("image/gif",)),
+    "BMP": ImageFormat((".bmp",), ("image/bmp", "image/x-ms-bmp")),
+    "PPM": ImageFormat((".ppm", ".pgm", ".pbm", ".pnm"), ("image/x-portable-anymap", "image/x-portable-pixmap")),
+    "WEBP": ImageFormat((".webp",), ("image/webp",)),
+    "TIFF": ImageFormat((".tif", ".tiff"), ("image/tiff",)),
+    "AVIF": ImageFormat((".avif",), ("image/avif",), "pip install 'pillow>=11.3'"),
+    "HEIF": ImageFormat((".heic", ".heif", ".hif"), ("image/heic", "image/heif"), "pip install 'fervit[heic]'"),
+}
+"""Every format that is read, by Pillow's name."""
+
+EXTENSIONS = frozenset(ending for format in FORMATS.values() for ending in format.endings)
+CONTENT_TYPES = frozenset(kind for format in FORMATS.values() for kind in format.content_types)
+SEQUENCES = (b"avis",)
+"""Brands of an ISO file that holds an animation."""
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")
+AVIF_BRANDS = (b"avif", b"avis")
+LEAST_DURATION_MS = 20  # browsers show a frame of an animation that says less for `USUAL_DURATION_MS`
+USUAL_DURATION_MS = 100
 MAX_JPEG = 3 * MAX_PIXELS  # bytes that are looked through for scans: no photo is larger than its pixels
 MAX_SCANS = 100  # of a JPEG; progressive ones have about 10, and 30 kB can hold seconds of empty ones
 JPEG_QUALITY = 92  # of the annotated copies that are written
@@ -37,8 +77,9 @@ UPRIGHT = {
 # What ends entropy-coded data and begins a segment with a length (ITU-T T.81, B.1.1): no stuffing, fill, TEM or RST.
 MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 SOS, EOI = 0xDA, 0xD9
-ImageSource: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes]
 ImageLike: TypeAlias = ImageSource | Pillow.Image | np.ndarray
+HEAD = 64  # bytes that tell an ISO file's brand, and some of those it is compatible with
+log = logging.getLogger(__name__)
 _opening = Lock()  # Python's warning filters are global, and decoding happens in threads
 
 
@@ -56,9 +97,54 @@ def read_image(source: ImageSource) -> Image:
             scans, or not an image.
     """
     name = source_name(source)
+    with _reading(source, name), _open(openable(source, name), name) as opened:
+        if getattr(opened, "is_animated", False) and opened.format != "MPO":  # an MPO's others are views of the first
+            hint = "" if opened.format == "TIFF" else "; `fervit predict` and `Recognizer.video` read all"
+            log.warning("%s: only the first of %d images in it%s", name, getattr(opened, "n_frames", 0), hint)
+        return _decode(opened)
+
+
+def read_animation(source: ImageSource) -> Iterator[tuple[float, Image]]:
+    """Yield the frames of an animation (GIF, APNG, WebP, AVIF) as `(time_s, image)`, as `read_image` decodes them.
+
+    Raises:
+        ImageError: as `read_image`; one that breaks off after its first frame just ends.
+    """
+    name, time_s = source_name(source), 0.0
+    with _reading(source, name), _open(openable(source, name), name) as opened:
+        for index in itertools.count():
+            try:
+                opened.seek(index)
+                image = _decode(opened)
+            except EOFError:
+                return
+            except Exception as error:
+                if not index:
+                    raise
+                log.warning("%s: broken after %.1f s: %s", name, time_s, reason(error))
+                return
+            yield time_s, image
+            duration_ms = opened.info.get("duration") or 0
+            time_s += (duration_ms if duration_ms >= LEAST_DURATION_MS else USUAL_DURATION_MS) / 1000
+
+
+@contextmanager
+def opening(source: ImageSource) -> Iterator[Pillow.Image]:
+    """Open an image with every check but decode nothing.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    name = source_name(source)
+    with _reading(source, name), _open(openable(source, name), name) as opened:
+        yield opened
+
+
+@contextmanager
+def _reading(source: object, name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into an `ImageError`."""
     try:
-        with _open(io.BytesIO(source) if isinstance(source, bytes) else source, name) as opened:
-            return _decode(opened)
+        yield
     except ImageError:
         raise
     except FileNotFoundError:
@@ -90,29 +176,35 @@ def as_image(source: ImageLike) -> Image:
         ImageError: it cannot be read, or an array has another shape or type.
     """
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.size == 0 or source.ndim not in (2, 3):
-            raise ImageError(f"expected a (H, W, 3) uint8 array, got {source.shape} {source.dtype}")
-        channels = 1 if source.ndim == 2 else source.shape[2]
+        channels = 1 if source.ndim == 2 else source.shape[-1]
+        if source.dtype != np.uint8 or source.size == 0 or source.ndim not in (2, 3) or channels not in (1, 3, 4):
+            raise ImageError(f"{EXPECTED_ARRAY}, got {quoted(source)}{layout_remedy(source)}")
         if channels == 3:
             return source
         if channels == 1:
             return np.repeat(source.reshape(*source.shape[:2], 1), 3, axis=2)
-        if channels == 4:
-            return _to_rgb(Pillow.fromarray(source))
-        raise ImageError(f"expected a (H, W, 3) uint8 array, got {source.shape}")
+        return _to_rgb(Pillow.fromarray(source))
     if isinstance(source, Pillow.Image):
-        _check_size(source, "the image")
-        check_scans(source, "the image")
-        return _decode(source)
+        with _reading(source, "the image"):
+            _check_size(source, "the image")
+            check_scans(source, "the image")
+            return _decode(source)
     return read_image(source)
 
 
 def source_name(source: object) -> str:
-    """Return a printable name of where an image comes from, for messages and rows."""
+    """Return a printable name of where an image or video comes from, for messages and rows.
+
+    It is short where it can be no file's name, and shows no password of an address.
+    """
     if isinstance(source, str | os.PathLike):
-        return os.fsencode(source).decode("utf-8", "replace")
+        return path_name(source)
     name = getattr(source, "filename", None) or getattr(source, "name", None)
-    return str(name) if name else {bytes: "<bytes>", np.ndarray: "<array>"}.get(type(source), "<image>")
+    if isinstance(name, str | os.PathLike) and name:
+        return path_name(name)
+    return {bytes: "<bytes>", bytearray: "<bytes>", memoryview: "<bytes>", np.ndarray: "<array>"}.get(
+        type(source), "<image>"
+    )
 
 
 def jpeg_scans(data: bytes, most: int) -> int:
@@ -162,14 +254,49 @@ def list_images(folder: Path) -> list[Path]:
 def _open(source: str | os.PathLike[str] | IO[bytes], name: str) -> Pillow.Image:
     try:
         with _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # such as of an animation that is none: what matters is raised
             Pillow.preinit()  # or Pillow would load all its plugins for a name that ends in .webp
-            opened = Pillow.open(source, formats=FORMATS)
+            opened = Pillow.open(source, formats=_readable(source, name))
     except Pillow.DecompressionBombError:
         raise ImageError(f"{name} is too large: more than {MAX_PIXELS / 1e6:.0f} megapixels") from None
     _check_size(opened, name)
     check_scans(opened, name)
     return opened
+
+
+def _readable(source: str | os.PathLike[str] | IO[bytes], name: str) -> tuple[str, ...]:
+    """Return the formats that a file may have, by Pillow's names; those in ISO files need more than any Pillow.
+
+    Raises:
+        ImageError: it has one that cannot be read here.
+    """
+    head = _head(source)
+    if head[4:8] != b"ftyp":
+        return tuple(format for format in FORMATS if not FORMATS[format].remedy)
+    if any(brand in head[8:] for brand in AVIF_BRANDS):
+        format, available = "AVIF", "avif" in features.modules and features.check("avif")
+    elif head[8:12] in HEIF_BRANDS:
+        format, available = "HEIF", find_spec("pillow_heif") is not None
+    else:
+        raise UnidentifiedImageError
+    if not available:
+        raise ImageError(f"{name} is in {format}, which needs what is not installed: {FORMATS[format].remedy}")
+    if format == "HEIF" and format not in Pillow.OPEN:
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    return (format,)
+
+
+def _head(source: str | os.PathLike[str] | IO[bytes]) -> bytes:
+    if isinstance(source, str | os.PathLike):
+        with Path(source).open("rb") as file:
+            return file.read(HEAD)
+    place = source.tell()
+    source.seek(0)
+    head = source.read(HEAD)
+    source.seek(place)
+    return head
 
 
 def _check_size(opened: Pillow.Image, name: str) -> None:
@@ -184,8 +311,11 @@ def _check_size(opened: Pillow.Image, name: str) -> None:
         raise ImageError(f"{name} is an empty image: {width} x {height}")
 
 
-def _not_an_image(source: ImageSource, name: str) -> str:
-    empty = source == b"" or (isinstance(source, str | os.PathLike) and Path(source).stat().st_size == 0)
+def _not_an_image(source: object, name: str) -> str:
+    if isinstance(source, bytes | bytearray | memoryview):
+        empty = not len(source)
+    else:
+        empty = isinstance(source, str | os.PathLike) and not Path(source).stat().st_size
     if empty:
         return f"{name} is empty (0 bytes)"
     return f"{name} is not an image (expected {', '.join(FORMATS)})"

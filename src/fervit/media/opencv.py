@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
@@ -9,6 +10,7 @@ from fervit.errors import MissingPackage, reason
 
 HEADLESS = "opencv-python-headless"
 WITH_WINDOWS = ("opencv-python", "opencv-contrib-python")
+QUIET = "-8"  # AV_LOG_QUIET
 
 log = logging.getLogger(__name__)
 
@@ -53,3 +55,12 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def quiet_opencv() -> None:
+    """Keep OpenCV and its FFmpeg from printing on stderr; call it before a reader is opened.
+
+    It may be an address with its password that they print; what went wrong is raised in one line of ours.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", QUIET)  # read when the first reader is opened
+    opencv().utils.logging.setLogLevel(0)

@@ -1,21 +1,29 @@
 """Read videos: frames with their true times."""
 
+import contextlib
+import io
 import logging
 import os
 import queue
+import shutil
+import stat
+import tempfile
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from fervit.errors import VideoError, reason
-from fervit.media.images import source_name
-from fervit.media.opencv import opencv
+from fervit.errors import ImageError, VideoError, check_counts, is_count, quoted, reason
+from fervit.media import orientation
+from fervit.media.images import EXTENSIONS, USUAL_DURATION_MS, opening, read_animation, source_name
+from fervit.media.kinds import Kind, kind_of_file
+from fervit.media.opencv import opencv, quiet_opencv
+from fervit.media.sources import is_address
 from fervit.types import Frame, Image
 
 if TYPE_CHECKING:
@@ -23,13 +31,11 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from cv2 import VideoCapture
 
-EXTENSIONS = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".mts", ".m2ts", ".3gp", ".ogv"}
-)
 FALLBACK_RATE = 25.0  # frames/s where a file has none
+MOST_ANIMATED = 50.0  # frames/s of an animated image, as browsers show them
 MOST_SQUEEZED = 4  # a pixel's width over its height, or the reverse; beyond, the header must be wrong
 T = TypeVar("T")
-VideoSource = str | os.PathLike[str]
+VideoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 log = logging.getLogger(__name__)
 
 
@@ -52,35 +58,53 @@ class VideoInfo:
     duration_s: float | None
 
 
-def probe(path: VideoSource) -> VideoInfo:
+def probe(source: VideoSource) -> VideoInfo:
     """Read a video's header.
 
+    Args:
+        source: a path, the bytes of a file, or an open binary file.
+
     Raises:
-        VideoError: it is missing, empty, a folder, no video, or holds sound only.
+        VideoError: it is missing, empty, a folder, no video, holds sound only, or is of another type.
     """
-    return _probe_pyav(path) if find_spec("av") else _probe_opencv(path)
+    if is_animation(source):
+        return _probe_animation(source)
+    return _probe_pyav(source) if find_spec("av") else _probe_opencv(source)
 
 
-def read_frames(path: VideoSource, *, every: int = 1) -> Generator[Frame]:
+def read_frames(source: VideoSource, *, every: int = 1) -> Generator[Frame]:
     """Yield a video's frames in the order of presentation, upright, with their true times.
 
     Frames are decoded until the data ends, not by the header; broken packets are skipped. Read by PyAV
-    where it is installed, else by OpenCV. `time_s` counts from the start of the file, `index` from 0.
+    where it is installed, else by OpenCV; animated images (GIF, APNG, WebP, AVIF) by Pillow. `time_s` counts from the
+    start of the file, `index` from 0.
 
     Args:
-        path: the file.
+        source: a path, the bytes of a file, or an open binary file.
         every: yield only every so many frames; the others are decoded, not converted.
 
     Raises:
-        VideoError: it is missing, empty, a folder, no video, holds sound only, or has no frame.
+        ConfigError: `every` is no whole number from 1.
+        VideoError: it is missing, empty, a folder, no video, holds sound only, has no frame, or is of another type.
     """
-    reader = _read_pyav if find_spec("av") else _read_opencv
+    check_counts(every=every)
+    reader = _read_animation if is_animation(source) else _read_pyav if find_spec("av") else _read_opencv
     count = 0
-    for frame in reader(path, every):
+    for frame in reader(source, every):
         count += 1
         yield frame
     if not count:
-        raise VideoError(f"{source_name(path)} has no frame that can be decoded")
+        raise VideoError(f"{source_name(source)} has no frame that can be decoded")
+
+
+def is_animation(source: VideoSource) -> bool:
+    """Return whether a file is an animated image.
+
+    Raises:
+        VideoError: it cannot be read, or is of another type.
+    """
+    with _opened(source, source_name(source)) as file:
+        return kind_of_file(file) is Kind.ANIMATION
 
 
 def ahead(items: Iterable[T], size: int) -> Generator[T]:
@@ -125,34 +149,50 @@ def ahead(items: Iterable[T], size: int) -> Generator[T]:
         worker.join()
 
 
-def _probe_pyav(path: VideoSource) -> VideoInfo:
-    with _open_pyav(path) as (container, stream):
+def _probe_animation(source: VideoSource) -> VideoInfo:
+    try:
+        with opening(source) as opened:
+            rate = 1000 / (opened.info.get("duration") or USUAL_DURATION_MS)
+            return VideoInfo(*opened.size, min(rate, MOST_ANIMATED), None, None)
+    except ImageError as error:
+        raise VideoError(str(error)) from error
+
+
+def _read_animation(source: VideoSource, every: int) -> Iterator[Frame]:
+    try:
+        for index, (time_s, image) in enumerate(read_animation(source)):
+            if index % every == 0:
+                yield Frame(index, time_s, image)
+    except ImageError as error:
+        raise VideoError(str(error)) from error
+
+
+def _probe_pyav(source: VideoSource) -> VideoInfo:
+    with _open_pyav(source) as (container, stream):
         length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1_000_000
         rate = float(stream.average_rate or stream.guessed_rate or FALLBACK_RATE)
         return VideoInfo(stream.width, stream.height, rate, stream.frames or None, float(length) or None)
 
 
-def _probe_opencv(path: VideoSource) -> VideoInfo:
+def _probe_opencv(source: VideoSource) -> VideoInfo:
     cv2 = opencv()
-    capture = _open_opencv(path)
-    try:
+
+    with _open_opencv(source) as (capture, _):
         width, height, count = (int(capture.get(p)) for p in (3, 4, cv2.CAP_PROP_FRAME_COUNT))
         rate = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
-    finally:
-        capture.release()
     frames = count if count > 0 else None
     return VideoInfo(width, height, rate, frames, frames / rate if frames else None)
 
 
 @contextmanager
-def _open_pyav(path: VideoSource) -> "Iterator[tuple[InputContainer, VideoStream]]":
+def _open_pyav(source: VideoSource) -> "Iterator[tuple[InputContainer, VideoStream]]":
     import av
 
-    name = source_name(path)
+    name = source_name(source)
     # An open file instead of its name: a name may hold any bytes, and none is mistaken for a network address.
-    with _open_file(path, name) as file:
+    with _opened(source, name) as file:
         try:
-            container = av.open(file, metadata_errors="replace")
+            container = av.open(_Nameless(file), metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(f"{name} is not a video that can be read, or truncated: {reason(error)}") from error
         with container:
@@ -160,15 +200,17 @@ def _open_pyav(path: VideoSource) -> "Iterator[tuple[InputContainer, VideoStream
             if not streams:  # the cover of an album is a video of one frame, too
                 raise VideoError(f"{name} holds sound only: no video stream in it")
             stream = streams[0]
+            if stream.codec_context is None:
+                raise VideoError(f"{name} is not a video that can be read: nothing here decodes its images")
             stream.thread_type = "AUTO"
             yield container, stream
 
 
-def _read_pyav(path: VideoSource, every: int) -> Iterator[Frame]:
+def _read_pyav(source: VideoSource, every: int) -> Iterator[Frame]:
     import av
 
     index, broken, time_s, offset_s = 0, 0, 0.0, 0.0
-    with _open_pyav(path) as (container, stream):
+    with _open_pyav(source) as (container, stream):
         rate = float(stream.average_rate or FALLBACK_RATE)
         start_s = max(container.start_time or 0, 0) / 1_000_000
         shape = float(stream.sample_aspect_ratio or 1)
@@ -192,10 +234,10 @@ def _read_pyav(path: VideoSource, every: int) -> Iterator[Frame]:
                     offset_s = time_s + 1 / rate - own_s
                 time_s = own_s + offset_s
                 if index % every == 0:
-                    yield Frame(index, time_s, _upright(_square_pixels(frame, shape), frame.rotation))
+                    yield Frame(index, time_s, orientation.upright(_square_pixels(frame, shape), _matrix(frame)))
                 index += 1
     if broken and index:
-        log.warning("%s: %d broken packets skipped; last frame at %.1f s", source_name(path), broken, time_s)
+        log.warning("%s: %d broken packets skipped; last frame at %.1f s", source_name(source), broken, time_s)
 
 
 def _square_pixels(frame: "VideoFrame", shape: float) -> Image:
@@ -203,21 +245,31 @@ def _square_pixels(frame: "VideoFrame", shape: float) -> Image:
 
     Nobody's face is half as wide as it should be then, neither for the model nor in the annotated copy.
     """
-    width = round(frame.width * shape) if 1 / MOST_SQUEEZED <= shape <= MOST_SQUEEZED else frame.width
-    image: Image = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
+    image: Image = frame.to_ndarray(format="rgb24", width=_square_width(frame.width, shape), height=frame.height)
     return image
 
 
-def _upright(image: Image, rotation_deg: int) -> Image:
-    turns = round(rotation_deg / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+def _square_width(width: int, shape: float) -> int:
+    return round(width * shape) if 1 / MOST_SQUEEZED <= shape <= MOST_SQUEEZED else width
 
 
-def _read_opencv(path: VideoSource, every: int) -> Iterator[Frame]:
+def _matrix(frame: "VideoFrame") -> orientation.Matrix:
+    """Return how a frame wants to be shown; `frame.rotation` would be the angle only, without mirroring."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            return orientation.from_side_data(bytes(data))
+    return orientation.AS_STORED
+
+
+def _read_opencv(source: VideoSource, every: int) -> Iterator[Frame]:
     cv2 = opencv()
-    capture = _open_opencv(path)
-    try:
+
+    with _open_opencv(source) as (capture, path):
         rate = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # it turns by the angle alone and leaves out mirroring
+        angle_deg = capture.get(cv2.CAP_PROP_ORIENTATION_META)
+        matrix = orientation.of_mp4(path) or orientation.from_angle(angle_deg)
+        shape = capture.get(cv2.CAP_PROP_SAR_NUM) / (capture.get(cv2.CAP_PROP_SAR_DEN) or 1) or 1.0
         index, last_s = 0, -1.0
         while capture.grab():
             time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
@@ -227,45 +279,120 @@ def _read_opencv(path: VideoSource, every: int) -> Iterator[Frame]:
                 ok, bgr = capture.retrieve()
                 if not ok:
                     break
-                yield Frame(index, time_s, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+                width = _square_width(bgr.shape[1], shape)
+                if width != bgr.shape[1]:
+                    bgr = cv2.resize(bgr, (width, bgr.shape[0]), interpolation=cv2.INTER_AREA)
+                yield Frame(index, time_s, orientation.upright(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), matrix))
             index, last_s = index + 1, time_s
-    finally:
-        capture.release()
 
 
-def _open_file(path: VideoSource, name: str) -> IO[bytes]:
+class _Nameless:
+    """An open file without its name: ffmpeg takes a weak sign of a video for less than an ending such as .jpg."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self.read, self.tell, self.seekable = file.read, file.tell, file.seekable
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move as a file does, but return -1 for a place that is none: PyAV would print a traceback on stderr."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
+@contextmanager
+def _opened(source: VideoSource, name: str) -> Iterator[IO[bytes]]:
+    """Yield an open file at its beginning; a file that was given stays open, at the place where it was."""
+    file = _seekable(source) if not isinstance(source, str | os.PathLike) else _open_file(source, name)
+    place = 0 if isinstance(source, str | os.PathLike) else file.tell()
     try:
-        file = Path(path).open("rb")  # noqa: SIM115  (the caller's stack closes it)
+        file.seek(0)
         if not file.read(1):
-            file.close()
             raise VideoError(f"{name} is empty (0 bytes)")
         file.seek(0)
+        yield file
+    finally:
+        if isinstance(source, str | os.PathLike):
+            file.close()
+        else:
+            file.seek(place)
+
+
+def _seekable(source: Any) -> IO[bytes]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source)
+    if isinstance(source, io.IOBase) or callable(getattr(source, "read", None)):
+        if getattr(source, "seekable", bool)() and isinstance(source.read(0), bytes):
+            return cast(IO[bytes], source)
+        raise VideoError("expected a video as a file that is open for bytes and can be read again from its beginning")
+    if is_count(source, least=0):
+        remedy = ": a camera is for `webcam`"
+    else:
+        remedy = ": frames are for `images`" if isinstance(source, list | tuple | np.ndarray | Iterator) else ""
+    raise VideoError(f"expected a video as a path, bytes or open file, got {quoted(source)}{remedy}")
+
+
+def _open_file(path: str | os.PathLike[str], name: str) -> IO[bytes]:
+    try:
+        text = os.fspath(path)
+        if not isinstance(text, str):
+            raise VideoError(f"expected a path of text, got {quoted(text)}: os.fsdecode makes one of it")
+        if not text:
+            raise VideoError("expected the path of a video, got ''")
+        if is_address(text):
+            remedy = "pass its bytes" if text.startswith("data:") else "download it first; a camera is for `webcam`"
+            raise VideoError(f"{quoted(text)} is an address, not a path: {remedy}")
+        mode = Path(text).stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for somebody to write
+            raise VideoError(f"{name} is a pipe or a device, not a file")
+        return Path(text).open("rb")
     except FileNotFoundError:
         raise VideoError(f"{name} does not exist") from None
     except IsADirectoryError:
         raise VideoError(f"{name} is a folder, not a video") from None
-    except OSError as error:
+    except (OSError, ValueError, TypeError) as error:  # the latter two: a name with a NUL, a path that is none
         raise VideoError(f"{name} cannot be read: {reason(error)}") from error
-    return file
 
 
-def _open_opencv(path: VideoSource) -> "VideoCapture":
+@contextmanager
+def _open_opencv(source: VideoSource) -> "Iterator[tuple[VideoCapture, Path]]":
+    """Yield OpenCV's reader and the file's path, which is a temporary one for bytes and open files."""
     cv2 = opencv()
-    name = source_name(path)
-    _open_file(path, name).close()
-    cv2.utils.logging.setLogLevel(0)  # it prints on stderr what we raise
-    if not _is_unicode(path):  # OpenCV crashes the process on such names
-        raise VideoError(f"{name}: OpenCV reads no such names: rename it, or pip install 'fervit[video]'")
-    capture: VideoCapture = cv2.VideoCapture(str(Path(os.fsdecode(path)).absolute()), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        capture.release()
-        raise VideoError(f"{name} is not a video that can be read, holds sound only, or is truncated")
-    return capture
+
+    quiet_opencv()
+    name = source_name(source)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(_opened(source, name))
+        path = Path(source).absolute() if isinstance(source, str | os.PathLike) else None
+        if path is None or path.suffix.lower() in EXTENSIONS:
+            # A name without an ending: as for PyAV, an image's would count for more than the content.
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fervit-"))) / "video"
+            _copy_or_link(file, path, place)
+            path = place
+        if not _is_unicode(path):  # OpenCV crashes the process on such names
+            raise VideoError(f"{name}: OpenCV reads no such names: rename it, or pip install 'fervit[video]'")
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        stack.callback(capture.release)
+        if not capture.isOpened():
+            raise VideoError(f"{name} is not a video that can be read, holds sound only, or is truncated")
+        yield capture, path
 
 
-def _is_unicode(path: VideoSource) -> bool:
+def _copy_or_link(file: IO[bytes], path: Path | None, place: Path) -> None:
+    if path is not None:
+        try:
+            place.symlink_to(path)
+            return
+        except OSError:  # Windows asks for a right
+            pass
+    with place.open("wb") as copy:
+        shutil.copyfileobj(file, copy)
+
+
+def _is_unicode(path: Path) -> bool:
     try:
-        os.fsdecode(path).encode("utf-8")
+        str(path).encode("utf-8")
     except UnicodeEncodeError:
         return False
     return True

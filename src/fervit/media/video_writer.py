@@ -10,11 +10,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from PIL import Image as Pillow
 
-from fervit.errors import MissingExtra, VideoError, reason
+from fervit.errors import MissingExtra, VideoError, is_number, quoted, reason
+from fervit.files import as_path
 from fervit.media.images import source_name
 from fervit.media.opencv import opencv
-from fervit.media.video import FALLBACK_RATE, VideoSource
+from fervit.media.sources import EXPECTED_ARRAY, is_rgb
+from fervit.media.video import FALLBACK_RATE
 from fervit.types import Image
 
 if TYPE_CHECKING:
@@ -43,8 +46,10 @@ class VideoWriter:
         MissingExtra: `.mp4` is wanted and PyAV is not installed.
     """
 
-    def __init__(self, path: VideoSource, *, rate: float = FALLBACK_RATE):
-        self.path, self.rate = Path(path), rate
+    def __init__(self, path: str | os.PathLike[str], *, rate: float = FALLBACK_RATE):
+        self.path, self.rate = as_path(path, "a video to write", VideoError), rate
+        if not is_number(rate, 0) or not rate:
+            raise VideoError(f"expected the frames in a second as rate, got {quoted(rate)}")
         self._sink: _PyavSink | _OpencvSink | None = None
         suffix = self.path.suffix.lower()
         if suffix not in CONTAINERS:
@@ -63,21 +68,42 @@ class VideoWriter:
         self.close()
 
     def write(self, image: Image, time_s: float) -> None:
-        """Append an image, `(H, W, 3)` uint8 RGB, of the first one's size, that is shown from `time_s` on.
+        """Append an image, `(H, W, 3)` uint8 RGB, that is shown from `time_s` on.
+
+        An image of another size than the first one's, as calls and streams have them, is scaled into it; black bars
+        keep its shape.
 
         Raises:
-            VideoError: the size differs, or the file cannot be written.
+            VideoError: it is no such image, `time_s` is no time, or the file cannot be written.
         """
+        if not is_rgb(image):
+            raise VideoError(f"cannot write into {source_name(self.path)}: {EXPECTED_ARRAY}, got {quoted(image)}")
+        if not is_number(time_s):
+            raise VideoError(f"cannot write {source_name(self.path)}: expected seconds as time_s, got {quoted(time_s)}")
         if self._sink is None:
-            self._sink = (_PyavSink if find_spec("av") else _OpencvSink)(self.path, image, self.rate, time_s)
-        if image.shape != self._sink.shape:
-            raise VideoError(f"{self.path}: expected an image of {self._sink.shape}, got {image.shape}")
-        self._sink.write(image, time_s)
+            self._sink = (_PyavSink if find_spec("av") else _OpencvSink)(
+                self.path, image, float(self.rate), float(time_s)
+            )
+        self._sink.write(_fitted(image, self._sink.shape), float(time_s))
 
     def close(self) -> None:
         """Finish the file; harmless when done twice."""
         if self._sink is not None:
             self._sink.close()
+
+
+def _fitted(image: Image, shape: tuple[int, ...]) -> Image:
+    """Return an image scaled into the `(height, width)` that `shape` begins with, with black bars where it has none."""
+    if image.shape == shape:
+        return image
+    height, width = shape[:2]
+    scale = min(height / image.shape[0], width / image.shape[1])
+    rows, columns = max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    fitted = np.zeros((height, width, 3), np.uint8)
+    scaled = Pillow.fromarray(image).resize((columns, rows), Pillow.Resampling.BILINEAR)
+    fitted[top : top + rows, left : left + columns] = np.asarray(scaled)
+    return fitted
 
 
 class _PyavSink:

@@ -80,7 +80,7 @@ def choose_runtime(name: str, path: Path) -> str:
     Raises:
         ModelError: there is no such runtime, or it cannot read such a file.
     """
-    if name not in (AUTO, *RUNTIMES):
+    if not isinstance(name, str) or name not in (AUTO, *RUNTIMES):
         raise ModelError(unknown("runtime", name, [AUTO, *RUNTIMES]))
     own = path.suffix.lower() == ".xml"
     if own and name == "onnxruntime":

@@ -28,11 +28,12 @@ def test_a_folder_prints_a_line_a_face_and_counts_what_failed(folder: Path, tiny
 
 def test_json_on_stdout_is_json_alone(folder: Path, tiny_onnx: Path) -> None:
     result = predict(folder, "--model", tiny_onnx, "--json", "-")
-    face, broken, empty = json_rows(result.stdout)
+    face, broken, empty, skipped = json_rows(result.stdout)
     assert face["source"] == str(folder / "astro naut.jpg")
     assert set(face) == {"source", "box", "face_score", "label", "score", "probs"}
     assert set(broken) == {"source", "error"}
     assert empty == {"source": str(folder / "ünder" / "plain ☀.png"), "faces": 0}
+    assert skipped == {"source": str(folder / "notes.txt"), "skipped": "neither image nor video"}
 
 
 def test_json_goes_to_a_file_and_leaves_stdout_empty(folder: Path, tiny_onnx: Path, tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_json_goes_to_a_file_and_leaves_stdout_empty(folder: Path, tiny_onnx: Pa
     result = predict(folder, "--model", tiny_onnx, "--json", out)
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert len(json_rows(out.read_text(encoding="utf-8"))) == 3
+    assert len(json_rows(out.read_text(encoding="utf-8"))) == 4
 
 
 def test_annotated_copies_have_names_of_their_own(folder: Path, tiny_onnx: Path) -> None:
@@ -134,6 +135,6 @@ def test_a_detector_that_stands_in_is_in_every_row_and_once_on_stderr(
     monkeypatch.setattr(detectors, "best_detector", lambda: "haar")
     detectors._tell_of_fallback.cache_clear()
     result = predict(folder, "--model", tiny_onnx, "--json", "-")
-    face, broken, empty = json_rows(result.stdout)
+    face, broken, empty = (row for row in json_rows(result.stdout) if "skipped" not in row)
     assert face["detector"] == broken["detector"] == empty["detector"] == "haar"
     assert len(caplog.records) == 1

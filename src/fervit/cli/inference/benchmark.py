@@ -2,14 +2,13 @@
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fervit.cli._shared import MODEL, Detector, Threads
-from fervit.errors import ImageError
 
 if TYPE_CHECKING:
     from fervit.inference.recognizer import Recognizer
@@ -105,18 +104,18 @@ def _source(recognizer: "Recognizer", path: Path) -> "Source":
         ImageError: there is no image, or the first cannot be read.
         VideoError: the video cannot be read.
     """
-    from fervit.media.images import list_images, read_image
-    from fervit.media.video import EXTENSIONS, probe, read_frames
+    from fervit.inference.inputs import find_inputs
+    from fervit.media.images import read_image
+    from fervit.media.video import probe, read_frames
 
-    if path.suffix.lower() in EXTENSIONS and not path.is_dir():
+    found = find_inputs([path], videos=False)
+    if found.videos:
         probe(path)
         return (
             lambda: [frame.image for frame in itertools.islice(read_frames(path), MOST)],
             lambda: list(itertools.islice(recognizer.video(path), MOST)),
         )
-    files: Sequence[Path] = list_images(path)[:MOST] if path.is_dir() else [path]
-    if not files:
-        raise ImageError(f"no images in {path}")
+    files = found.photos[:MOST]
     read_image(files[0])
     return lambda: [read_image(file) for file in files], lambda: list(recognizer.images(files))
 

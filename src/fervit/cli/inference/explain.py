@@ -47,6 +47,7 @@ def explain_command(
     """
     model, photo = _arguments(model_or_photo)
     from fervit.evaluation.explanations import METHODS, explain, methods_of
+    from fervit.files import fitting_name
     from fervit.media.images import read_image
 
     if method not in (ALL, *METHODS):
@@ -56,7 +57,7 @@ def explain_command(
     names = methods_of(classifier) if method == ALL else [method]
     for number, face in enumerate(_faces(image, photo, "none" if crop else detector, classifier.spec), start=1):
         maps = [explain(classifier, face, method=name, label=label) for name in names]
-        path = _write(face, maps, out, f"{photo.stem}-face{number}.png")
+        path = _write(face, maps, out, fitting_name(out, photo.stem, f"-face{number}.png"))
         by = f", says {classifier.spec.name}" if classifier.spec.name else ""
         methods = ", ".join(found.method for found in maps)
         typer.echo(f"{path}  {maps[0].label} {percent(maps[0].score, 0)}{by}  ({methods})")

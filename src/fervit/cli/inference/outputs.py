@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Self
 import typer
 
 from fervit.cli._shared import STDOUT
+from fervit.cli.inference.failures import Failures
 from fervit.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
+    from fervit.inference.results import ImageResult, Skipped
     from fervit.inference.tables import Result, Table
+
+ANNOTATE = "--annotate"
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,18 @@ def _identity(path: Path) -> tuple[int, int] | str:
 
 
 def new_name(folder: Path, stem: str, suffix: str) -> Path:
-    """Return a name in `folder` that no file has yet: `stem`, or `stem-2` and so on.
+    """Return a name in `folder` that no file has yet: `stem`, or `stem-2` and so on, shortened where it is too long.
 
     Raises:
-        ConfigError: the file system takes no such name.
+        ConfigError: the folder cannot be looked at.
     """
-    copy, number = folder / f"{stem}{suffix}", 1
+    from fervit.files import fitting_name
+
+    copy, number = folder / fitting_name(folder, stem, suffix), 1
     with writing(str(copy)):
         while copy.exists():
             number += 1
-            copy = folder / f"{stem}-{number}{suffix}"
+            copy = folder / fitting_name(folder, stem, f"-{number}{suffix}")
     return copy
 
 
@@ -112,18 +118,22 @@ class ResultWriter:
     """Writes results everywhere that `targets` names; use it in a `with`.
 
     Files of an earlier run are replaced when the first result is there, not by a run that fails before it. On a
-    resume, a result goes only into the files that do not have its source already.
+    resume, a result goes only into the files that do not have its source already. A file that cannot be written is
+    reported, the others go on, and the run ends with an error.
 
     Args:
         targets: where results go.
         labels: the model's labels.
         errors: tables have a row for an image without a face, or one that could not be read.
         resume: keep what an earlier run wrote and append.
+        others: how many other outputs the run has, which go on when all of `targets` have failed.
     """
 
-    def __init__(self, targets: Targets, labels: Sequence[str], *, errors: bool, resume: bool = False):
+    def __init__(self, targets: Targets, labels: Sequence[str], *, errors: bool, resume: bool = False, others: int = 0):
         self.targets, self._labels, self._errors, self._resume = targets, labels, errors, resume
+        self.failures = Failures(len(targets.files) + (targets.json == STDOUT) + others)
         self._tables: list[tuple[Path, Table]] = []
+        self._opened = False
 
     def __enter__(self) -> Self:
         if self._resume:
@@ -138,10 +148,12 @@ class ResultWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if not self._tables and error is None:
+            if not self._opened and error is None:
                 self._open()  # a run without a result leaves tables without a row
         finally:
             self._close()
+        if error is None:
+            self.failures.check()
 
     @property
     def done(self) -> set[str]:
@@ -152,25 +164,55 @@ class ResultWriter:
         """Append a result to every file, and to stdout where that was asked for."""
         from fervit.inference.rows import json_lines
 
-        if not self._tables:
+        if not self._opened:
             self._open()
         for path, table in self._tables:
-            if result.source not in table.done:
-                with writing(str(path)):
+            if result.source not in table.done and str(path) not in self.failures:
+                with self.failures.tolerated(str(path)), writing(str(path)):
                     table.write(result)
-        if self.targets.json == STDOUT:
-            with writing("stdout"):
+        if self.targets.json == STDOUT and STDOUT not in self.failures:
+            with self.failures.tolerated(STDOUT), writing("stdout"):
                 typer.echo(json_lines(result).encode(), nl=False)  # UTF-8, whatever the terminal's encoding
 
+    def note(self, results: "Sequence[Skipped | ImageResult]") -> None:
+        """Append the rows of what has no faces to tell of, where JSON lines are written; the other tables have none.
+
+        Args:
+            results: what was left out, and videos that could not be read.
+        """
+        from fervit.inference.rows import json_lines
+        from fervit.inference.tables import JsonTable
+
+        if results and not self._opened:
+            self._open()
+        for path, table in self._tables:
+            if isinstance(table, JsonTable) and str(path) not in self.failures:
+                with self.failures.tolerated(str(path)), writing(str(path)):
+                    for item in results:
+                        table.note(item)
+        if self.targets.json == STDOUT and STDOUT not in self.failures:
+            with self.failures.tolerated(STDOUT), writing("stdout"):
+                for item in results:
+                    typer.echo(json_lines(item).encode(), nl=False)
+
     def _open(self) -> None:
+        self._opened = True
         for path in self.targets.files:
-            with writing(str(path)):
+            # A file that cannot be resumed is a mistake in the command, found before any work.
+            tolerated = contextlib.nullcontext() if self._resume else self.failures.tolerated(str(path))
+            with tolerated, writing(str(path)):
                 self._tables.append((path, self._table(path)))
 
     def _close(self) -> None:
-        for path, table in self._tables:
-            with writing(str(path)):
-                table.close()
+        last: ConfigError | None = None
+        for path, table in self._tables:  # all are closed, whatever one raises
+            try:
+                with self.failures.tolerated(str(path)), writing(str(path)):
+                    table.close()
+            except ConfigError as error:
+                last = error
+        if last is not None:
+            raise last
 
     def _table(self, path: Path) -> "Table":
         from fervit.inference.tables import CsvTable, JsonTable, ParquetTable

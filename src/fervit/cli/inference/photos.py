@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from fervit.cli._shared import progress_towards
-from fervit.cli.inference.outputs import ResultWriter, new_name, rows_on_screen, writing
+from fervit.cli.inference.outputs import ANNOTATE, ResultWriter, new_name, rows_on_screen, writing
 from fervit.errors import ImageError
 
 if TYPE_CHECKING:
+    from fervit.inference.inputs import File
     from fervit.inference.recognizer import Recognizer
     from fervit.inference.results import ImageResult
 
@@ -76,7 +77,7 @@ class PhotoCounts:
 
 
 def predict_photos(
-    recognizer: "Recognizer", files: Sequence[Path], options: PhotoOptions, out: ResultWriter, *, alone: bool
+    recognizer: "Recognizer", files: Sequence["File"], options: PhotoOptions, out: ResultWriter, *, alone: bool
 ) -> PhotoCounts:
     """Run over photos; one that cannot be read has a row with its error.
 
@@ -95,7 +96,10 @@ def predict_photos(
     if not todo:
         return counts
     show = None if out.targets.any else _table(todo)
-    draw = _annotator(options.annotate) if options.annotate else None
+    draw = None
+    if options.annotate:
+        with out.failures.tolerated(ANNOTATE):
+            draw = _annotator(options.annotate)
     quiet = rows_on_screen(out.targets) or len(todo) <= PROGRESS_FROM
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(contextlib.closing(recognizer.images(todo, batch_size=options.batch_size)))
@@ -108,14 +112,15 @@ def predict_photos(
             out.write(result)
             if show:
                 show(result)
-            if draw and result.error is None:
-                draw(file, result)
+            if draw and result.error is None and ANNOTATE not in out.failures:
+                with out.failures.tolerated(ANNOTATE):
+                    draw(file, result)
             counts.add(result)
             tick(count)
     return counts
 
 
-def _not_done(files: Sequence[Path], done: set[str]) -> list[Path]:
+def _not_done(files: Sequence["File"], done: set[str]) -> list["File"]:
     from fervit.media.images import source_name
 
     todo = [file for file in files if source_name(file) not in done]
@@ -124,7 +129,7 @@ def _not_done(files: Sequence[Path], done: set[str]) -> list[Path]:
     return todo
 
 
-def _table(files: Sequence[Path]) -> Callable[["ImageResult"], None]:
+def _table(files: Sequence["File"]) -> Callable[["ImageResult"], None]:
     """Return a function that prints an image's lines, aligned over all files."""
     from fervit.inference.rows import NAME_WIDTH, columns, printable, table_lines
     from fervit.media.images import source_name
@@ -139,7 +144,7 @@ def _table(files: Sequence[Path]) -> Callable[["ImageResult"], None]:
     return write
 
 
-def _annotator(folder: Path) -> Callable[[Path, "ImageResult"], None]:
+def _annotator(folder: Path) -> Callable[["File", "ImageResult"], None]:
     """Return a function that writes an annotated copy under a name that no file has yet."""
     from fervit.media.draw import annotate
     from fervit.media.images import read_image, write_image
@@ -147,7 +152,7 @@ def _annotator(folder: Path) -> Callable[[Path, "ImageResult"], None]:
     with writing(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
 
-    def draw(file: Path, result: "ImageResult") -> None:
+    def draw(file: "File", result: "ImageResult") -> None:
         suffix = ".jpg" if file.suffix.lower() in {".jpg", ".jpeg", ".jfif"} else ".png"
         write_image(new_name(folder, file.stem, suffix), annotate(read_image(file), result.predictions))
 

@@ -8,6 +8,7 @@ import typer
 from fervit.cli._shared import MODEL, Detector, Runtime, Threads
 from fervit.cli.inference.outputs import ResultWriter, Targets
 from fervit.cli.inference.photos import PhotoOptions, predict_photos
+from fervit.cli.inference.stdin import with_stdin
 from fervit.cli.inference.video import VideoOptions, check_options, predict_videos
 from fervit.errors import ConfigError
 
@@ -28,7 +29,14 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Photos, folders of photos, and videos.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Photos, videos, folders of both, patterns such as '*.jpg', a camera's address (rtsp://...), or - for "
+            "a file or a list of paths on standard input.",
+        ),
+    ],
     model: Annotated[Path | None, typer.Option(help=MODEL)] = None,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write JSON lines, one a face, to FILE; - is stdout.")
@@ -52,6 +60,9 @@ def predict(
     skip_done: Annotated[
         bool, typer.Option("--skip-done", help="Skip images that the result files have already, and append.")
     ] = False,
+    skip_videos: Annotated[
+        bool, typer.Option("--skip-videos", help="Leave out the videos and animated images in folders.")
+    ] = False,
     crop: Annotated[bool, typer.Option("--crop", help="The images are face crops already: do not detect.")] = False,
     detector: Detector = "auto",
     tile: Annotated[
@@ -62,20 +73,25 @@ def predict(
     threads: Threads = None,
     runtime: Runtime = "auto",
 ) -> None:
-    """Predict the expression of every face in photos, folders and videos."""
+    """Predict the expression of every face in photos, folders, videos and the streams of cameras.
+
+    What a file is, its content decides. What was left out of folders is counted, and has rows with --json.
+    """
     from fervit.faces.detectors import make_detector
     from fervit.inference.inputs import find_inputs
     from fervit.inference.loading import load
 
-    files = find_inputs(inputs)
+    files = find_inputs(with_stdin(inputs), videos=not skip_videos)
     targets = Targets(json, csv, parquet)
     clips = VideoOptions(annotate, timeline, every, detect_every, smooth)
     photos = PhotoOptions(
         annotate, batch_size, resume=skip_done, detecting=not (crop or detector == "none"), tiled=tile
     )
     check_options(files, clips, targets, read=[] if model is None else [model])
-    if skip_done and (files.videos or not targets.files):
-        raise ConfigError("--skip-done resumes a run over photos: it needs --json, --csv or --parquet, and no video")
+    if skip_done and (files.videos or files.cameras or not targets.files):
+        raise ConfigError(
+            "--skip-done resumes a run over photos: it needs --json, --csv or --parquet, and no video (--skip-videos)"
+        )
     recognizer = load(
         model,
         detector=make_detector("none" if crop else detector, tile=tile and not crop),
@@ -88,16 +104,23 @@ def predict(
 
 def _runtime(name: str, files: "Inputs") -> str:
     """Return the runtime: for a few photos, `auto` takes the one that starts at once."""
-    return "onnxruntime" if name == "auto" and len(files.photos) < AUTO_FROM and not files.videos else name
+    return "onnxruntime" if name == "auto" and len(files.photos) == files.count < AUTO_FROM else name
 
 
 def _predict(
     recognizer: "Recognizer", files: "Inputs", targets: Targets, photos: PhotoOptions, clips: VideoOptions
 ) -> None:
+    from fervit.inference.inputs import describe_skipped
+
     labels = recognizer.spec.labels
-    with ResultWriter(targets, labels, errors=bool(files.photos), resume=photos.resume) as out:
-        videos_read = predict_videos(recognizer, files.videos, clips, out, alone=files.alone)
+    # A figure, a copy, or a folder of copies: when one of these cannot be written, the next may be.
+    others = (clips.timeline is not None) + (0 if clips.annotate is None else 1 if files.alone else 2)
+    with ResultWriter(targets, labels, errors=bool(files.photos), resume=photos.resume, others=others) as out:
+        videos_read = predict_videos(recognizer, [*files.videos, *files.cameras], clips, out, alone=files.alone)
         counts = predict_photos(recognizer, files.photos, photos, out, alone=files.alone)
         if counts.total == len(files.photos) and not videos_read + counts.read:  # else some were read before
             raise files.none_read()
+        out.note(files.skipped)
+        if files.skipped:
+            typer.echo(describe_skipped(files.skipped), err=True)
     counts.print(photos)

@@ -1,7 +1,7 @@
 """Videos within `fervit predict`."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from fervit.cli._shared import STDOUT, progress_towards
+from fervit.cli.inference.failures import Failures
 from fervit.cli.inference.outputs import ResultWriter, Targets, new_name, writing
 from fervit.errors import ConfigError, MissingExtra, VideoError
 
 if TYPE_CHECKING:
-    from fervit.inference.inputs import Inputs
+    from fervit.inference.inputs import File, Inputs
     from fervit.inference.recognizer import Recognizer
+    from fervit.inference.results import FrameResult
     from fervit.inference.timeline import Timeline
     from fervit.media.video import VideoInfo
 
@@ -55,7 +57,7 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: Targets, rea
             overwritten, or a file of another kind was asked for.
         MissingExtra: a timeline or a Parquet file is wanted and what writes it is not installed.
     """
-    from fervit.media.video import EXTENSIONS
+    from fervit.media.kinds import VIDEO_EXTENSIONS
 
     files: list[tuple[str, Path]] = []
     folders: list[tuple[str, Path]] = []
@@ -66,27 +68,27 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: Targets, rea
     copy = options.annotate
     if copy is not None:
         with writing(str(copy)):
-            one = copy.suffix.lower() in EXTENSIONS and not copy.is_dir()
+            one = copy.suffix.lower() in VIDEO_EXTENSIONS and not copy.is_dir()
         if one and copy.suffix.lower() not in WRITABLE:
             raise ConfigError(f"--annotate writes {' or '.join(WRITABLE)}, or into a folder; got {copy}")
         (files if one else folders).append(("--annotate", copy))
     for name, path in files:
-        videos, photos = len(inputs.videos), len(inputs.photos)
+        videos, photos = inputs.count - len(inputs.photos), len(inputs.photos)
         if videos != 1 or (photos and name == "--annotate"):
             raise ConfigError(f"{name} {path} takes one video, got {videos} and {photos} photos")
-    targets.check([*inputs.photos, *inputs.videos, *read], files, folders)
+    targets.check([*inputs.paths, *read], files, folders)
     if options.timeline is not None and find_spec("matplotlib") is None:
         raise MissingExtra("the timeline figure", "video")
 
 
 def predict_videos(
-    recognizer: "Recognizer", videos: Sequence[Path], options: VideoOptions, out: ResultWriter, *, alone: bool
+    recognizer: "Recognizer", videos: Sequence["File | str"], options: VideoOptions, out: ResultWriter, *, alone: bool
 ) -> int:
     """Run over videos one by one; one that cannot be read is reported, and the run goes on.
 
     Args:
         recognizer: what finds and classifies faces.
-        videos: the files.
+        videos: the files, and the addresses of cameras.
         options: the options for videos.
         out: where every frame's result goes.
         alone: there is one video, and no other input.
@@ -97,6 +99,9 @@ def predict_videos(
     Raises:
         VideoError: the only input could not be read.
     """
+    from fervit.inference.results import ImageResult
+    from fervit.media.images import source_name
+
     read = 0
     for path in videos:
         try:
@@ -106,21 +111,24 @@ def predict_videos(
             if alone:
                 raise
             typer.echo(f"fervit: {' '.join(str(error).split())}", err=True)
+            out.note([ImageResult(source_name(path), error=str(error))])
     return read
 
 
-def _predict_video(recognizer: "Recognizer", path: Path, options: VideoOptions, out: ResultWriter) -> None:
+def _predict_video(recognizer: "Recognizer", path: "File | str", options: VideoOptions, out: ResultWriter) -> None:
     from fervit.inference.timeline import Timeline
-    from fervit.media.video import probe
+    from fervit.media.video import FALLBACK_RATE, VideoInfo, probe
 
-    info = probe(path)
-    timeline = Timeline()
-    copy = _copy_name(options.annotate, path)
+    info = VideoInfo(0, 0, FALLBACK_RATE, None, None) if isinstance(path, str) else probe(path)
+    copy = None
+    with out.failures.tolerated(str(options.annotate)):
+        copy = _copy_name(options.annotate, path)
+    sinks = _Sinks(out, Timeline(), copy)
     try:
-        _run(recognizer, path, info, options, _Sinks(out, timeline, copy))
+        _run(recognizer, path, info, options, sinks)
     finally:  # what was done until Ctrl-C is reported too
-        if timeline.frames:
-            _report(timeline, path, copy, options.timeline, err=out.targets.json == STDOUT)
+        if sinks.timeline.frames:
+            _report(sinks, path, options.timeline)
 
 
 @dataclass(frozen=True)
@@ -132,44 +140,69 @@ class _Sinks:
     copy: Path | None
 
 
-def _run(recognizer: "Recognizer", path: Path, info: "VideoInfo", options: VideoOptions, sinks: _Sinks) -> None:
-    from fervit.media.draw import annotate
-    from fervit.media.video_writer import VideoWriter
-
+def _run(recognizer: "Recognizer", path: "File | str", info: "VideoInfo", options: VideoOptions, sinks: _Sinks) -> None:
     with contextlib.ExitStack() as stack:
         copy = None
         if sinks.copy is not None:
-            copy = stack.enter_context(VideoWriter(sinks.copy, rate=info.rate / options.every))
-        frames = recognizer.video(
-            path, every=options.every, detect_every=options.detect_every, smooth_s=options.smooth_s
-        )
+            copy = stack.enter_context(_copying(sinks.copy, info.rate / options.every, sinks.out.failures))
+        if isinstance(path, str):
+            frames = recognizer.webcam(path, every=options.every, smooth_s=options.smooth_s)
+        else:
+            frames = recognizer.video(
+                path, every=options.every, detect_every=options.detect_every, smooth_s=options.smooth_s
+            )
         results = stack.enter_context(contextlib.closing(frames))
         tick = stack.enter_context(progress_towards(info.duration_s, Path(_shown(path)).name, percent=True))
         for result in results:
             sinks.out.write(result)
             sinks.timeline.add(result)
             if copy is not None:
-                copy.write(annotate(result.frame.image, result.predictions), result.frame.time_s)
+                copy(result)
             tick(result.frame.time_s)
         if info.duration_s:
             tick(info.duration_s)  # the last frame begins before the end
 
 
-def _report(timeline: "Timeline", path: Path, copy: Path | None, figure: Path | None, *, err: bool) -> None:
+@contextlib.contextmanager
+def _copying(path: Path, rate: float, failures: Failures) -> Iterator[Callable[["FrameResult"], None]]:
+    """Yield a function that appends a frame to the annotated copy; where that fails, the run goes on without it."""
+    from fervit.media.draw import annotate
+    from fervit.media.video_writer import VideoWriter
+
+    name, writer = str(path), None
+    with failures.tolerated(name):
+        writer = VideoWriter(path, rate=rate)
+
+    def write(result: "FrameResult") -> None:
+        if writer is not None and name not in failures:
+            with failures.tolerated(name):
+                writer.write(annotate(result.frame.image, result.predictions), result.frame.time_s)
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            with failures.tolerated(name):
+                writer.close()
+
+
+def _report(sinks: _Sinks, path: "File | str", figure: Path | None) -> None:
     """Print a video's summary and save its figure; a failure of one does not prevent the other."""
+    timeline, failures = sinks.timeline, sinks.out.failures
     timeline.close()
     name = _shown(path)
     first, *others = timeline.summary()
     try:
-        typer.echo("\n".join([f"{name}: {first}", *others]), err=err)
-        if copy is not None:
-            typer.echo(f"annotated copy: {copy}", err=True)
+        typer.echo("\n".join([f"{name}: {first}", *others]), err=sinks.out.targets.json == STDOUT)
+        if sinks.copy is not None and str(sinks.copy) not in failures:
+            typer.echo(f"annotated copy: {sinks.copy}", err=True)
     finally:
         if figure is not None:
-            timeline.save(figure, title=name)
+            with failures.tolerated(str(figure)):
+                timeline.save(figure, title=name)
 
 
-def _copy_name(target: Path | None, video: Path) -> Path | None:
+def _copy_name(target: Path | None, video: "File | str") -> Path | None:
     """Return the file for the annotated copy: the one that was named, or a new one in the folder."""
     if target is None:
         return None
@@ -177,10 +210,10 @@ def _copy_name(target: Path | None, video: Path) -> Path | None:
         return target
     with writing(str(target)):
         target.mkdir(parents=True, exist_ok=True)
-    return new_name(target, video.stem, ".mp4" if find_spec("av") else ".webm")
+    return new_name(target, "camera" if isinstance(video, str) else video.stem, ".mp4" if find_spec("av") else ".webm")
 
 
-def _shown(path: Path) -> str:
+def _shown(path: "File | str") -> str:
     from fervit.inference.rows import printable
     from fervit.media.images import source_name
 

@@ -30,7 +30,9 @@ def register(app: typer.Typer) -> None:
 
 
 def webcam(
-    device: Annotated[int, typer.Option(min=0, help="Number of the camera.")] = 0,
+    device: Annotated[
+        str, typer.Option(help="The camera's number, its file such as /dev/video2, or its address: rtsp://, http://.")
+    ] = "0",
     headless: Annotated[
         bool, typer.Option("--headless", help="Open no window: print a JSON line for each frame.")
     ] = False,
@@ -56,7 +58,7 @@ def webcam(
     targets.check([])
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(contextlib.closing(recognizer.webcam(device, smooth_s=smooth)))
-        out = stack.enter_context(ResultWriter(targets, recognizer.spec.labels, errors=False))
+        out = stack.enter_context(ResultWriter(targets, recognizer.spec.labels, errors=False, others=1))
 
         def written() -> Iterator["FrameResult"]:
             for result in results:

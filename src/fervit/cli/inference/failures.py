@@ -1,0 +1,46 @@
+"""Outputs that cannot be written: each is told once, the others go on, and the run ends with an error."""
+
+import contextlib
+from collections.abc import Iterator
+
+import typer
+
+from fervit.errors import ConfigError, FervitError
+
+
+class Failures:
+    """The outputs of a run that failed.
+
+    Args:
+        outputs: how many there are; once the last of them failed, there is nothing to go on for.
+    """
+
+    def __init__(self, outputs: int):
+        self._outputs = outputs
+        self._reasons: dict[str, str] = {}
+
+    def __contains__(self, output: str) -> bool:
+        return output in self._reasons
+
+    @contextlib.contextmanager
+    def tolerated(self, output: str) -> Iterator[None]:
+        """Report an error of the block on stderr and go on without this output.
+
+        Raises:
+            ConfigError: it was the last output.
+        """
+        try:
+            yield
+        except FervitError as error:
+            if output in self._reasons:  # such as a file that cannot be closed either
+                return
+            self._reasons[output] = str(error)
+            if len(self._reasons) >= self._outputs:
+                raise ConfigError(str(error)) from error
+            typer.echo(f"fervit: {' '.join(str(error).split())}; the other outputs go on", err=True)
+
+    def check(self) -> None:
+        """Raise `ConfigError` where an output failed: a run that wrote less than it was asked for is no success."""
+        if self._reasons:
+            count, first = len(self._reasons), next(iter(self._reasons.values()))
+            raise ConfigError(first if count == 1 else f"{count} outputs could not be written, first: {first}")
