@@ -13,6 +13,7 @@ BEGIN, END = "<!-- house -->", "<!-- /house -->"
 RANKS = {
     "errors": 0,
     "files": 1,
+    "folders": 2,
     "formatting": 1,
     "labels": 1,
     "probabilities": 1,

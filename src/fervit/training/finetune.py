@@ -17,6 +17,7 @@ from fervit.config.training import TrainConfig
 from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
 from fervit.evaluation.calibration import calibrate
 from fervit.evaluation.report import Report
+from fervit.folders import RUN_FILE, run_folder
 from fervit.inference.model_files import starting_weights
 from fervit.models import build_model, save_checkpoint
 from fervit.models.backbone import fold_luma, head_of
@@ -26,13 +27,13 @@ from fervit.reports.card import Origin, model_card
 from fervit.reports.settings_text import to_toml
 from fervit.training.options import RunKeywords, RunOptions
 from fervit.training.parallel import torch_threads
-from fervit.training.resident import seconds_of
 from fervit.training.run_folder import (
-    RUN_FILE,
+    BEST,
     RunRecord,
     describe,
     describe_data,
     open_run,
+    seconds_of,
     write_json,
 )
 from fervit.training.targets import make_targets, training_rows
@@ -83,7 +84,7 @@ def train(
         ModelError: the starting weights are missing, unsafe, truncated or do not fit.
     """
     out, how = Path(out), RunOptions(**options)
-    with torch_threads(how.threads):
+    with run_folder(out, resume=how.resume, overwrite=how.overwrite), torch_threads(how.threads):
         init = starting_weights(init or config.init)
         data = _training_data(dataset, config, teacher)
         set_seed(config.seed)
@@ -137,8 +138,8 @@ def _new_model(
 
 def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> RunFigures:
     """Turn the best weights into the run's model folder: grey folded in, calibrated, with its figures."""
-    model, _ = read_checkpoint(out / "best")
-    best = json.loads((out / "best" / "figures.json").read_text(encoding="utf-8"))
+    model, _ = read_checkpoint(out / BEST)
+    best = json.loads((out / BEST / "figures.json").read_text(encoding="utf-8"))
     if data.train.images.shape[-1] == 1:
         fold_luma(model, spec.preprocess)
     targets = data.validation.targets

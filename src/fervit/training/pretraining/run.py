@@ -26,6 +26,7 @@ from transformers import (
 from fervit.config.pretraining import PretrainConfig
 from fervit.data.dataset import TRAIN, Dataset
 from fervit.errors import DataError
+from fervit.folders import RUN_FILE, run_folder
 from fervit.models import save_checkpoint
 from fervit.models.inputs import to_input
 from fervit.reports.card import Origin
@@ -35,8 +36,8 @@ from fervit.training.augment import Augmenter
 from fervit.training.options import RunKeywords, RunOptions
 from fervit.training.parallel import torch_threads
 from fervit.training.pretraining.mae import build_autoencoder, count_patches, reconstruction_image, to_backbone
-from fervit.training.resident import ResidentTrainer, read_rows, resident, seconds_of, trainer_arguments
-from fervit.training.run_folder import RUN_FILE, DataRecord, RunRecord, describe, open_run, write_json
+from fervit.training.resident import ResidentTrainer, resident, trainer_arguments
+from fervit.training.run_folder import DataRecord, RunRecord, describe, open_run, read_rows, seconds_of, write_json
 from fervit.types import ModelSpec, Preprocess
 
 Tensor = torch.Tensor
@@ -87,7 +88,7 @@ def pretrain(
     out, how = Path(out), RunOptions(**options)
     if not datasets:
         raise DataError("pre-training needs at least one data set")
-    with torch_threads(how.threads):
+    with run_folder(out, resume=how.resume, overwrite=how.overwrite), torch_threads(how.threads):
         faces = [dataset.split(TRAIN) for dataset in datasets]
         set_seed(config.seed)
         model, preprocess = build_autoencoder(init, config)

@@ -1,0 +1,88 @@
+"""What the commands that train do alike: they hold their folder, and say what goes on after a signal."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+import fervit.api
+from fervit.folders import RUN_FILE
+from tests.helpers.commands import error_of, run
+
+COMMAND = ("train", "--recipe", "tiny", "--data", "synthetic:21", "--init", "shipped")
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
+def test_a_signal_ends_a_run_with_the_command_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    out = tmp_path / "my run"
+
+    def stopped(*_: object, **__: object) -> None:
+        (out / RUN_FILE).write_text("{}")
+        folder = out / "checkpoints" / "checkpoint-4"
+        folder.mkdir(parents=True)
+        monkeypatch.setattr("fervit.training.run_folder.last_checkpoint", lambda _: str(folder))
+        (folder / "trainer_state.json").write_text(json.dumps({"epoch": 2.0}))
+        os.kill(os.getpid(), getattr(signal, name))
+
+    monkeypatch.setattr(fervit.api, "train", stopped)
+    arguments = [*COMMAND, "--out", str(out), "--overwrite"]
+    monkeypatch.setattr(sys, "argv", ["fervit", *arguments])
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+    done = run(*arguments)
+    assert done.exit_code == code
+    assert done.stderr.strip().splitlines()[-1] == (
+        f"fervit: stopped by {name}; {out} is saved up to epoch 2; to go on: "
+        f"fervit train --recipe tiny --data synthetic:21 --init shipped --out '{out}' --resume"
+    )
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == before
+    assert not (out / ".lock").exists()
+
+
+@pytest.mark.parametrize("flag", ["--overwrite", "--resume"])
+def test_a_signal_before_the_training_names_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    (tmp_path / RUN_FILE).write_text("{}")
+    monkeypatch.setattr(fervit.api, "train", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    arguments = [*COMMAND, "--out", str(tmp_path), flag]
+    monkeypatch.setattr(sys, "argv", ["fervit", *arguments])
+    done = run(*arguments)
+    assert done.exit_code == 143
+    assert f"it had not begun to train; to start again: fervit {' '.join(arguments)}" in done.stderr
+    assert (tmp_path / RUN_FILE).is_file()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "--recipe", "tiny"),
+        ("distill", "mobilenet"),
+        ("pretrain", "--init", "shipped"),
+        ("ensemble", "one", "two"),
+    ],
+)
+def test_two_ranks_are_refused_by_every_command_that_writes_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "of_the_other_rank").touch()
+    for out in (tmp_path / "run", tmp_path / "new"):
+        error = error_of(run(*command, "--data", tmp_path / "absent.csv", "--out", out))
+        assert error.startswith("WORLD_SIZE is 2") and "start it without torchrun" in error
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("train", "--recipe", "tiny"), ("distill", "mobilenet"), ("pretrain", "--init", "shipped")],
+)
+def test_an_out_that_cannot_be_written_is_found_before_the_data(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "file").touch()
+    done = run(*command, "--data", tmp_path / "absent.csv", "--out", tmp_path / "file" / "run")
+    assert error_of(done).startswith(f"cannot write {tmp_path / 'file' / 'run'}")
