@@ -271,8 +271,9 @@ def full_disk_explained(out: Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if _disk_is_full(error, out):
+    except (OSError, SafetensorError, RuntimeError, ConfigError) as error:
+        cause = error.__cause__ if isinstance(error, ConfigError) else error  # `cannot_write` names the disk's error so
+        if isinstance(cause, Exception) and _disk_is_full(cause, out):
             raise ConfigError(f"the disk is full while saving to {out}; free some space and add --resume") from error
         raise
 

@@ -4,12 +4,13 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import fervit.api
-from fervit.folders import RUN_FILE
+from fervit.folders import RUN_FILE, locked
 from tests.helpers.commands import error_of, run
 
 COMMAND = ("train", "--recipe", "tiny", "--data", "synthetic:21", "--init", "shipped")
@@ -86,3 +87,27 @@ def test_an_out_that_cannot_be_written_is_found_before_the_data(tmp_path: Path, 
     (tmp_path / "file").touch()
     done = run(*command, "--data", tmp_path / "absent.csv", "--out", tmp_path / "file" / "run")
     assert error_of(done).startswith(f"cannot write {tmp_path / 'file' / 'run'}")
+
+
+def test_an_ensemble_and_an_export_find_it_before_their_models_are_read(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    members = (tmp_path / "one", tmp_path / "two")
+    done = run("ensemble", *members, "--data", "synthetic:21", "--out", tmp_path / "file" / "ensemble")
+    assert error_of(done).startswith(f"cannot write {tmp_path / 'file' / 'ensemble'}")
+    done = run("export", tmp_path / "one", "--out", tmp_path / "file" / "deeper" / "model.onnx")
+    assert error_of(done).startswith(f"cannot write {tmp_path / 'file' / 'deeper' / 'model.onnx'}")
+
+
+def test_an_ensemble_whose_folder_is_in_use_is_refused_before_its_members_are_read(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    arguments = ("ensemble", tmp_path / "one", tmp_path / "two", "--data", "synthetic:21", "--out", tmp_path / "out")
+    said: list[str] = []
+    with locked(tmp_path / "out"):
+        thread = threading.Thread(target=lambda: said.append(error_of(run(*arguments))))
+        thread.start()
+        thread.join()
+    assert "in use by process" in said[0]
+    assert not (tmp_path / "out").exists()
