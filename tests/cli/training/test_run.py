@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 import fervit.api
+from fervit.cli.training._run import as_text
 from fervit.folders import RUN_FILE, locked
+from fervit.training.finetune import RunFigures
 from tests.helpers.commands import error_of, run
 
 COMMAND = ("train", "--recipe", "tiny", "--data", "synthetic:21", "--init", "shipped")
@@ -111,3 +113,24 @@ def test_an_ensemble_whose_folder_is_in_use_is_refused_before_its_members_are_re
         thread.join()
     assert "in use by process" in said[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_says_what_calibration_did_to_the_figures_of_its_epoch() -> None:
+    figures: RunFigures = {
+        "accuracy": 0.474,
+        "macro_f1": 0.4,
+        "loss": 1.2,
+        "epoch": 3.0,
+        "n": 19,
+        "calibration": "bcts",
+        "before_calibration": {"accuracy": 0.316, "loss": 1.6},
+        "cross_validated": {"accuracy": 0.33, "loss": 1.55},
+    }
+    assert as_text(figures, Path("run")).splitlines() == [
+        "best epoch 3: public_test accuracy 47.40 %, macro-F1 0.400 (n = 19)",
+        "calibrated (bcts) on the same 19 images: accuracy 31.60 % before, 47.40 % after, 33.00 % cross-validated; "
+        "NLL 1.600 before, 1.200 after, 1.550 cross-validated",
+        "model folder: run",
+    ]
+    assert "before, 1.200 after" in as_text(figures | {"calibration": "temperature"}, Path("run"))
+    assert "not calibrated" in as_text(figures | {"calibration": "none"}, Path("run"))

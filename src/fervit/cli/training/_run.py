@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fervit.cli._shared import program, require_torch
+from fervit.formatting import percent
 
 if TYPE_CHECKING:
     from fervit.config import TrainConfig
@@ -113,8 +114,20 @@ def find_inputs(
 
 
 def as_text(figures: "RunFigures", out: Path) -> str:
-    """Return what a command prints of a finished run."""
+    """Return what a command prints of a finished run: its figures, what calibration did to them, and its folder."""
     return (
         f"best epoch {figures['epoch']:g}: public_test accuracy {100 * figures['accuracy']:.2f} %, "
-        f"macro-F1 {figures['macro_f1']:.3f} (n = {figures['n']})\nmodel folder: {out}"
+        f"macro-F1 {figures['macro_f1']:.3f} (n = {figures['n']})\n{_calibration(figures)}\nmodel folder: {out}"
     )
+
+
+def _calibration(figures: "RunFigures") -> str:
+    """Return what calibration did: the line of the epoch shows the figures before it, the summary those after it."""
+    if figures["calibration"] == "none":
+        return "not calibrated"
+    before, unseen = figures["before_calibration"], figures["cross_validated"]
+    rows = [f"NLL {before['loss']:.3f} before, {figures['loss']:.3f} after, {unseen['loss']:.3f} cross-validated"]
+    if figures["calibration"] == "bcts":  # a temperature alone changes no prediction
+        texts = [percent(value) for value in (before["accuracy"], figures["accuracy"], unseen["accuracy"])]
+        rows.insert(0, f"accuracy {texts[0]} before, {texts[1]} after, {texts[2]} cross-validated")
+    return f"calibrated ({figures['calibration']}) on the same {figures['n']:,} images: {'; '.join(rows)}"

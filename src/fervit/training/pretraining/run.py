@@ -27,6 +27,7 @@ from fervit.config.pretraining import PretrainConfig
 from fervit.data.dataset import TRAIN, Dataset
 from fervit.errors import DataError
 from fervit.folders import RUN_FILE, run_folder
+from fervit.inference.model_files import describe_weights
 from fervit.models import save_checkpoint
 from fervit.models.inputs import to_input
 from fervit.reports.card import Origin
@@ -229,11 +230,11 @@ def _save(
 
 
 def _card(spec: ModelSpec, run: RunRecord, figures: PretrainFigures) -> str:
-    data, init = run["data"], run["init"]
-    base = Path(init).name if Path(init).exists() else init
+    data = run["data"]
+    base, licence = describe_weights(run["init"])
     return backbone_card(
         spec,
-        Origin(data["name"], base, to_toml(run["config"]), run["command"]),
+        Origin(data["name"], base, to_toml(run["config"]), run["command"], base_licence=licence),
         PretrainingFigures(figures["n"], figures["epochs"], figures["first_loss"], figures["loss"]),
         sources=[source["name"] for source in data["sources"]],
         grey=data["grey"],
