@@ -1,7 +1,6 @@
 """Model cards."""
 
 import dataclasses
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -147,7 +146,7 @@ def test_what_was_measured_of_groups_and_corrupted_images_is_in_the_limits() -> 
 
 
 def test_the_card_says_the_licence_of_the_starting_weights_and_that_nothing_was_calibrated() -> None:
-    spec = replace(SPEC, licence="", temperature=1.0)
+    spec = dataclasses.replace(SPEC, licence="", temperature=1.0)
     text = model_card(spec, origin=Origin("faces", "tiny, which comes with fervit", base_licence="Apache-2.0"))
     assert "- Started from: tiny, which comes with fervit (Apache-2.0)" in text
     assert "the licences of the starting weights (Apache-2.0) and of the data apply" in text

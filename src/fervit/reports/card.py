@@ -292,15 +292,19 @@ def _per_class(report: Report) -> str:
     rows = [
         (
             figures.label,
-            f"{figures.precision:.3f}",
-            f"{figures.recall.value if figures.recall.count else 0:.3f}",
-            f"{figures.f1:.3f}",
+            _score(figures.precision),
+            _score(figures.recall.value if figures.recall.count else None),
+            _score(figures.f1),
             f"{figures.recall.count:,}",
         )
         for figures in report.per_class
     ]
     table = markdown_table(("expression", "precision", "recall", "F1", "faces"), rows)
     return f"Every expression on {report.split}:\n\n{table}"
+
+
+def _score(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
 
 
 def limits(report: Report | None = None) -> str:

@@ -16,6 +16,7 @@ from fervit.errors import MissingExtra
 from fervit.evaluation.intervals import Proportion, wilson_interval
 from fervit.evaluation.robustness.results import Condition, Robustness
 from fervit.evaluation.selective import OperatingPoint, RiskCoverage
+from fervit.formatting import NONE, literal
 from fervit.reports.findings import by_kind
 
 if TYPE_CHECKING:
@@ -96,8 +97,9 @@ def confusion_png(confusion: np.ndarray, labels: Sequence[str], *, theme: Theme 
             where = (column + 0.5, row + 0.5)
             axes.text(*where, f"{count:d}", color=colour, ha="center", va="center", fontsize=size, fontweight=bold)
     ticks = np.arange(classes) + 0.5
-    axes.set_xticks(ticks, labels, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(ticks, labels)
+    names = [literal(name) for name in labels]
+    axes.set_xticks(ticks, names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(ticks, names)
     _style(axes, theme, x="predicted", y="true expression")
     return _png(figure)
 
@@ -149,7 +151,7 @@ def reliability_png(bins: np.ndarray, *, ece: float, theme: Theme = LIGHT) -> by
 
 
 def f1_png(
-    f1: Mapping[str, float],
+    f1: Mapping[str, float | None],
     *,
     other: Mapping[str, float] | None = None,
     other_name: str = "paper",
@@ -158,7 +160,7 @@ def f1_png(
     """Draw a bar for every class's F1, best first, with a mark at another model's.
 
     Args:
-        f1: label to F1, 0..1.
+        f1: label to F1, 0..1, or to None where it is not defined: a dash in place of a bar, below the others.
         other: label to published F1, for some or all labels.
         other_name: what the legend calls `other`.
         theme: colours.
@@ -166,11 +168,12 @@ def f1_png(
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    names = sorted(f1, key=lambda name: -f1[name])
+    lengths = {name: value or 0.0 for name, value in f1.items()}
+    names = sorted(f1, key=lambda name: (f1[name] is None, -lengths[name]))
     marks = {row: other[name] for row, name in enumerate(names) if other and name in other}
     figure = _figure((4.6, 1.1 + 0.42 * len(names)), theme)
     axes = figure.add_subplot()
-    bars = axes.barh(range(len(names)), [f1[name] for name in names], height=0.62, color=theme.accent)
+    bars = axes.barh(range(len(names)), [lengths[name] for name in names], height=0.62, color=theme.accent)
     if marks:
         (published,) = axes.plot(
             list(marks.values()),
@@ -189,10 +192,11 @@ def f1_png(
         )  # fmt: skip
         legend.set_in_layout(True)
     for row, name in enumerate(names):
-        inside = f1[name] > 0.15  # at the bar's foot, where no mark can be mistaken for what it names
-        x, colour = (0.02, theme.surface) if inside else (f1[name] + 0.02, theme.text)
-        axes.text(x, row, f"{f1[name]:.2f}", color=colour, fontsize=11, fontweight="bold", va="center")
-    axes.set_yticks(range(len(names)), names)
+        inside = lengths[name] > 0.15  # at the bar's foot, where no mark can be mistaken for what it names
+        x, colour = (0.02, theme.surface) if inside else (lengths[name] + 0.02, theme.text)
+        value = NONE if f1[name] is None else f"{lengths[name]:.2f}"
+        axes.text(x, row, value, color=colour, fontsize=11, fontweight="bold", va="center")
+    axes.set_yticks(range(len(names)), [literal(name) for name in names])
     axes.set_xlim(0, 1.02)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
     axes.invert_yaxis()
@@ -217,7 +221,7 @@ def severity_png(found: Robustness, *, theme: Theme = LIGHT) -> bytes:
         axes.set_visible(False)
     for axes, (kind, conditions) in zip(grid.flat, kinds.items(), strict=False):
         _severity_curve(axes, found.clean, conditions, theme)
-        axes.set_title(kind, color=theme.text, fontsize=11, loc="left")
+        axes.set_title(literal(kind), color=theme.text, fontsize=11, loc="left")
     figure.supxlabel("severity (0 is clean)", color=theme.muted, fontsize=11)
     figure.supylabel("accuracy", color=theme.muted, fontsize=11)
     return _png(figure)
