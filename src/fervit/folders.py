@@ -221,8 +221,10 @@ def _lock(file: IO[str], folder: Path) -> bool:
 
 def _release(path: Path, file: IO[str]) -> None:
     """Delete the lock file, where it is still this one, and let go of it."""
-    if sys.platform == "win32":  # which deletes no open file
-        file.close()
-    with suppress(OSError), file:
-        if sys.platform == "win32" or _is_same(path, file):
+    with suppress(OSError):
+        with file:
+            own = _is_same(path, file)
+            if own and sys.platform != "win32":  # before it is let go of, so that nobody takes it in between
+                path.unlink()
+        if own and sys.platform == "win32":  # which deletes no open file
             path.unlink()

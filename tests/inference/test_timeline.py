@@ -49,7 +49,8 @@ def test_the_legend_of_the_figure_has_every_label_as_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figure = pytest.importorskip("matplotlib.figure").Figure
-    legend, names = figure.legend, []
+    legend = figure.legend
+    names: list[str] = []
 
     def noted(self: object, handles: object, texts: list[str], **options: object) -> object:
         names.extend(text.get_text() for text in legend(self, handles, texts, **options).get_texts())
