@@ -134,3 +134,22 @@ def test_a_run_says_what_calibration_did_to_the_figures_of_its_epoch() -> None:
     ]
     assert "before, 1.200 after" in as_text(figures | {"calibration": "temperature"}, Path("run"))
     assert "not calibrated" in as_text(figures | {"calibration": "none"}, Path("run"))
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_leaves_what_an_export_and_an_ensemble_were_to_replace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), getattr(signal, name))
+
+    monkeypatch.setattr(fervit.api, "export_onnx", stopped)
+    monkeypatch.setattr("fervit.data.load", stopped)
+    for member in ("one", "two"):
+        (tmp_path / member).mkdir()
+    ensemble = ("ensemble", tmp_path / "one", tmp_path / "two", "--data", "synthetic:21")
+    for command, out in ((("export", tmp_path / "one"), "m.onnx"), (ensemble, "out")):
+        done = run(*command, "--out", tmp_path / out)
+        assert done.exit_code == code
+        assert f"fervit: stopped by {name}; {tmp_path / out} is as it was" in done.stderr
+        assert not (tmp_path / out).exists()

@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -41,13 +41,23 @@ def stoppable_run(out: Path, *, resume: bool, overwrite: bool) -> Iterator[None]
     from fervit.folders import run_folder
 
     before = _written(out)
+    with (
+        stoppable(lambda: _what_goes_on(out, _written(out) != before)),
+        run_folder(out, resume=resume, overwrite=overwrite),
+    ):
+        yield
+
+
+@contextmanager
+def stoppable(what_is_left: Callable[[], str]) -> Iterator[None]:
+    """End with the shell's exit code for a signal, and with a line that says what is left of the work."""
     try:
-        with _signals_raised(), run_folder(out, resume=resume, overwrite=overwrite):
+        with _signals_raised():
             yield
     except KeyboardInterrupt as stop:
         number = signal.Signals(stop.number if isinstance(stop, Stopped) else signal.SIGINT)
         with suppress(OSError):  # the terminal may be gone
-            typer.echo(f"fervit: stopped by {number.name}; {_what_goes_on(out, _written(out) != before)}", err=True)
+            typer.echo(f"fervit: stopped by {number.name}; {what_is_left()}", err=True)
         raise typer.Exit(128 + number) from None
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fervit.cli._shared import command_line, progress, require_torch
+from fervit.cli.training._run import stoppable
 from fervit.errors import ConfigError
 from fervit.formatting import text_table
 
@@ -65,7 +66,7 @@ def ensemble(
     members = [find_folder(member) for member in members]
     target = Output(out, overwrite, command_line())
     check_members(members, target)
-    with output_folder(target), torch_threads(threads):
+    with stoppable(lambda: f"{out} is as it was"), output_folder(target), torch_threads(threads):
         dataset = load(data)
         with progress("running the members") as tick:
             if soup is not None:
