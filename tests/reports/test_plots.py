@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fervit.media.style import fonts
 from fervit.reports import plots
 
 
@@ -40,8 +41,10 @@ def test_a_class_whose_f1_is_not_defined_is_a_dash_below_the_others() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_labels_are_drawn_letter_by_letter() -> None:
+def test_labels_are_drawn_letter_by_letter_or_as_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = ["fro\u0308hlich", "$x^2$", "_leer", "5 $"]
     plots.confusion_png(np.eye(4, dtype=int), labels)
+    monkeypatch.setattr(fonts, "SYSTEM", ())
+    plots.confusion_png(np.eye(2, dtype=int), ["悲しい", "müde"])  # matplotlib would warn of a missing glyph
     assert plots.f1_png({"$x^2$": 0.5}) != plots.f1_png({"x^2": 0.5})
     assert plots.f1_png({"fro\u0308hlich": 0.5}) == plots.f1_png({"fr\u00f6hlich": 0.5})

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from fervit.evaluation.intervals import Proportion, wilson_interval
 from fervit.evaluation.robustness.results import Condition, Robustness
 from fervit.evaluation.selective import OperatingPoint, RiskCoverage
 from fervit.formatting import NONE, literal
+from fervit.media.style.fonts import drawable, file_for
 from fervit.reports.findings import by_kind
 
 if TYPE_CHECKING:
@@ -97,9 +98,8 @@ def confusion_png(confusion: np.ndarray, labels: Sequence[str], *, theme: Theme 
             where = (column + 0.5, row + 0.5)
             axes.text(*where, f"{count:d}", color=colour, ha="center", va="center", fontsize=size, fontweight=bold)
     ticks = np.arange(classes) + 0.5
-    names = [literal(name) for name in labels]
-    axes.set_xticks(ticks, names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(ticks, names)
+    _name_ticks(axes.xaxis, ticks, labels, rotation=40, ha="right", rotation_mode="anchor")
+    _name_ticks(axes.yaxis, ticks, labels)
     _style(axes, theme, x="predicted", y="true expression")
     return _png(figure)
 
@@ -196,7 +196,7 @@ def f1_png(
         x, colour = (0.02, theme.surface) if inside else (lengths[name] + 0.02, theme.text)
         value = NONE if f1[name] is None else f"{lengths[name]:.2f}"
         axes.text(x, row, value, color=colour, fontsize=11, fontweight="bold", va="center")
-    axes.set_yticks(range(len(names)), [literal(name) for name in names])
+    _name_ticks(axes.yaxis, np.arange(len(names)), names)
     axes.set_xlim(0, 1.02)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
     axes.invert_yaxis()
@@ -320,6 +320,15 @@ def _style(axes: "Axes", theme: Theme, *, x: str = "", y: str = "", grid: bool =
     if grid:
         axes.grid(color=theme.grid, linewidth=0.8)
         axes.set_axisbelow(True)
+
+
+def _name_ticks(axis: "Axis", places: np.ndarray, labels: Sequence[str], **options: Any) -> None:
+    """Write labels at an axis as images show them: in a font that has their letters, or as their place in the set."""
+    with _charts_extra():
+        from matplotlib.font_manager import FontProperties
+    shown = drawable(tuple(labels))
+    font = FontProperties(fname=file_for("".join(shown.values())))
+    axis.set_ticks(places, labels=[literal(shown[label]) for label in labels], fontproperties=font, **options)
 
 
 def _percent_ticks(axis: "Axis") -> None:
