@@ -14,6 +14,7 @@ RANKS = {
     "errors": 0,
     "concurrency": 1,
     "files": 1,
+    "folders": 2,
     "formatting": 1,
     "labels": 1,
     "probabilities": 1,

@@ -3,6 +3,7 @@
 `fervit.evaluate`, `fervit.compare` and the others are these; heavy packages are imported when a function needs them.
 """
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -152,16 +153,18 @@ def train(
         (images) and `before_calibration`.
 
     Raises:
-        ConfigError: an unknown recipe or setting, `out` is in the way, or the disk is full.
+        ConfigError: an unknown recipe or setting; `out` is in the way, in use by another process or cannot be written;
+            `WORLD_SIZE` is above 1; files of the run to resume are damaged; or the disk is full.
         DataError: the data cannot be read, or have no train or no public_test split.
         ModelError: the starting weights are missing, unsafe, truncated or do not fit.
     """
     config, out = _configured(recipe), as_path(out, "the folder of a run", ConfigError)
-    dataset = loaded(data, votes=votes)
-    init = _weights(init, config)
-    from fervit.training.finetune import train as run
+    with _held(out, options):
+        dataset = loaded(data, votes=votes)
+        init = _weights(init, config)
+        from fervit.training.finetune import train as run
 
-    return run(config, dataset, out, init=init, teacher=teacher, **options)
+        return run(config, dataset, out, init=init, teacher=teacher, **options)
 
 
 def distill(
@@ -203,19 +206,17 @@ def distill(
     config, out = _configured(recipe, teacher_weight=TEACHER_WEIGHT), as_path(out, "the folder of a run", ConfigError)
     if not config.teacher_weight:
         raise ConfigError("teacher_weight is 0, so the teacher would teach nothing: use `fervit train`")
-    dataset = loaded(data, votes=votes)
-    init = _weights(init, config)
-    from fervit.training.finetune import train as run
-    from fervit.training.parallel import torch_threads
-    from fervit.training.run_folder import check_out
-    from fervit.training.teachers import open_teacher
+    with _held(out, options):  # before the teacher predicts, which takes minutes
+        dataset = loaded(data, votes=votes)
+        init = _weights(init, config)
+        from fervit.training.finetune import train as run
+        from fervit.training.parallel import torch_threads
+        from fervit.training.teachers import open_teacher
 
-    # Before the teacher predicts, which takes minutes.
-    check_out(out, resume=options.get("resume", False), overwrite=options.get("overwrite", False))
-    threads, progress = options.get("threads"), options.get("progress")
-    with torch_threads(threads):
-        predicting = open_teacher(teacher, dataset, config, threads=threads, progress=progress)
-    return run(config, dataset, out, init=init, teacher=predicting, **options)
+        threads, progress = options.get("threads"), options.get("progress")
+        with torch_threads(threads):
+            predicting = open_teacher(teacher, dataset, config, threads=threads, progress=progress)
+        return run(config, dataset, out, init=init, teacher=predicting, **options)
 
 
 def export_onnx(
@@ -267,6 +268,13 @@ def export_onnx(
     if data is not None or threads is not None:
         raise ConfigError("--data and --threads belong to --int8")
     return export_float(model, out, overwrite=overwrite)
+
+
+def _held(out: str | Path, options: "RunKeywords") -> AbstractContextManager[None]:
+    """Return the context in which a run holds its folder, from before its data are read; see `folders.run_folder`."""
+    from fervit.folders import run_folder
+
+    return run_folder(Path(out), resume=options.get("resume", False), overwrite=options.get("overwrite", False))
 
 
 def _configured(recipe: "str | Path | TrainConfig", **defaults: float) -> "TrainConfig":

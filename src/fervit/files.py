@@ -63,6 +63,20 @@ def cannot_write(path: str | Path, error: Exception) -> ConfigError:
     return ConfigError(f"cannot write {path}: {reason(error)}")
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a file or folder that cannot be made, before minutes of work; nothing stays behind.
+
+    Raises:
+        ConfigError: nothing can be written to its folder, or to the folder that would be made for it.
+    """
+    try:
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a file beside `path` to write to; it takes the place of `path` only when the block ends without an error.
@@ -96,9 +110,15 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             folder = Path(scratch) / "new"
             folder.mkdir()
             yield folder
+            old = Path(scratch) / "old"
             if path.exists():
-                path.rename(Path(scratch) / "old")
-            folder.rename(path)
+                path.rename(old)
+            try:
+                folder.rename(path)
+            except OSError:
+                if old.exists():
+                    old.rename(path)
+                raise
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -1,5 +1,6 @@
 """Figures as text, for people: per cents, intervals, aligned and Markdown tables. One definition for every output."""
 
+import unicodedata
 from collections.abc import Sequence
 
 NONE = "\N{EN DASH}"
@@ -22,6 +23,15 @@ def percent_interval(interval: Sequence[float] | None, digits: int = 2) -> str:
     '71.84 to 74.73 %'
     """
     return NONE if interval is None else f"{100 * interval[0]:.{digits}f} to {percent(interval[1], digits)}"
+
+
+def literal(text: str) -> str:
+    r"""Return a text as matplotlib draws it letter by letter: no formulas, and umlauts in one piece.
+
+    >>> literal("5 $ a day")
+    '5 \\$ a day'
+    """
+    return unicodedata.normalize("NFC", text).replace("$", r"\$")
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -45,6 +45,19 @@ def canonical(name: str) -> str:
     return SYNONYMS.get(name, name)
 
 
+def find_places(own: Sequence[str], wanted: Sequence[str]) -> list[int | None]:
+    """Return the position of each of the `wanted` labels among `own`, None where there is none.
+
+    A label of exactly that name comes first; else one that means the same (`canonical`).
+
+    >>> find_places(("joy", "happy", "anger"), ("happy", "angry", "fear"))
+    [1, 2, None]
+    """
+    alike = {canonical(name): k for k, name in reversed(list(enumerate(own)))}
+    exact = {name: k for k, name in enumerate(own)}
+    return [exact.get(name, alike.get(canonical(name))) for name in wanted]
+
+
 def mapping_matrix(source: Sequence[str], target: Sequence[str]) -> np.ndarray:
     """Return the `(len(source), len(target))` 0/1 matrix that maps distributions by label name.
 

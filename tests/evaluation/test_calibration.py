@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 
 from fervit.errors import ModelError
 from fervit.evaluation import calibration, metrics
-from fervit.evaluation.calibration import fit_bcts
+from fervit.evaluation.calibration import calibrate, fit_bcts, fit_checked
 from fervit.evaluation.metrics import nll
 from fervit.probabilities import softmax
 from tests.helpers.reports import Drawn
@@ -70,3 +70,39 @@ def test_a_temperature_that_would_be_zero_or_infinite_stays_in_range() -> None:
     low, high = calibration.TEMPERATURES
     assert calibration.fit_temperature(logits, np.array([0, 1, 2])) == pytest.approx(low, rel=1e-6)
     assert calibration.fit_temperature(logits, np.array([1, 2, 0])) == pytest.approx(high, rel=1e-6)
+
+
+def drawn(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits `(count, 7)` that are twice too large, and the classes."""
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 7, count)
+    logits = rng.normal(size=(count, 7))
+    logits[np.arange(count), targets] += 1.5
+    return 2 * logits, targets
+
+
+def test_a_bias_per_class_is_not_learnt_by_heart_from_few_images() -> None:
+    logits, targets = drawn(19)
+    by_heart = np.argmax(logits / (fit := fit_bcts(logits, targets))[0] + fit[1], axis=1)
+    assert (by_heart == targets).mean() > (logits.argmax(axis=1) == targets).mean()
+    checked = fit_checked(logits, targets, "bcts")
+    assert checked.method != "bcts" and not checked.bias.any()
+    assert "bcts does not hold on the 19 images" in checked.note and "cross-validation" in checked.note
+
+
+@pytest.mark.parametrize("method", ["bcts", "temperature"])
+def test_enough_images_calibrate_as_asked_and_the_unseen_figures_are_near(method: str) -> None:
+    logits, targets = drawn(2000)
+    checked = fit_checked(logits, targets, method)
+    temperature, bias = calibrate(logits, targets, method)
+    assert (checked.method, checked.note, checked.temperature) == (method, "", temperature)
+    np.testing.assert_array_equal(checked.bias, bias)
+    seen = nll(softmax(logits / temperature + bias), targets)
+    assert seen < nll(softmax(checked.unseen), targets) < seen + 0.02
+
+
+def test_a_handful_of_images_and_none_calibrate_nothing() -> None:
+    checked = fit_checked(*drawn(9), "temperature")
+    assert (checked.method, checked.temperature) == ("none", 1.0)
+    assert "9 images of the validation split (they are fewer than 10): the model is not calibrated" in checked.note
+    assert fit_checked(*drawn(9), "none").note == ""

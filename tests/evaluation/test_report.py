@@ -41,7 +41,7 @@ def test_the_published_report_is_read_figure_for_figure() -> None:
 
 def test_every_class_has_intervals_that_hold_its_figures() -> None:
     for figures in leaky_report().per_class:
-        assert figures.f1_ci95 is not None
+        assert figures.f1_ci95 is not None and figures.f1 is not None
         for (low, high), value in ((figures.recall.ci95, figures.recall.value), (figures.f1_ci95, figures.f1)):
             assert low <= value <= high
 

@@ -16,5 +16,9 @@ def quick_config(**values: Any) -> TrainConfig:
 class StopAfterEpoch(TrainerCallback):
     """Interrupts a run as Ctrl-C would, once the checkpoint of an epoch is written."""
 
+    def __init__(self, epoch: int = 1):
+        self.epoch = epoch
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
-        raise KeyboardInterrupt
+        if round(state.epoch or 0) >= self.epoch:
+            raise KeyboardInterrupt

@@ -9,7 +9,14 @@ import pytest
 from fervit.errors import ModelError
 from fervit.inference import model_files
 from fervit.inference.classifier import OnnxClassifier
-from fervit.inference.model_files import default_model, find_folder, find_model, shipped_checkpoint, starting_weights
+from fervit.inference.model_files import (
+    default_model,
+    describe_weights,
+    find_folder,
+    find_model,
+    shipped_checkpoint,
+    starting_weights,
+)
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.pth", "pytorch_model.bin", "model.pkl", "model.onnx"])
@@ -79,3 +86,16 @@ def test_a_wrong_name_names_the_right_ones() -> None:
         OnnxClassifier(find_model("mobilnet"))
     with pytest.raises(ModelError, match=r"no model at mobilenet\.onnx$"):
         OnnxClassifier(find_model("mobilenet.onnx"))
+
+
+def test_starting_weights_are_called_by_a_name_that_means_something_elsewhere(tmp_path: Path) -> None:
+    assert describe_weights(shipped_checkpoint()) == ("tiny, which comes with fervit", "Apache-2.0")
+    (tmp_path / "mine").mkdir()
+    assert describe_weights(tmp_path / "mine") == ("mine", "")
+    (tmp_path / "mine" / "config.json").write_text('{"fervit": {"name": "first", "licence": "MIT"}}')
+    assert describe_weights(tmp_path / "mine") == ("first", "MIT")
+    assert describe_weights(tmp_path / "gone") == ("gone", "")
+    (tmp_path / "w.safetensors").touch()
+    assert describe_weights(tmp_path / "w.safetensors") == ("w.safetensors", "")
+    for words in ("owner/name", "scratch", "a FaceNet (MIT)"):
+        assert describe_weights(words) == (words, "")

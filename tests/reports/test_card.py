@@ -143,3 +143,11 @@ def test_what_was_measured_of_groups_and_corrupted_images_is_in_the_limits() -> 
     assert "age: accuracy: old is 3.0 points above young" in card
     assert "have not been measured" not in card
     assert model_card(SPEC, report=REPORT).count("not been measured") == 2
+
+
+def test_the_card_says_the_licence_of_the_starting_weights_and_that_nothing_was_calibrated() -> None:
+    spec = dataclasses.replace(SPEC, licence="", temperature=1.0)
+    text = model_card(spec, origin=Origin("faces", "tiny, which comes with fervit", base_licence="Apache-2.0"))
+    assert "- Started from: tiny, which comes with fervit (Apache-2.0)" in text
+    assert "the licences of the starting weights (Apache-2.0) and of the data apply" in text
+    assert "- Calibration: none" in text and "temperature" not in text.split("## How it was made")[1]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fervit.media.style import fonts
 from fervit.reports import plots
 
 
@@ -30,3 +31,20 @@ def test_charts_take_any_number_of_classes_and_leave_matplotlib_alone(classes: i
             corner = np.asarray(image.convert("RGB"))[0, 0]
             assert "#{:02x}{:02x}{:02x}".format(*corner) == theme.surface
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_class_whose_f1_is_not_defined_is_a_dash_below_the_others() -> None:
+    drawn = plots.f1_png({"fear": None, "sad": 0.0, "happy": 0.8})
+    with Image.open(io.BytesIO(drawn)) as image:
+        assert image.size[1] > 200
+    assert drawn != plots.f1_png({"fear": 0.0, "sad": 0.0, "happy": 0.8})
+
+
+@pytest.mark.filterwarnings("error")
+def test_labels_are_drawn_letter_by_letter_or_as_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = ["fro\u0308hlich", "$x^2$", "_leer", "5 $"]
+    plots.confusion_png(np.eye(4, dtype=int), labels)
+    monkeypatch.setattr(fonts, "SYSTEM", ())
+    plots.confusion_png(np.eye(2, dtype=int), ["悲しい", "müde"])  # matplotlib would warn of a missing glyph
+    assert plots.f1_png({"$x^2$": 0.5}) != plots.f1_png({"x^2": 0.5})
+    assert plots.f1_png({"fro\u0308hlich": 0.5}) == plots.f1_png({"fr\u00f6hlich": 0.5})

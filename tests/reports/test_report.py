@@ -119,3 +119,16 @@ def test_calibration_is_reported_with_what_it_did(report: Report) -> None:
     assert fact.startswith("temperature 0.935") or fact.startswith("temperature 0.936")
     assert "NLL 1.020 before, 0.970 after" in fact and "ECE 0.050 before, 0.020 after" in fact
     assert "calibration" not in provenance(report, command="", spec=SPEC).to_dict()
+
+
+@pytest.mark.parametrize(("method", "says"), [("none", "none"), ("bcts", "temperature 1.100 and a bias per class")])
+def test_a_model_that_was_not_calibrated_does_not_say_that_a_temperature_was_fitted(
+    report: Report, method: str, says: str
+) -> None:
+    figures = {"loss": 1.0, "accuracy": 0.6, "calibration": method, "before_calibration": {"loss": 1.0}}
+    spec = replace(SPEC, temperature=1.0 if method == "none" else 1.1, metrics={"public_test": figures})
+    fact = provenance(report, command="", spec=spec).calibration
+    assert fact.startswith(says) and ("fitted" in fact) == (method != "none")
+    del figures["calibration"]  # as a model of before has it
+    if method == "none":
+        assert provenance(report, command="", spec=spec).calibration == "none"

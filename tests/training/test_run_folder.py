@@ -3,12 +3,16 @@
 import dataclasses
 import errno
 import json
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+import fervit
 import fervit.training.finetune
-from fervit.errors import ConfigError
+from fervit.errors import ConfigError, DataError
 from fervit.labels import FER7
 from fervit.models import build_model, save_checkpoint
 from fervit.training import train
@@ -82,6 +86,94 @@ def test_a_checkpoint_that_a_full_disk_cut_short_is_passed_over(tmp_path: Path, 
     (tmp_path / "run" / "checkpoints" / "checkpoint-99").mkdir()
     (tmp_path / "run" / "checkpoints" / "checkpoint-99" / "trainer_state.json").write_text("")
     assert last_checkpoint(tmp_path / "run") == whole
+
+
+@pytest.fixture
+def two_epochs(tmp_path: Path, weights: Path) -> Path:
+    """A run that was stopped after the second of three epochs."""
+    with pytest.raises(KeyboardInterrupt):
+        stop = StopAfterEpoch(2)
+        train(quick_config(epochs=3), faces(), tmp_path / "run", init=weights, callbacks=[stop])
+    return tmp_path / "run"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize(
+    "name", ["run.json", "metrics.csv", "best/config.json", "best/figures.json", "best/model.safetensors"]
+)
+def test_a_run_with_a_file_that_was_cut_short_says_so_in_one_line(two_epochs: Path, weights: Path, name: str) -> None:
+    cut(two_epochs / name)
+    with pytest.raises(ConfigError, match=rf"{name} is damaged .*: --overwrite starts it anew$"):
+        train(quick_config(epochs=3), faces(), two_epochs, init=weights, resume=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["resume.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"]
+)
+def test_a_run_without_a_whole_checkpoint_does_not_start_again_in_silence(
+    two_epochs: Path, weights: Path, name: str
+) -> None:
+    found = last_checkpoint(two_epochs)
+    assert found is not None
+    cut(Path(found) / name)
+    with pytest.raises(ConfigError, match=r"no whole checkpoint of the 2 epochs .*: --overwrite starts it anew$"):
+        train(quick_config(epochs=3), faces(), two_epochs, init=weights, resume=True)
+    (Path(found) / name).unlink()
+    with pytest.raises(ConfigError, match="no whole checkpoint"):
+        train(quick_config(epochs=3), faces(), two_epochs, init=weights, resume=True)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    two_epochs: Path, weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = last_checkpoint(two_epochs)
+    assert found is not None
+    later = Path(found).with_name("checkpoint-99")
+    shutil.copytree(found, later)
+    assert last_checkpoint(two_epochs) == str(later)
+    cut(later / "optimizer.pt")
+    assert (
+        last_checkpoint(two_epochs) == found and "checkpoint-99 is passed over: optimizer.pt (cut short)" in caplog.text
+    )
+    train(quick_config(epochs=3), faces(), two_epochs, init=weights, resume=True)
+
+
+def test_a_folder_that_a_run_is_being_trained_in_is_left_alone(tmp_path: Path, weights: Path) -> None:
+    class Second(TrainerCallback):
+        def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+            for flags in ("resume", "overwrite"):
+                thread = threading.Thread(target=self.run, args=(flags,))
+                thread.start()
+                thread.join()
+
+        def run(self, flag: str) -> None:
+            out = tmp_path / "run"
+            try:
+                train(quick_config(), faces(), out, init=weights, resume=flag == "resume", overwrite=flag != "resume")
+            except ConfigError as error:
+                said.append(str(error))
+
+    said: list[str] = []
+    train(quick_config(epochs=1), faces(), tmp_path / "run", init=weights, callbacks=[Second()])
+    assert len(said) == 2 and all("in use by process" in text for text in said)
+    assert (tmp_path / "run" / "model.safetensors").is_file() and not (tmp_path / "run" / ".lock").exists()
+
+
+def test_an_out_that_cannot_be_written_is_found_before_the_data_are_read(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot write"):
+        fervit.train("tiny", "absent.csv", tmp_path / "file" / "run")
+    with pytest.raises(ConfigError, match="cannot write"):
+        fervit.distill("absent", "absent.csv", tmp_path / "file" / "run")
+
+
+def test_what_fails_before_training_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        fervit.train("tiny", tmp_path / "absent.csv", tmp_path / "runs" / "mine")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_json_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,14 @@ def command_line() -> str:
     return shlex.join(["fervit", *(_shown(argument) for argument in sys.argv[1:])])
 
 
+def program() -> str:
+    """Return how this command was called, so that a printed command can be pasted."""
+    called = Path(sys.argv[0])
+    if called.name != "fervit":
+        return "python -m fervit"
+    return str(called) if ".venv" in called.parts else "fervit"
+
+
 def _shown(argument: str) -> str:
     option, equals, value = argument.rpartition("=")
     path = Path(value)

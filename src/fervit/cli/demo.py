@@ -1,12 +1,11 @@
 """`fervit demo`: everything once, on a photo and on embedded synthetic faces."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import bar, require_torch
+from fervit.cli._shared import bar, program, require_torch
 from fervit.formatting import percent
 
 if TYPE_CHECKING:
@@ -40,18 +39,10 @@ def demo(
         "\nDone. Look at:\n"
         f"  {annotated}\n  {sheet}\n  {report}\n"
         "Next, try:\n"
-        f"  {_fervit()} predict YOUR_PHOTO.jpg --annotate {out}\n"
-        f"  {_fervit()} data inspect synthetic:700\n"
-        f"  {_fervit()} train --recipe tiny --data fer2013.csv --out runs/mine\n"
+        f"  {program()} predict YOUR_PHOTO.jpg --annotate {out}\n"
+        f"  {program()} data inspect synthetic:700\n"
+        f"  {program()} train --recipe tiny --data fer2013.csv --out runs/mine\n"
     )
-
-
-def _fervit() -> str:
-    """Return how this command was called, so that the printed commands can be pasted."""
-    called = Path(sys.argv[0])
-    if called.name != "fervit":
-        return "python -m fervit"
-    return str(called) if ".venv" in called.parts else "fervit"
 
 
 def _recognise(photo: Path | None, out: Path) -> Path:

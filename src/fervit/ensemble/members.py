@@ -1,7 +1,8 @@
 # mypy: disallow-untyped-calls=False
 """The members of an ensemble or a soup: checked, named, read, and what they predict on public_test."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from transformers import PreTrainedModel
 from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError, ModelError
 from fervit.evaluation.prediction import predict_dataset
+from fervit.folders import holds_nothing, locked
 from fervit.labels import canonical
 from fervit.models import TorchClassifier
 from fervit.models.checkpoint import ENSEMBLE_FILE, read_checkpoint
@@ -78,10 +80,24 @@ def check_members(folders: Sequence[Path], out: Output) -> None:
     _check_replaceable(out)
 
 
+@contextmanager
+def output_folder(out: Output) -> Iterator[None]:
+    """Hold the folder that an ensemble or a soup is written to, from before the members are read.
+
+    Raises:
+        ConfigError: it is in the way, in use or cannot be written; see `fervit.folders.locked`.
+    """
+    with locked(out.folder):
+        _check_replaceable(out)  # again: what it holds may have changed until now
+        yield
+
+
 def _check_replaceable(out: Output) -> None:
     """Raise `ConfigError` where the output folder holds something that must not be replaced."""
     folder = out.folder
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if folder.is_file():
+        raise ConfigError(f"{folder} is a file; --out takes a folder")
+    if holds_nothing(folder):
         return
     if not any((folder / name).is_file() for name in (ENSEMBLE_FILE, SOUP_FILE)):
         raise ConfigError(f"{folder} exists and is no ensemble of fervit's, so it is not replaced: take another folder")

@@ -22,6 +22,7 @@ from fervit.ensemble.members import (
     Progress,
     check_data,
     check_members,
+    output_folder,
     read_rounded,
     unique_names,
 )
@@ -68,7 +69,12 @@ def soup(
     check_kind(kind)
     out = out if isinstance(out, Output) else Output(out)
     check_members(folders, out)
-    part = dataset.split(PUBLIC_TEST)
+    with output_folder(out):
+        return _soup(folders, dataset.split(PUBLIC_TEST), out, kind, progress)
+
+
+def _soup(folders: Sequence[Path], part: Dataset, out: Output, kind: str, progress: Progress | None) -> Choice:
+    """Make and write the soup of models that were checked, into a folder that is held."""
     loaded = [read_rounded(folder) for folder in folders]
     specs = [spec for _, spec in loaded]
     names = unique_names(specs, folders)

@@ -18,6 +18,7 @@ from fervit.ensemble.members import (
     Progress,
     check_data,
     check_members,
+    output_folder,
     predict_members,
     read_rounded,
     unique_names,
@@ -56,7 +57,14 @@ def ensemble(
     out = out if isinstance(out, Output) else Output(out)
     weighting = weighting or Weighting()
     check_members(folders, out)
-    part = dataset.split(PUBLIC_TEST)
+    with output_folder(out):
+        return _ensemble(folders, dataset.split(PUBLIC_TEST), out, weighting, progress)
+
+
+def _ensemble(
+    folders: Sequence[Path], part: Dataset, out: Output, weighting: Weighting, progress: Progress | None
+) -> Choice:
+    """Make and write the ensemble of models that were checked, into a folder that is held."""
     specs = [read_rounded(folder)[1] for folder in folders]
     check_data(mixture_spec(specs, name=out.folder.name), part)
     names = unique_names(specs, folders)

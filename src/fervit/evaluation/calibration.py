@@ -6,8 +6,12 @@ undoes a shift of the class frequencies between the training targets and the lab
 `neutral` where FER2013 says `sad` or `fear`).
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
+from fervit.evaluation.metrics import nll
 from fervit.probabilities import check_rows, log_softmax, softmax
 
 TEMPERATURES = (0.05, 20.0)  # where the search stops when no finite temperature is best
@@ -15,6 +19,80 @@ RIDGE = 1e-6  # the bias is free up to a constant; this picks the small one
 ITERATIONS = 100
 TOLERANCE = 1e-10
 SMALLEST_STEP = 2.0**-20
+FOLDS = 5
+FEWEST = 2 * FOLDS  # images; fewer cannot be cross-validated
+SLACK = 0.005  # nats by which a fit may be worse for images that it has not seen; below, it is nothing but noise
+SIMPLER = {"bcts": ("bcts", "temperature", "none"), "temperature": ("temperature", "none"), "none": ("none",)}
+"""What may be fitted in place of a method that does not hold in cross-validation, in this order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A calibration that was fitted and cross-validated on the same images.
+
+    Attributes:
+        method: what was fitted, which is simpler than what was asked for where that does not hold.
+        temperature: of `softmax(logits / temperature + bias)`.
+        bias: `(K,)`.
+        unseen: `(N, K)` the images' logits, each calibrated by a fit to the other folds.
+        note: why another method than the one asked for was fitted; "" where it is that one.
+    """
+
+    method: str
+    temperature: float
+    bias: np.ndarray
+    unseen: np.ndarray
+    note: str = ""
+
+
+def fit_checked(logits: np.ndarray, targets: np.ndarray, method: str) -> Fit:
+    """Fit a calibration, or a simpler one where that is better for images that it has not seen.
+
+    With few images, a bias per class learns them by heart: the accuracy on them rises, and on others it falls.
+
+    Args:
+        logits: `(N, K)` of validation images.
+        targets: `(N,)` class indices.
+        method: `bcts`, `temperature` or `none`, see `calibrate`.
+
+    Raises:
+        ModelError: a logit is NaN or infinite.
+    """
+    logits = np.asarray(logits, np.float64)
+    methods = SIMPLER[method] if len(targets) >= FEWEST else ("none",)
+    unseen = {name: cross_calibrated(logits, targets, name) for name in methods}
+    losses = {name: nll(softmax(values), targets) for name, values in unseen.items()}
+    best = min(losses.values())
+    fitted = next((name for name in methods if losses[name] <= best + SLACK), "none")
+    note = "" if fitted == method else _note(method, fitted, len(targets), losses)
+    return Fit(fitted, *calibrate(logits, targets, fitted), unseen[fitted], note)
+
+
+def _note(method: str, fitted: str, count: int, losses: Mapping[str, float]) -> str:
+    """Return why `fitted` took the place of a method; `losses` are what methods come to in cross-validation."""
+    why = f"NLL in {FOLDS}-fold cross-validation: {', '.join(f'{name} {loss:.3f}' for name, loss in losses.items())}"
+    if count < FEWEST:
+        why = f"they are fewer than {FEWEST}"
+    instead = "the model is not calibrated" if fitted == "none" else f"{fitted} is fitted instead"
+    return f"calibration = {method} does not hold on the {count:,} images of the validation split ({why}): {instead}"
+
+
+def cross_calibrated(logits: np.ndarray, targets: np.ndarray, method: str) -> np.ndarray:
+    """Return `(N, K)` calibrated logits, each by what was fitted to the images of the other folds.
+
+    Args:
+        logits: `(N, K)`, of `FOLDS` images or more.
+        targets: `(N,)` class indices.
+        method: see `calibrate`.
+    """
+    if method == "none":
+        return logits
+    fold = np.random.default_rng(0).permutation(len(targets)) % FOLDS
+    unseen = np.empty_like(logits)
+    for k in range(FOLDS):
+        temperature, bias = calibrate(logits[fold != k], targets[fold != k], method)
+        unseen[fold == k] = logits[fold == k] / temperature + bias
+    return unseen
 
 
 def calibrate(logits: np.ndarray, targets: np.ndarray, method: str) -> tuple[float, np.ndarray]:

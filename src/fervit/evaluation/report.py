@@ -54,27 +54,27 @@ class Calibration:
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """Figures of one class.
+    """Figures of one class; what is a division by nothing is None, as it says nothing about the model.
 
     Attributes:
         label: the class.
-        precision: fraction of its predictions that are correct, 0..1; 0 for a class that is never predicted.
+        precision: fraction of its predictions that are correct, 0..1; None for a class that is never predicted.
         recall: images of the class that were found; its count is how often the class is the truth.
-        f1: harmonic mean of precision and recall, 0..1.
+        f1: harmonic mean of precision and recall, 0..1; None for a class that does not occur.
         f1_ci95: its bootstrap interval; None for a class that does not occur, and in older reports.
     """
 
     label: str
-    precision: float
+    precision: float | None
     recall: Proportion
-    f1: float
+    f1: float | None
     f1_ci95: Interval | None
 
     def to_dict(self) -> ClassFiguresJson:
         """Return the JSON object."""
         return {
             "precision": self.precision,
-            "recall": self.recall.value if self.recall.count else 0.0,
+            "recall": _value(self.recall),
             "recall_ci95": _ends(self.recall),
             "f1": self.f1,
             "f1_ci95": list(self.f1_ci95) if self.f1_ci95 else None,
@@ -225,7 +225,8 @@ class Report:
             ends = self.f1_ci95[:, k] if self.f1_ci95 is not None and support[k] else None
             recall = Proportion(int(matrix[k, k]), int(support[k]))
             interval = None if ends is None or np.isnan(ends).any() else (float(ends[0]), float(ends[1]))
-            result.append(ClassFigures(label, float(precision[k]), recall, float(f1[k]), interval))
+            found = float(precision[k]) if matrix[:, k].any() else None
+            result.append(ClassFigures(label, found, recall, float(f1[k]) if support[k] else None, interval))
         return tuple(result)
 
     def to_dict(self) -> ReportJson:

@@ -8,12 +8,12 @@ from fervit.evaluation.selective import OperatingPointJson, RiskCoverageJson
 
 
 class ClassFiguresJson(TypedDict):
-    """`ClassFigures` in report.json; older files have no intervals."""
+    """`ClassFigures` in report.json, null where not defined; older files have 0 there, and no intervals."""
 
-    precision: float
-    recall: float
+    precision: float | None
+    recall: float | None
     recall_ci95: NotRequired[list[float] | None]
-    f1: float
+    f1: float | None
     f1_ci95: NotRequired[list[float] | None]
     support: int
 

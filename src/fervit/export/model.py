@@ -10,7 +10,7 @@ from pathlib import Path
 from fervit.data import Dataset
 from fervit.errors import ConfigError, ModelError
 from fervit.export.quantise import Int8Report, check_int8, quantise
-from fervit.files import cannot_write
+from fervit.files import cannot_write, check_writable
 from fervit.inference.model_files import find_folder, find_model
 
 
@@ -90,6 +90,7 @@ def check_int8_target(model: Path, out: Path, *, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise ConfigError(f"{out} exists; add --overwrite to replace it")
     check_int8(out)
+    check_writable(out)
 
 
 def _size(path: Path) -> int:

@@ -12,7 +12,7 @@ from torch import nn
 
 from fervit.errors import ConfigError, ModelError
 from fervit.export.float16 import compact
-from fervit.files import cannot_write
+from fervit.files import cannot_write, check_writable
 from fervit.models import load_checkpoint
 from fervit.runtime.ort import open_session
 from fervit.types import METADATA_KEY, OUTPUT, ModelSpec
@@ -55,6 +55,7 @@ def export(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> f
         raise ConfigError(f"the exported file must end in .onnx, got {out.name}")
     if out.exists() and not overwrite:
         raise ConfigError(f"{out} exists; add --overwrite to replace it")
+    check_writable(out)
     model, spec = load_checkpoint(folder)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

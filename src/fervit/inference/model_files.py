@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 
 from fervit.config.architectures import SCRATCH
-from fervit.errors import ModelError, reason
-from fervit.files import ASSETS, file_digest, is_pickle
+from fervit.errors import DataError, ModelError, reason
+from fervit.files import ASSETS, file_digest, is_pickle, read_json
 
 SHIPPED_MODELS = ("mobilenet", "tiny", "mobilenet_int8")  # by name, in place of a path; the first is the default
 SHIPPED = "shipped"  # as starting weights: the Transformer that is bundled with this installation
@@ -74,6 +74,33 @@ def starting_weights(init: str | Path) -> str | Path:
     if str(init) == SHIPPED:
         return shipped_checkpoint()
     return find_folder(init) if str(init) in SHIPPED_MODELS else init
+
+
+def describe_weights(init: str | Path) -> tuple[str, str]:
+    """Return what to call starting weights on a model card, and their licence where they state one.
+
+    A folder or a file of this machine is called by its name, or by its model's: where it lies is private, and helps
+    nobody else. A Hub id, `scratch` or words are themselves.
+    """
+    path = Path(init)
+    name, licence = str(init), ""
+    if path.is_dir():
+        values = _own_values(path)
+        name, licence = str(values.get("name") or path.resolve().name), str(values.get("licence") or "")
+        if path.resolve().parent == ASSETS.resolve():
+            name += ", which comes with fervit"
+    elif path.is_file() or path.is_absolute():
+        name = path.name
+    return name, licence
+
+
+def _own_values(folder: Path) -> dict[str, object]:
+    """Return what fervit wrote into a model folder's configuration; nothing where it did not."""
+    try:
+        values = read_json(folder / "config.json").get("fervit")
+    except (DataError, AttributeError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def check_starting_weights(init: str | Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fervit.errors import MissingExtra
 from fervit.files import cannot_write
-from fervit.formatting import percent
+from fervit.formatting import literal, percent
 from fervit.inference.results import FrameResult
 from fervit.media.style.colours import colour, hexadecimal
 from fervit.media.style.fonts import drawable, file_for
@@ -135,14 +135,14 @@ class Timeline:
             last.text(0.5, 0.5, "no face", ha="center", va="center", transform=last.transAxes)
             last.set_yticks([])
         else:
-            handles, names = figure.axes[0].get_legend_handles_labels()
             shown = drawable(tuple(self.labels))
-            names = [shown[name] for name in names]
             # Matplotlib's own font is the bundled one, whole: it lacks what that lacks.
-            prop = FontProperties(fname=file_for("".join(names)))
-            figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False, prop=prop)
+            prop = FontProperties(fname=file_for("".join(shown.values())))
+            # Names and areas by hand, as matplotlib leaves out names with a leading _.
+            names, areas = [literal(shown[label]) for label in self.labels], figure.axes[0].collections
+            figure.legend(areas, names, loc="outside upper center", ncols=min(len(names), 8), frameon=False, prop=prop)
         if title:
-            figure.supxlabel(title.replace("$", r"\$"), fontsize=8, color="grey")
+            figure.supxlabel(literal(title), fontsize=8, color="grey")
         try:
             figure.savefig(path, dpi=130)
         except (OSError, ValueError) as error:
@@ -159,7 +159,7 @@ class Timeline:
 def _draw(axes: "Axes", track: Track, labels: Sequence[str]) -> None:
     times, probs = _with_gaps(track)
     colours = [hexadecimal(colour(label, labels)) for label in labels]
-    axes.stackplot(times, probs.T, labels=labels, colors=colours, linewidth=0.4, edgecolor=DARK)
+    axes.stackplot(times, probs.T, colors=colours, linewidth=0.4, edgecolor=DARK)
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
     axes.set_ylabel(f"track {track.id}")

@@ -34,6 +34,7 @@ from fervit.errors import ModelError, unknown
 from fervit.models.checkpoint import save_checkpoint
 from fervit.models.classifier import TorchClassifier
 from fervit.models.contract import Builder
+from fervit.models.heads import carry_head
 from fervit.models.loading import load_checkpoint
 from fervit.types import Preprocess
 
@@ -48,6 +49,8 @@ def build_model(
 ) -> tuple[PreTrainedModel, Preprocess]:
     """Return a classifier over `labels` at `image_size` px, with the preprocessing that its weights expect.
 
+    A head that `init` brings goes on with the rows of the labels that both have, see `heads.carry_head`.
+
     `init` is a Hub id, a model folder, a safetensors file, or `scratch`; `options` the architecture's dataclass of
     `fervit.config.architectures`, by default its own defaults.
 
@@ -59,4 +62,6 @@ def build_model(
         raise ModelError(unknown("arch", arch, ARCHS))
     if str(init) == SCRATCH and arch not in FROM_SCRATCH:
         raise ModelError(f"{arch} needs starting weights (--init); only {', '.join(FROM_SCRATCH)} start from scratch")
-    return BUILDERS[arch](init, labels, image_size, ARCHS[arch]() if options is None else options)
+    model, preprocess = BUILDERS[arch](init, labels, image_size, ARCHS[arch]() if options is None else options)
+    carry_head(model, init, labels)
+    return model, preprocess

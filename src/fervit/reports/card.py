@@ -132,12 +132,25 @@ class Origin:
         base_model: what it was fine-tuned from: a Hub id, or words.
         recipe: how it was trained, as text (such as the recipe's TOML).
         command: the command line that trained it.
+        base_licence: the licence of what it was fine-tuned from.
     """
 
     dataset: str = ""
     base_model: str = ""
     recipe: str = ""
     command: str = ""
+    base_licence: str = ""
+
+    @property
+    def started_from(self) -> str:
+        """What it was fine-tuned from, with the licence."""
+        return f"{self.base_model} ({self.base_licence})" if self.base_licence else self.base_model
+
+    @property
+    def licence(self) -> str:
+        """What to say where the model itself states no licence."""
+        weights = f"the starting weights ({self.base_licence})" if self.base_licence else "the starting weights"
+        return f"not stated; the licences of {weights} and of the data apply"
 
 
 def model_card(spec: ModelSpec, *, report: Report | None = None, origin: Origin | None = None) -> str:
@@ -279,15 +292,19 @@ def _per_class(report: Report) -> str:
     rows = [
         (
             figures.label,
-            f"{figures.precision:.3f}",
-            f"{figures.recall.value if figures.recall.count else 0:.3f}",
-            f"{figures.f1:.3f}",
+            _score(figures.precision),
+            _score(figures.recall.value if figures.recall.count else None),
+            _score(figures.f1),
             f"{figures.recall.count:,}",
         )
         for figures in report.per_class
     ]
     table = markdown_table(("expression", "precision", "recall", "F1", "faces"), rows)
     return f"Every expression on {report.split}:\n\n{table}"
+
+
+def _score(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
 
 
 def limits(report: Report | None = None) -> str:
@@ -309,13 +326,20 @@ def limits(report: Report | None = None) -> str:
     return LIMITS.format(groups=groups, robustness=robustness)
 
 
+def _calibration(spec: ModelSpec) -> dict[str, str]:
+    """Return the fact about calibration; a temperature of 1 is none."""
+    if spec.temperature == 1:
+        return {"Calibration": "none"}
+    return {"Calibration temperature": f"{spec.temperature:.4f}, folded into the classifier's weights"}
+
+
 def _training(spec: ModelSpec, origin: Origin) -> str:
     facts = {
-        "Started from": origin.base_model,
+        "Started from": origin.started_from,
         "Training data": origin.dataset,
         "Hash of the training data": f"`{spec.data_hash}`" if spec.data_hash else "",
-        "Calibration temperature": f"{spec.temperature:.4f}, folded into the classifier's weights",
-        "Licence": spec.licence or "not stated; the licences of the starting weights and of the data apply",
+        **_calibration(spec),
+        "Licence": spec.licence or origin.licence,
     }
     text = "## How it was made\n\n" + "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact)
     if "fer2013" in origin.dataset.lower():

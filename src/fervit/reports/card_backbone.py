@@ -75,11 +75,11 @@ def backbone_card(
         grey: whether all faces were grey.
     """
     facts = {
-        "Started from": origin.base_model,
+        "Started from": origin.started_from,
         "Training data": origin.dataset,
         "Hash of the training data": f"`{spec.data_hash}`",
         "Loss over masked patches": _loss(figures),
-        "Licence": "not stated; the licences of the starting weights and of the data apply",
+        "Licence": origin.licence,
     }
     body = TEXT.format(
         name=spec.name,

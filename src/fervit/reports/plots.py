@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from fervit.errors import MissingExtra
 from fervit.evaluation.intervals import Proportion, wilson_interval
 from fervit.evaluation.robustness.results import Condition, Robustness
 from fervit.evaluation.selective import OperatingPoint, RiskCoverage
+from fervit.formatting import NONE, literal
+from fervit.media.style.fonts import drawable, file_for
 from fervit.reports.findings import by_kind
 
 if TYPE_CHECKING:
@@ -96,8 +98,8 @@ def confusion_png(confusion: np.ndarray, labels: Sequence[str], *, theme: Theme 
             where = (column + 0.5, row + 0.5)
             axes.text(*where, f"{count:d}", color=colour, ha="center", va="center", fontsize=size, fontweight=bold)
     ticks = np.arange(classes) + 0.5
-    axes.set_xticks(ticks, labels, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(ticks, labels)
+    _name_ticks(axes.xaxis, ticks, labels, rotation=40, ha="right", rotation_mode="anchor")
+    _name_ticks(axes.yaxis, ticks, labels)
     _style(axes, theme, x="predicted", y="true expression")
     return _png(figure)
 
@@ -149,7 +151,7 @@ def reliability_png(bins: np.ndarray, *, ece: float, theme: Theme = LIGHT) -> by
 
 
 def f1_png(
-    f1: Mapping[str, float],
+    f1: Mapping[str, float | None],
     *,
     other: Mapping[str, float] | None = None,
     other_name: str = "paper",
@@ -158,7 +160,7 @@ def f1_png(
     """Draw a bar for every class's F1, best first, with a mark at another model's.
 
     Args:
-        f1: label to F1, 0..1.
+        f1: label to F1, 0..1, or to None where it is not defined: a dash in place of a bar, below the others.
         other: label to published F1, for some or all labels.
         other_name: what the legend calls `other`.
         theme: colours.
@@ -166,11 +168,12 @@ def f1_png(
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    names = sorted(f1, key=lambda name: -f1[name])
+    lengths = {name: value or 0.0 for name, value in f1.items()}
+    names = sorted(f1, key=lambda name: (f1[name] is None, -lengths[name]))
     marks = {row: other[name] for row, name in enumerate(names) if other and name in other}
     figure = _figure((4.6, 1.1 + 0.42 * len(names)), theme)
     axes = figure.add_subplot()
-    bars = axes.barh(range(len(names)), [f1[name] for name in names], height=0.62, color=theme.accent)
+    bars = axes.barh(range(len(names)), [lengths[name] for name in names], height=0.62, color=theme.accent)
     if marks:
         (published,) = axes.plot(
             list(marks.values()),
@@ -189,10 +192,11 @@ def f1_png(
         )  # fmt: skip
         legend.set_in_layout(True)
     for row, name in enumerate(names):
-        inside = f1[name] > 0.15  # at the bar's foot, where no mark can be mistaken for what it names
-        x, colour = (0.02, theme.surface) if inside else (f1[name] + 0.02, theme.text)
-        axes.text(x, row, f"{f1[name]:.2f}", color=colour, fontsize=11, fontweight="bold", va="center")
-    axes.set_yticks(range(len(names)), names)
+        inside = lengths[name] > 0.15  # at the bar's foot, where no mark can be mistaken for what it names
+        x, colour = (0.02, theme.surface) if inside else (lengths[name] + 0.02, theme.text)
+        value = NONE if f1[name] is None else f"{lengths[name]:.2f}"
+        axes.text(x, row, value, color=colour, fontsize=11, fontweight="bold", va="center")
+    _name_ticks(axes.yaxis, np.arange(len(names)), names)
     axes.set_xlim(0, 1.02)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
     axes.invert_yaxis()
@@ -217,7 +221,7 @@ def severity_png(found: Robustness, *, theme: Theme = LIGHT) -> bytes:
         axes.set_visible(False)
     for axes, (kind, conditions) in zip(grid.flat, kinds.items(), strict=False):
         _severity_curve(axes, found.clean, conditions, theme)
-        axes.set_title(kind, color=theme.text, fontsize=11, loc="left")
+        axes.set_title(literal(kind), color=theme.text, fontsize=11, loc="left")
     figure.supxlabel("severity (0 is clean)", color=theme.muted, fontsize=11)
     figure.supylabel("accuracy", color=theme.muted, fontsize=11)
     return _png(figure)
@@ -316,6 +320,15 @@ def _style(axes: "Axes", theme: Theme, *, x: str = "", y: str = "", grid: bool =
     if grid:
         axes.grid(color=theme.grid, linewidth=0.8)
         axes.set_axisbelow(True)
+
+
+def _name_ticks(axis: "Axis", places: np.ndarray, labels: Sequence[str], **options: Any) -> None:
+    """Write labels at an axis as images show them: in a font that has their letters, or as their place in the set."""
+    with _charts_extra():
+        from matplotlib.font_manager import FontProperties
+    shown = drawable(tuple(labels))
+    font = FontProperties(fname=file_for("".join(shown.values())))
+    axis.set_ticks(places, labels=[literal(shown[label]) for label in labels], fontproperties=font, **options)
 
 
 def _percent_ticks(axis: "Axis") -> None:

@@ -101,9 +101,13 @@ def _calibration(spec: ModelSpec) -> str:
     """Return how the model was calibrated, with what that did to the validation split, where it is known."""
     figures = spec.metrics.get("public_test")
     before = figures.get("before_calibration") if isinstance(figures, Mapping) else None
-    text = f"temperature {spec.temperature:.3f}, fitted on public_test and folded into the weights"
+    method = figures.get("calibration") if isinstance(figures, Mapping) else None
+    if spec.temperature == 1 and method in (None, "none"):
+        return "none" if method or isinstance(before, Mapping) else ""
+    bias = " and a bias per class" if method == "bcts" else ""
+    text = f"temperature {spec.temperature:.3f}{bias}, fitted on public_test and folded into the weights"
     if not isinstance(figures, Mapping) or not isinstance(before, Mapping):
-        return text if spec.temperature != 1 else ""
+        return text
     names = {"loss": "NLL", "nll": "NLL", "ece": "ECE", "brier": "Brier score"}
     changes = [
         f"{names[key]} {before[key]:.3f} before, {figures[key]:.3f} after"

@@ -100,7 +100,7 @@ def _class_row(figures: ClassFigures) -> tuple[str, ...]:
     return (
         figures.label,
         _score(figures.precision),
-        _score(recall.value if recall.count else 0.0),
+        _score(recall.value if recall.count else None),
         _interval(recall.ci95 if recall.count else None, 2),
         _score(figures.f1),
         _interval(figures.f1_ci95, 2),
@@ -131,7 +131,12 @@ def notes(report: Report) -> list[str]:
         )
     empty = [figures.label for figures in report.per_class if not figures.recall.count]
     if empty:
-        result.append(f"No face shows {', '.join(empty)}: balanced accuracy leaves out what does not occur.")
+        result.append(
+            f"No face shows {', '.join(empty)}: recall and F1 are not defined there ({NONE}), and balanced accuracy "
+            "leaves out what does not occur."
+        )
+        if wrongly := [name for name in empty if report.confusion[:, report.labels.index(name)].any()]:
+            result.append(f"{', '.join(wrongly)} was predicted all the same, which counts as an F1 of 0 in macro-F1.")
     return result
 
 
@@ -144,8 +149,8 @@ def calibration_sentence(report: Report) -> str:
     return f"Its mean confidence is {percent(confidence)} and its accuracy {percent(accuracy)}: {verdict}."
 
 
-def _score(value: float) -> str:
-    return f"{value:.3f}"
+def _score(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
 
 
 def _interval(interval: Interval | None, digits: int) -> str:

@@ -7,6 +7,7 @@ A run folder holds, when it is done, a plain model folder (`config.json`, `model
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Unpack
 
@@ -15,9 +16,10 @@ from transformers import PreTrainedModel, set_seed
 
 from fervit.config.training import TrainConfig
 from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
-from fervit.evaluation.calibration import calibrate
+from fervit.evaluation.calibration import fit_checked
 from fervit.evaluation.report import Report
-from fervit.inference.model_files import starting_weights
+from fervit.folders import RUN_FILE, run_folder
+from fervit.inference.model_files import describe_weights, starting_weights
 from fervit.models import build_model, save_checkpoint
 from fervit.models.backbone import fold_luma, head_of
 from fervit.models.checkpoint import read_checkpoint
@@ -26,19 +28,21 @@ from fervit.reports.card import Origin, model_card
 from fervit.reports.settings_text import to_toml
 from fervit.training.options import RunKeywords, RunOptions
 from fervit.training.parallel import torch_threads
-from fervit.training.resident import seconds_of
 from fervit.training.run_folder import (
-    RUN_FILE,
+    BEST,
     RunRecord,
     describe,
     describe_data,
     open_run,
+    seconds_of,
     write_json,
 )
 from fervit.training.targets import make_targets, training_rows
 from fervit.training.teachers import LiveTeacher, Teacher
 from fervit.training.trainer import EVAL_BATCH, FervitTrainer, Figures, TrainingData, check_fits, figures_of
 from fervit.types import ModelSpec
+
+logger = logging.getLogger(__name__)
 
 
 class RunFigures(Figures):
@@ -47,12 +51,16 @@ class RunFigures(Figures):
     Attributes:
         epoch: the best one, whose weights were kept.
         n: validation images.
+        calibration: what was fitted on these images and folded into the head: `bcts`, `temperature` or `none`.
         before_calibration: accuracy and loss of that epoch.
+        cross_validated: accuracy and loss after calibration, each image calibrated by a fit to others.
     """
 
     epoch: float
     n: int
+    calibration: str
     before_calibration: dict[str, float]
+    cross_validated: dict[str, float]
 
 
 def train(
@@ -83,7 +91,7 @@ def train(
         ModelError: the starting weights are missing, unsafe, truncated or do not fit.
     """
     out, how = Path(out), RunOptions(**options)
-    with torch_threads(how.threads):
+    with run_folder(out, resume=how.resume, overwrite=how.overwrite), torch_threads(how.threads):
         init = starting_weights(init or config.init)
         data = _training_data(dataset, config, teacher)
         set_seed(config.seed)
@@ -137,22 +145,28 @@ def _new_model(
 
 def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> RunFigures:
     """Turn the best weights into the run's model folder: grey folded in, calibrated, with its figures."""
-    model, _ = read_checkpoint(out / "best")
-    best = json.loads((out / "best" / "figures.json").read_text(encoding="utf-8"))
+    model, _ = read_checkpoint(out / BEST)
+    best = json.loads((out / BEST / "figures.json").read_text(encoding="utf-8"))
     if data.train.images.shape[-1] == 1:
         fold_luma(model, spec.preprocess)
     targets = data.validation.targets
     logits = TorchClassifier(model, spec).logits(data.validation.images, batch_size=EVAL_BATCH)
-    temperature, bias = calibrate(logits, targets, run["config"]["calibration"])
+    fit = fit_checked(logits, targets, run["config"]["calibration"])
+    if fit.note:
+        logger.warning("%s", fit.note)
+    temperature, bias = fit.temperature, fit.bias
     with torch.no_grad():
         head = head_of(model)
         head.weight.div_(temperature)
         head.bias.div_(temperature).add_(torch.from_numpy(bias).to(head.bias))
+    unseen = figures_of(fit.unseen, targets)
     figures: RunFigures = {
         **figures_of(logits / temperature + bias, targets),
         "epoch": best["epoch"],
         "n": len(targets),
-        "before_calibration": {k: best[k] for k in ("accuracy", "loss")},
+        "calibration": fit.method,
+        "before_calibration": {"accuracy": best["accuracy"], "loss": best["loss"]},
+        "cross_validated": {"accuracy": unseen["accuracy"], "loss": unseen["loss"]},
     }
     spec = dataclasses.replace(spec, temperature=temperature, metrics={PUBLIC_TEST: figures})
     save_checkpoint(model, spec, out)
@@ -163,4 +177,6 @@ def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> R
 def card_of(spec: ModelSpec, run: RunRecord, report: Report | None = None) -> str:
     """Return the model card of a run from its `run.json`."""
     recipe = to_toml(run["config"], leave_out=("init",))
-    return model_card(spec, report=report, origin=Origin(run["data"]["name"], run["init"], recipe, run["command"]))
+    base, licence = describe_weights(run["init"])
+    origin = Origin(run["data"]["name"], base, recipe, run["command"], base_licence=licence)
+    return model_card(spec, report=report, origin=origin)

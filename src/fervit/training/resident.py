@@ -25,11 +25,10 @@ from fervit.models.backbone import fuse_attention
 from fervit.models.contract import HasTrainingLoss
 from fervit.models.pretrained import quiet_transformers
 from fervit.training.parallel import Workers, prepare_for_chunks, workers_for
-from fervit.training.run_folder import CHECKPOINTS, last_checkpoint, write_whole
+from fervit.training.run_folder import CHECKPOINTS, METRICS_FILE, RESUME_FILE, last_checkpoint, read_rows, write_whole
 
 Tensor = torch.Tensor
-RESUME_FILE, WEIGHTS, EMA = "resume.safetensors", "weights.", "ema."  # a file and its two groups of tensors
-METRICS_FILE = "metrics.csv"
+WEIGHTS, EMA = "weights.", "ema."  # the two groups of tensors in RESUME_FILE
 # torch's tests for the instructions that multiply bfloat16; with either of them, a CPU trains faster in bfloat16 than
 # in float32 (docs/lab-log.md).
 BF16_INSTRUCTIONS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
@@ -175,17 +174,6 @@ class ResidentTrainer(Trainer):
         self.model.load_state_dict(weights)
         if self.ema is not None:
             self.ema = [saved[f"{EMA}{k}"].to(average.device) for k, average in enumerate(self.ema)]
-
-
-def read_rows(out: Path) -> list[dict[str, str]]:
-    """Return the rows of a run's `metrics.csv`; none before its first epoch."""
-    path = out / METRICS_FILE
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
-
-
-def seconds_of(out: Path) -> float:
-    """Return how long a run's epochs took, those before it was resumed included."""
-    return round(sum(float(row["seconds"]) for row in read_rows(out)), 1)
 
 
 def trainer_arguments(

@@ -1,30 +1,36 @@
-"""The folder of a run: claimed without clobbering, described by `run.json`, resumable, safe on a full disk."""
+"""What a run keeps in its folder: record, figures, checkpoints; who holds the folder is up to `fervit.folders`."""
 
+import csv
 import errno
 import hashlib
 import json
+import logging
 import platform
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict
 
 from fervit import __version__
 from fervit.data.dataset import Dataset
-from fervit.errors import ConfigError, reason
+from fervit.errors import ConfigError
 from fervit.files import replacing
+from fervit.folders import RUN_FILE, clear_run, recover, run_folder
 from fervit.training.options import RunOptions
 
 CHECKPOINTS = "checkpoints"
-RUN_FILE = "run.json"
-# What a process that was killed while it wrote the first run.json leaves behind: `replacing`'s file, and the name that
-# earlier versions of fervit gave it.
-UNFINISHED = (".run-*.json", ".run.json.part")
+BEST = "best"  # the weights of the best epoch so far
+METRICS_FILE = "metrics.csv"
+RESUME_FILE = "resume.safetensors"  # of a checkpoint: the weights, and their average
+# What a checkpoint is resumed from; trainer_state.json is written last, so without it the others may be cut short.
+CHECKPOINT_FILES = ("trainer_state.json", RESUME_FILE, "optimizer.pt", "scheduler.pt", "rng_state.pth")
 PACKAGES = ("torch", "transformers", "numpy")
+
+logger = logging.getLogger(__name__)
 
 Settings = Mapping[str, Any]
 """A configuration as `dataclasses.asdict` gives it: values, or tables of values, by name."""
@@ -77,43 +83,6 @@ class RunRecord(TypedDict, total=False):
     pretraining: Mapping[str, object]
 
 
-def claim(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make `out` ready, never clobbering an earlier run by accident.
-
-    Raises:
-        ConfigError: as `check_out` says, or it cannot be made.
-    """
-    check_out(out, resume=resume, overwrite=overwrite)
-    if overwrite and (out / RUN_FILE).is_file():
-        shutil.rmtree(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot create {out}: {reason(error)}") from error
-
-
-def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that a run cannot go into; nothing is changed.
-
-    Raises:
-        ConfigError: it is a file, or already holds something and neither flag was given, or something that is no run
-            of fervit.
-    """
-    if resume and overwrite:
-        raise ConfigError("--resume goes on with a run and --overwrite deletes it: give one of them")
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; --out takes a folder")
-    if out.is_dir() and not all(_is_unfinished(path) for path in out.iterdir()):
-        if not (resume or overwrite):
-            raise ConfigError(f"{out} is not empty: --resume goes on with it, --overwrite deletes it first")
-        if not (out / RUN_FILE).is_file():
-            raise ConfigError(f"{out} holds no run of fervit (no run.json), so it stays as it is: take another folder")
-
-
-def _is_unfinished(path: Path) -> bool:
-    return any(fnmatch(path.name, pattern) for pattern in UNFINISHED)
-
-
 def describe_data(dataset: Dataset, *, n_train: int, n_val: int) -> DataRecord:
     """Return what `run.json` says of a data set, with the numbers of images in its two splits."""
     data: DataRecord = {"name": dataset.name, "hash": dataset.data_hash, "n_train": n_train, "n_val": n_val}
@@ -154,8 +123,11 @@ def check_same(out: Path, run: RunRecord, defaults: Settings) -> None:
     path = out / RUN_FILE
     if not path.is_file():
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
-    old, new = (_identity(values, defaults) for values in (before, run))
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        old, new = (_identity(values, defaults) for values in (before, run))
+    except (ValueError, LookupError, TypeError) as error:
+        raise damaged(path, "it is no whole record of a run") from error
     other = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if other:
         raise ConfigError(f"{out} was started with another {', '.join(other)}: give the same, or take a new --out")
@@ -182,21 +154,114 @@ def open_run(out: Path, run: RunRecord, defaults: Settings, options: RunOptions)
         options: whether to resume or to overwrite an earlier run.
 
     Raises:
-        ConfigError: see `claim`, `check_same` and `full_disk_explained`.
+        ConfigError: see `folders.run_folder`, `check_same`, `check_whole` and `full_disk_explained`.
     """
-    claim(out, resume=options.resume, overwrite=options.overwrite)
-    if options.resume:
-        check_same(out, run, defaults)
-    with full_disk_explained(out):
+    with run_folder(out, resume=options.resume, overwrite=options.overwrite), full_disk_explained(out):
+        if options.overwrite:
+            clear_run(out)
+        else:
+            recover(out)
+        if options.resume:
+            check_same(out, run, defaults)
+            check_whole(out)
         write_json(out / RUN_FILE, run)
         yield
 
 
+def check_whole(out: Path) -> None:
+    """Refuse to go on with a run whose files were damaged since, before hours are spent on it.
+
+    Raises:
+        ConfigError: `metrics.csv` or the best weights are cut short, or epochs were trained and no whole checkpoint
+            is left of them.
+    """
+    for unfinished in out.glob(f".{BEST}-*"):  # `replacing_folder`'s, of a process that was killed
+        shutil.rmtree(unfinished)
+    if (out / BEST).is_dir():
+        for name in ("config.json", "preprocessor_config.json", "figures.json", "model.safetensors"):
+            if (problem := _problem_of(out / BEST / name)) is not None:
+                raise damaged(out / BEST / name, problem)
+    rows = read_rows(out)
+    # With one epoch, its checkpoint was cut short while it was saved: the run starts again, and nothing else is lost.
+    if len(rows) > 1 and last_checkpoint(out) is None:
+        raise ConfigError(
+            f"{out / CHECKPOINTS} holds no whole checkpoint of the {len(rows)} epochs in {METRICS_FILE}, so the run "
+            "cannot go on: --overwrite starts it anew"
+        )
+
+
+def damaged(path: Path, problem: str) -> ConfigError:
+    """Build the error for a file of a run that cannot be read any more."""
+    return ConfigError(f"{path} is damaged ({problem}), so the run cannot go on: --overwrite starts it anew")
+
+
 def last_checkpoint(out: Path) -> str | None:
-    """Return the newest complete checkpoint; one that was cut short while saving has no whole trainer_state.json."""
-    states = out.glob(f"{CHECKPOINTS}/checkpoint-*/trainer_state.json")
-    complete = [path.parent for path in states if _is_json(path)]
-    return str(max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if complete else None
+    """Return the newest checkpoint that is whole; one that was cut short, while it was saved or later, is passed over.
+
+    Where one is passed over that had been saved, a warning is logged.
+    """
+    folders = [path for path in out.glob(f"{CHECKPOINTS}/checkpoint-*") if path.name.rsplit("-", 1)[1].isdecimal()]
+    for folder in sorted(folders, key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True):
+        problems = {name: _problem_of(folder / name) for name in CHECKPOINT_FILES}
+        bad = [f"{name} ({problem})" for name, problem in problems.items() if problem is not None]
+        if not bad:
+            return str(folder)
+        if problems["trainer_state.json"] is None:
+            logger.warning("%s is passed over: %s", folder, ", ".join(bad))
+    return None
+
+
+def saved_epochs(out: Path) -> float:
+    """Return after how many epochs the newest whole checkpoint was saved; 0 where there is none."""
+    folder = last_checkpoint(out)
+    if folder is None:
+        return 0.0
+    return float(json.loads((Path(folder) / "trainer_state.json").read_text(encoding="utf-8")).get("epoch") or 0)
+
+
+def read_rows(out: Path) -> list[dict[str, str]]:
+    """Return the rows of a run's `metrics.csv`; none before its first epoch.
+
+    Raises:
+        ConfigError: the file is cut short or holds something else.
+    """
+    path = out / METRICS_FILE
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        rows = list(csv.DictReader(text.splitlines(), restkey="more", strict=True))
+        for value in (value for row in rows for value in row.values()):
+            float(value)  # a missing one is None
+    except (ValueError, TypeError, csv.Error) as error:
+        raise damaged(path, "cut short") from error
+    if not rows or "step" not in rows[0] or not text.endswith("\n"):
+        raise damaged(path, "cut short")
+    return rows
+
+
+def seconds_of(out: Path) -> float:
+    """Return how long a run's epochs took, those before it was resumed included."""
+    return round(sum(float(row["seconds"]) for row in read_rows(out)), 1)
+
+
+def _problem_of(path: Path) -> str | None:
+    """Return what is wrong with a JSON, safetensors or torch file; None where it is whole."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return "missing"
+    try:
+        if path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+        elif path.suffix == ".safetensors":
+            with safe_open(path, framework="np"):  # compares the file's size with what its header says
+                pass
+        else:  # torch.save writes a zip archive, whose table of contents stands at its end
+            zipfile.ZipFile(path).close()
+    except (ValueError, OSError, SafetensorError, zipfile.BadZipFile):
+        return "cut short"
+    return None
 
 
 @contextmanager
@@ -206,8 +271,9 @@ def full_disk_explained(out: Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if _disk_is_full(error, out):
+    except (OSError, SafetensorError, RuntimeError, ConfigError) as error:
+        cause = error.__cause__ if isinstance(error, ConfigError) else error  # `cannot_write` names the disk's error so
+        if isinstance(cause, Exception) and _disk_is_full(cause, out):
             raise ConfigError(f"the disk is full while saving to {out}; free some space and add --resume") from error
         raise
 
@@ -221,14 +287,6 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file whole or not at all: on a full disk, what was there stays."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="")
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return False
-    return True
 
 
 def _disk_is_full(error: Exception, out: Path) -> bool:

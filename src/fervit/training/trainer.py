@@ -18,6 +18,7 @@ from fervit.config.training import TrainConfig
 from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError
 from fervit.evaluation.metrics import confusion_matrix, macro_f1, nll
+from fervit.files import replacing_folder
 from fervit.models import save_checkpoint
 from fervit.models.backbone import layers_of
 from fervit.models.contract import HasTrainingLoss
@@ -27,8 +28,8 @@ from fervit.probabilities import softmax
 from fervit.training.augment import Augmenter
 from fervit.training.dropping import add_drop_path, add_patch_drop
 from fervit.training.optim import averaged, freeze, parameter_groups, sam_perturbation
-from fervit.training.resident import ResidentTrainer, read_rows, resident, trainer_arguments
-from fervit.training.run_folder import write_json
+from fervit.training.resident import ResidentTrainer, resident, trainer_arguments
+from fervit.training.run_folder import BEST, read_rows, write_json
 from fervit.training.targets import class_frequencies, class_weights
 from fervit.training.teachers import LiveTeacher
 from fervit.types import ModelSpec
@@ -160,8 +161,9 @@ class FervitTrainer(ResidentTrainer):
             figures = figures_of(self.predict_logits(self.val_images), self.val_targets)
             if figures["accuracy"] > self.best:
                 self.best = figures["accuracy"]
-                save_checkpoint(self.model, self.spec, self.out / "best")
-                write_json(self.out / "best" / "figures.json", {**figures, "epoch": epoch})
+                with replacing_folder(self.out / BEST) as folder:  # a kill leaves the best one of before
+                    save_checkpoint(self.model, self.spec, folder)
+                    write_json(folder / "figures.json", {**figures, "epoch": epoch})
         finally:
             self._swap_ema()
         metrics = {f"eval_{name}": figures[name] for name in FIGURES}
@@ -249,7 +251,7 @@ def _against_imbalance(train_set: Dataset, config: TrainConfig, device: torch.de
 
 def _read_best(out: Path) -> float:
     """Return the validation accuracy of the best epoch before a resume; minus infinity where there was none."""
-    path = out / "best" / "figures.json"
+    path = out / BEST / "figures.json"
     return float(json.loads(path.read_text(encoding="utf-8"))["accuracy"]) if path.is_file() else -math.inf
 
 

@@ -1,14 +1,109 @@
-"""What `train`, `distill` and `demo` do alike: the cheap checks before a run, and the text after it."""
+"""What the commands that train do alike: the cheap checks before a run, how it is stopped, and the text after it."""
 
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
-from fervit.cli._shared import require_torch
+import typer
+
+from fervit.cli._shared import program, require_torch
+from fervit.formatting import percent
 
 if TYPE_CHECKING:
     from fervit.config import TrainConfig
     from fervit.data import Dataset
     from fervit.training.finetune import RunFigures
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal other than Ctrl-C's that asks a run to stop."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+
+@contextmanager
+def stoppable_run(out: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Hold a run's folder; where a signal stops the run, say what is saved and which command goes on with it.
+
+    The exit code is the shell's, 128 and the signal's number: 130 after Ctrl-C, 143 after SIGTERM. What is saved is the
+    last checkpoint, as after a kill.
+
+    Raises:
+        ConfigError: see `fervit.folders.run_folder`.
+    """
+    from fervit.folders import run_folder
+
+    before = _written(out)
+    with (
+        stoppable(lambda: _what_goes_on(out, _written(out) != before)),
+        run_folder(out, resume=resume, overwrite=overwrite),
+    ):
+        yield
+
+
+@contextmanager
+def stoppable(what_is_left: Callable[[], str]) -> Iterator[None]:
+    """End with the shell's exit code for a signal, and with a line that says what is left of the work."""
+    try:
+        with _signals_raised():
+            yield
+    except KeyboardInterrupt as stop:
+        number = signal.Signals(stop.number if isinstance(stop, Stopped) else signal.SIGINT)
+        with suppress(OSError):  # the terminal may be gone
+            typer.echo(f"fervit: stopped by {number.name}; {what_is_left()}", err=True)
+        raise typer.Exit(128 + number) from None
+
+
+@contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Raise `Stopped` where a signal would end the process without a word; a second one ends it."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Stopped(number)
+
+    names = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
+        numbers = []
+    taken = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]  # nohup ignores SIGHUP
+    for number in taken:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _written(out: Path) -> tuple[int, int] | None:
+    """Return what changes when a run writes its `run.json`."""
+    from fervit.folders import RUN_FILE
+
+    with suppress(OSError):
+        found = (out / RUN_FILE).stat()
+        return found.st_ino, found.st_mtime_ns
+    return None
+
+
+def _what_goes_on(out: Path, begun: bool) -> str:
+    """Return how far a run is saved, and the command that goes on with it."""
+    kept = [argument for argument in sys.argv[1:] if not (begun and argument in ("--overwrite", "--resume"))]
+    command = f"{program()} {shlex.join([*kept, *(['--resume'] if begun else [])])}"
+    if not begun:
+        return f"it had not begun to train; to start again: {command}"
+    from fervit.training.run_folder import saved_epochs
+
+    saved = saved_epochs(out)
+    done = f"{out} is saved up to epoch {saved:g}" if saved else "no epoch was saved yet"
+    return f"{done}; to go on: {command}"
 
 
 def find_inputs(
@@ -29,8 +124,20 @@ def find_inputs(
 
 
 def as_text(figures: "RunFigures", out: Path) -> str:
-    """Return what a command prints of a finished run."""
+    """Return what a command prints of a finished run: its figures, what calibration did to them, and its folder."""
     return (
         f"best epoch {figures['epoch']:g}: public_test accuracy {100 * figures['accuracy']:.2f} %, "
-        f"macro-F1 {figures['macro_f1']:.3f} (n = {figures['n']})\nmodel folder: {out}"
+        f"macro-F1 {figures['macro_f1']:.3f} (n = {figures['n']})\n{_calibration(figures)}\nmodel folder: {out}"
     )
+
+
+def _calibration(figures: "RunFigures") -> str:
+    """Return what calibration did: the line of the epoch shows the figures before it, the summary those after it."""
+    if figures["calibration"] == "none":
+        return "not calibrated"
+    before, unseen = figures["before_calibration"], figures["cross_validated"]
+    rows = [f"NLL {before['loss']:.3f} before, {figures['loss']:.3f} after, {unseen['loss']:.3f} cross-validated"]
+    if figures["calibration"] == "bcts":  # a temperature alone changes no prediction
+        texts = [percent(value) for value in (before["accuracy"], figures["accuracy"], unseen["accuracy"])]
+        rows.insert(0, f"accuracy {texts[0]} before, {texts[1]} after, {texts[2]} cross-validated")
+    return f"calibrated ({figures['calibration']}) on the same {figures['n']:,} images: {'; '.join(rows)}"

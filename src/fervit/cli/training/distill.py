@@ -7,7 +7,7 @@ import typer
 
 from fervit.cli._shared import Data, Threads, bar, command_line
 from fervit.cli.training._options import Init, Out, Overwrite, Resume, Settings, Votes
-from fervit.cli.training._run import as_text, find_inputs
+from fervit.cli.training._run import as_text, find_inputs, stoppable_run
 
 
 def register(app: typer.Typer) -> None:
@@ -37,21 +37,22 @@ def distill(
     from fervit.config.training import load_config
 
     config = load_config(recipe, set_ or (), defaults={"teacher_weight": api.TEACHER_WEIGHT})
-    dataset, weights = find_inputs(config, data, votes=votes, init=init)
-    from fervit.training.progress import ProgressBar
+    with stoppable_run(out, resume=resume, overwrite=overwrite):
+        dataset, weights = find_inputs(config, data, votes=votes, init=init)
+        from fervit.training.progress import ProgressBar
 
-    with ProgressBar(config.epochs, bar(note=True)) as shown:
-        figures = api.distill(
-            teacher,
-            dataset,
-            out,
-            recipe=config,
-            init=weights,
-            resume=resume,
-            overwrite=overwrite,
-            command=command_line(),
-            callbacks=[shown],
-            threads=threads,
-            progress=shown.on_prediction,
-        )
+        with ProgressBar(config.epochs, bar(note=True)) as shown:
+            figures = api.distill(
+                teacher,
+                dataset,
+                out,
+                recipe=config,
+                init=weights,
+                resume=resume,
+                overwrite=overwrite,
+                command=command_line(),
+                callbacks=[shown],
+                threads=threads,
+                progress=shown.on_prediction,
+            )
     typer.echo(as_text(figures, out))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fervit.cli._shared import command_line, progress, require_torch
+from fervit.cli.training._run import stoppable
 from fervit.errors import ConfigError
 from fervit.formatting import text_table
 
@@ -46,9 +47,12 @@ def ensemble(
         raise ConfigError(
             "--soup averages models' weights, --weights and --select are about their predictions: give one of them"
         )
+    from fervit.folders import check_one_process
+
+    check_one_process()
     require_torch("an ensemble")
     from fervit.data import load
-    from fervit.ensemble.members import Output, check_members
+    from fervit.ensemble.members import Output, check_members, output_folder
     from fervit.ensemble.soups import check_kind
     from fervit.ensemble.soups import soup as average_weights
     from fervit.ensemble.voting import ensemble as average_predictions
@@ -62,12 +66,13 @@ def ensemble(
     members = [find_folder(member) for member in members]
     target = Output(out, overwrite, command_line())
     check_members(members, target)
-    dataset = load(data)
-    with torch_threads(threads), progress("running the members") as tick:
-        if soup is not None:
-            choice = average_weights(members, dataset, target, kind=soup, progress=tick)
-        else:
-            choice = average_predictions(members, dataset, target, weighting=weighting, progress=tick)
+    with stoppable(lambda: f"{out} is as it was"), output_folder(target), torch_threads(threads):
+        dataset = load(data)
+        with progress("running the members") as tick:
+            if soup is not None:
+                choice = average_weights(members, dataset, target, kind=soup, progress=tick)
+            else:
+                choice = average_predictions(members, dataset, target, weighting=weighting, progress=tick)
     typer.echo(as_text(choice))
     typer.echo(f"\nmodel folder: {out}")
 

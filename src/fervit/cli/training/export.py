@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fervit.cli._shared import require_torch
+from fervit.cli.training._run import stoppable
 
 if TYPE_CHECKING:
     from fervit.export.model import Exported
@@ -36,7 +37,8 @@ def export(
 
     if not int8 or find_model(model).is_dir():  # 8 bits from an ONNX file need no PyTorch
         require_torch("export")
-    exported = export_onnx(model, out, int8=int8, data=data, threads=threads, overwrite=overwrite)
+    with stoppable(lambda: f"{out} is as it was"):
+        exported = export_onnx(model, out, int8=int8, data=data, threads=threads, overwrite=overwrite)
     typer.echo(as_text(exported, model))
 
 

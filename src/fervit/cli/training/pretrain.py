@@ -7,6 +7,7 @@ import typer
 
 from fervit.cli._shared import Threads, bar, command_line, require_torch
 from fervit.cli.training._options import Overwrite, Resume
+from fervit.cli.training._run import stoppable_run
 
 if TYPE_CHECKING:
     from fervit.training.pretraining.run import PretrainFigures
@@ -43,25 +44,26 @@ def pretrain(
     from fervit.inference.model_files import check_starting_weights, starting_weights
 
     config = load_pretrain_config(set_ or ())  # first: a misspelt key should not wait for torch
-    require_torch("pre-training")
-    weights = starting_weights(init)
-    check_starting_weights(weights)
-    datasets = [loaded(source) for source in data]
-    from fervit.training.pretraining.run import pretrain as run
-    from fervit.training.progress import ProgressBar
+    with stoppable_run(out, resume=resume, overwrite=overwrite):
+        require_torch("pre-training")
+        weights = starting_weights(init)
+        check_starting_weights(weights)
+        datasets = [loaded(source) for source in data]
+        from fervit.training.pretraining.run import pretrain as run
+        from fervit.training.progress import ProgressBar
 
-    with ProgressBar(config.epochs, bar(note=True), what="pre-training") as shown:
-        figures = run(
-            config,
-            datasets,
-            out,
-            init=weights,
-            resume=resume,
-            overwrite=overwrite,
-            command=command_line(),
-            callbacks=[shown],
-            threads=threads,
-        )
+        with ProgressBar(config.epochs, bar(note=True), what="pre-training") as shown:
+            figures = run(
+                config,
+                datasets,
+                out,
+                init=weights,
+                resume=resume,
+                overwrite=overwrite,
+                command=command_line(),
+                callbacks=[shown],
+                threads=threads,
+            )
     typer.echo(as_text(figures, out))
 
 

@@ -26,6 +26,8 @@ from transformers import (
 from fervit.config.pretraining import PretrainConfig
 from fervit.data.dataset import TRAIN, Dataset
 from fervit.errors import DataError
+from fervit.folders import RUN_FILE, run_folder
+from fervit.inference.model_files import describe_weights
 from fervit.models import save_checkpoint
 from fervit.models.inputs import to_input
 from fervit.reports.card import Origin
@@ -35,8 +37,8 @@ from fervit.training.augment import Augmenter
 from fervit.training.options import RunKeywords, RunOptions
 from fervit.training.parallel import torch_threads
 from fervit.training.pretraining.mae import build_autoencoder, count_patches, reconstruction_image, to_backbone
-from fervit.training.resident import ResidentTrainer, read_rows, resident, seconds_of, trainer_arguments
-from fervit.training.run_folder import RUN_FILE, DataRecord, RunRecord, describe, open_run, write_json
+from fervit.training.resident import ResidentTrainer, resident, trainer_arguments
+from fervit.training.run_folder import DataRecord, RunRecord, describe, open_run, read_rows, seconds_of, write_json
 from fervit.types import ModelSpec, Preprocess
 
 Tensor = torch.Tensor
@@ -87,7 +89,7 @@ def pretrain(
     out, how = Path(out), RunOptions(**options)
     if not datasets:
         raise DataError("pre-training needs at least one data set")
-    with torch_threads(how.threads):
+    with run_folder(out, resume=how.resume, overwrite=how.overwrite), torch_threads(how.threads):
         faces = [dataset.split(TRAIN) for dataset in datasets]
         set_seed(config.seed)
         model, preprocess = build_autoencoder(init, config)
@@ -228,11 +230,11 @@ def _save(
 
 
 def _card(spec: ModelSpec, run: RunRecord, figures: PretrainFigures) -> str:
-    data, init = run["data"], run["init"]
-    base = Path(init).name if Path(init).exists() else init
+    data = run["data"]
+    base, licence = describe_weights(run["init"])
     return backbone_card(
         spec,
-        Origin(data["name"], base, to_toml(run["config"]), run["command"]),
+        Origin(data["name"], base, to_toml(run["config"]), run["command"], base_licence=licence),
         PretrainingFigures(figures["n"], figures["epochs"], figures["first_loss"], figures["loss"]),
         sources=[source["name"] for source in data["sources"]],
         grey=data["grey"],
