@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,34 @@ from fervit.errors import ConfigError, DataError, FervitError, quoted, reason
 ASSETS = Path(__file__).parent / "assets"
 """Models and graphs that come with the package."""
 
+SURROGATES = re.compile("[\ud800-\udfff]")  # what Python has for bytes of a name that are not UTF-8
+ESCAPED = re.compile(r"\\+(?=x[89a-f][0-9a-f]|u[d][89a-f][0-9a-f]{2}|[\ud800-\udfff])")
 LONGEST_NAME = 255  # bytes, in every common file system
 PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"})
 ZIP_MAGIC = b"PK\x03\x04"  # the container that torch.save writes
 PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+
+
+def name_of(path: str | bytes | os.PathLike[str]) -> str:
+    r"""Return a path as text that can be stored and sent anywhere; different paths have different texts.
+
+    A name of bytes that are not UTF-8 has `\xff` in place of each such byte. Where a name has that very text already,
+    or backslashes before such a byte, these are doubled.
+
+    >>> name_of("smile.jpg"), name_of(os.fsdecode(b"smile\xff.jpg"))
+    ('smile.jpg', 'smile\\xff.jpg')
+    """
+    text = os.fsdecode(path)
+    if text.isascii() and "\\x" not in text:  # nearly all
+        return text
+    if os.name == "posix" or SURROGATES.search(text):  # elsewhere, backslashes stand between folders
+        text = ESCAPED.sub(r"\g<0>\g<0>", text)
+    return SURROGATES.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found.group())
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def is_pickle(path: Path, magic: bytes = b"") -> bool:

@@ -130,9 +130,43 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(hiding: st
             read_image(source)
     with pytest.raises(ImageError, match="it has too many scans"):
         decode(data, Shape(48, 48, 1))  # as an image of a data set
-    with pytest.raises(ImageError, match="the image has too many scans"):
-        as_image(Image.open(path))
+    with pytest.raises(ImageError, match="the image has too many scans"), Image.open(path) as opened:
+        as_image(opened)
     assert time.perf_counter() - start < 2
+
+
+def test_the_larger_a_jpeg_the_fewer_scans_it_may_have() -> None:
+    data = bytearray(scan_bomb(30))
+    assert read_image(bytes(data)).shape == (2000, 2000, 3)
+    at = data.index(b"\xff\xc2") + 5  # height and width in the frame's header
+    data[at : at + 4] = struct.pack(">HH", 8000, 8000)
+    with pytest.raises(ImageError, match="too many scans: expected a JPEG of at most 23"):
+        read_image(bytes(data))
+
+
+def test_an_open_file_whose_image_is_refused_stays_open() -> None:
+    for data in (png_header(20_000, 20_000), scan_bomb(101), b"hello", b""):
+        file = io.BytesIO(data)
+        with pytest.raises(ImageError):
+            read_image(file)
+        assert not file.closed
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["L", "P", "I;16", "RGB"])
+def test_a_tiff_is_upright_by_its_name_as_from_its_bytes(mode: str, orientation: int, tmp_path: Path) -> None:
+    stored = (
+        Image.fromarray(noise(4, 6).astype(np.uint16))
+        if mode == "I;16"
+        else Image.fromarray(noise(4, 6, 3)).convert(mode)
+    )
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "scan.tif"
+    stored.save(path, exif=exif)
+    image = read_image(path)
+    assert image.shape == ((6, 4, 3) if orientation > 4 else (4, 6, 3))
+    np.testing.assert_array_equal(image, read_image(path.read_bytes()))
 
 
 def test_a_progressive_jpeg_with_much_after_its_end_is_read() -> None:
@@ -185,7 +219,8 @@ def test_arrays_and_pillow_images_are_taken_as_they_are() -> None:
     np.testing.assert_array_equal(as_image(grey[..., None]), as_image(grey))
     assert as_image(noise(5, 6, 4)).shape == (5, 6, 3)
     for wrong in (
-        colour.astype(np.float32),
+        colour.astype(np.complex64),
+        colour.astype(object),
         noise(5, 6, 2),
         noise(2, 5, 6, 3),
         np.empty((0, 4, 3), np.uint8),

@@ -2,16 +2,15 @@
 
 import os
 import sys
-import threading
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fervit.errors import VideoError
-from fervit.media.video import ahead, probe, read_frames
+from fervit.media.video import probe, read_frames
 from tests.helpers.videos import SIZE, moving
 
 
@@ -138,19 +137,50 @@ def test_a_squeezed_video_gets_square_pixels(tmp_path: Path, shape: tuple[int, i
     assert frames[0].image[:, : width // 2 - 4].mean() < 20 and frames[0].image[:, width // 2 + 4 :].mean() > 230
 
 
-def test_work_ahead_keeps_order_raises_and_ends() -> None:
-    assert list(ahead(range(50), 3)) == list(range(50))
+def test_frames_larger_than_any_camera_takes_are_refused(tmp_path: Path, reader: str) -> None:
+    av = pytest.importorskip("av")
+    path = tmp_path / "bomb.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 9000, 5000, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame(9000, 5000, "yuv420p")))
+        container.mux(stream.encode(None))
+    message = r"bomb\.mp4 is too large: frames of 9000 x 5000 = 45 megapixels, more than 40"
+    with pytest.raises(VideoError, match=message):
+        list(read_frames(path))
 
-    def failing() -> Iterator[int]:
-        yield 1
-        raise VideoError("broken")
 
-    results = ahead(failing(), 2)
-    assert next(results) == 1
-    with pytest.raises(VideoError, match="broken"):
-        next(results)
-    before = threading.active_count()
-    endless = ahead(iter(int, 1), 2)
-    next(endless)
-    endless.close()
-    assert threading.active_count() == before
+def test_a_header_that_cannot_be_is_a_clear_line_or_left_out(clip: Path, reader: str) -> None:
+    data = clip.read_bytes()
+    (clip.parent / "codec.mp4").write_bytes(data.replace(b"avc1", b"zzz1"))
+    with pytest.raises(VideoError, match=r"codec\.mp4 is not a video that can be read"):
+        probe(clip.parent / "codec.mp4")
+    at = data.index(b"mdhd") + 20  # the duration of the track
+    (clip.parent / "long.mp4").write_bytes(data[:at] + b"\xff\xff\xff\xf0" + data[at + 4 :])
+    info = probe(clip.parent / "long.mp4")
+    assert info.duration_s is None or info.duration_s >= 0
+
+
+def test_times_never_go_below_zero(tmp_path: Path, reader: str) -> None:
+    av = pytest.importorskip("av")
+    part = tmp_path / "part.ts"
+    with av.open(str(part), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=20)
+        stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "yuv420p"
+        for image, _ in moving(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    data = part.read_bytes()
+    half = len(data) // 2 // 188 * 188
+    (tmp_path / "swapped.ts").write_bytes(data[half:] + data[:half])
+    times = [frame.time_s for frame in read_frames(tmp_path / "swapped.ts")]
+    assert times and times[0] >= 0 and times == sorted(times)
+
+
+def test_frames_with_exif_are_read(tmp_path: Path, reader: str) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    Image.new("RGB", (64, 48), "teal").save(tmp_path / "still.jpg", exif=exif)
+    (tmp_path / "frames.mjpeg").write_bytes(3 * (tmp_path / "still.jpg").read_bytes())
+    frames = list(read_frames(tmp_path / "frames.mjpeg"))
+    assert len(frames) >= 1 and frames[0].image.shape == (48, 64, 3)

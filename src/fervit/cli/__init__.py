@@ -1,12 +1,14 @@
 """The command line: one Typer app, a module per group of commands; heavy imports stay inside commands."""
 
-import io
+import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
 from fervit.cli import data, demo
+from fervit.cli._streams import READER_GONE, guard
 from fervit.cli.evaluation import compare, evaluate, robustness
 from fervit.cli.inference import benchmark, explain, poker_face, predict, serve, webcam
 from fervit.cli.training import distill, ensemble, export, pretrain, train
@@ -59,14 +61,24 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake becomes one line on stderr and exit code 2."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show stops no run
+    """Run the command line.
+
+    A user's mistake becomes one line on stderr and exit status 2; a reader of stdout that has gone, as `head` does,
+    ends it with status 141.
+    """
+    guard()
+    # What these print about damaged files would stand beside the one line that says it here.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # what is left would be written when nothing can be said about it any more
     except FervitError as error:
         typer.echo(f"fervit: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
-    except BrokenPipeError:  # `fervit predict ... | head`
-        sys.stderr.close()
-        sys.exit(141)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # the reader of a pipe that a file's name stands for
+            sys.exit(READER_GONE)
+        raise

@@ -19,7 +19,7 @@ from fervit.errors import DataError, reason
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of the cache's layout; part of every key
+VERSION = 3  # of the cache's layout; part of every key
 BUILDING = ".building-"  # prefix of folders that are being filled
 LITTER_AGE_S = 86_400
 

@@ -1,6 +1,5 @@
 """Decode images safely and bring them to one size, straight into a file that is then memory-mapped."""
 
-import io
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,12 +7,12 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from fervit.data.cache import cannot_write
-from fervit.data.source_files import one_line
 from fervit.errors import DataError, ImageError
-from fervit.media.images import check_scans
+from fervit.media import pixels
+from fervit.media.images import opening
 
 log = logging.getLogger(__name__)
 
@@ -138,12 +137,10 @@ def common_shape(contents: Iterable[bytes], size_px: int | None) -> Shape:
     grey = True
     for data in contents:
         try:
-            with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    continue
+            with opening(data, MAX_PIXELS, name="it") as image:
                 sizes.add(image.size)
                 grey = grey and image.mode in GREY_MODES
-        except Exception:  # noqa: BLE001 - Pillow's decoders raise anything; `decode` reports it by name
+        except ImageError:  # `decode` reports it by name
             continue
     channels = 1 if grey else 3
     if size_px is None and len(sizes) == 1:
@@ -155,30 +152,19 @@ def common_shape(contents: Iterable[bytes], size_px: int | None) -> Shape:
 
 
 def decode(data: bytes, shape: Shape) -> np.ndarray:
-    """Decode one image, upright, to `(H, W, C)` uint8.
+    """Decode one image, upright, to `(H, W, C)` uint8: the pixels that `fervit predict` shows a model.
 
     Raises:
-        ImageError: it is empty, no image, truncated, declares more than 64 million pixels, or is a JPEG of more
-            than 100 scans.
+        ImageError: it is empty, no image of a format that `fervit predict` reads, truncated, has more than 64 million
+            pixels, or is a JPEG of too many scans.
     """
     if not data:
         raise ImageError("empty or unreadable file")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ImageError(f"declares {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million")
-            check_scans(image, "it")
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in ("I", "I;16", "I;16B", "F"):
-                upright = _to_eight_bits(upright)
-            converted = upright.convert("L" if shape.channels == 1 else "RGB")
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"declares more than {MAX_PIXELS // 10**6} million pixels") from error
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError ...
-        raise ImageError(f"not a readable image ({one_line(error)})") from error
+    with opening(data, MAX_PIXELS, name="it") as opened:
+        image = pixels.decode(opened, "an image of the data set")
+    converted = Image.fromarray(image)
+    if shape.channels == 1:
+        converted = converted.convert("L")
     if converted.size != (shape.width, shape.height):
         converted = converted.resize((shape.width, shape.height), Image.Resampling.BILINEAR)
     return np.asarray(converted, dtype=np.uint8).reshape(shape.height, shape.width, shape.channels)
@@ -198,13 +184,6 @@ def report_failed(failed: dict[int, str], sources: list[str], total: int, where:
         raise DataError(f"{where}: {summary}")
     log.warning("%s: %s; skipped", where, summary)
     return tuple(sources[position] for position in sorted(failed))
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, dtype=np.float64)
-    if values.max(initial=0) > 255:  # 16 bits a pixel; Pillow's own conversion clips them to white
-        values = values / 257.0
-    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
 
 def _is_grey(image: np.ndarray) -> bool:

@@ -13,13 +13,14 @@ from fervit.errors import ConfigError, ImageError, check_counts, is_number, quot
 from fervit.faces.base import FaceDetector
 from fervit.faces.detectors import fallback_name
 from fervit.faces.tracking import Smoother, Tracker, between
+from fervit.inference.ahead import MAX_WAITING_BYTES, ahead
 from fervit.inference.classifier import BATCH_SIZE
 from fervit.inference.face_finder import FaceFinder
 from fervit.inference.results import FrameResult, ImageResult
 from fervit.media.camera import camera_name, read_camera
 from fervit.media.images import ImageLike, as_image, source_name
 from fervit.media.sources import is_one
-from fervit.media.video import VideoSource, ahead, read_frames
+from fervit.media.video import VideoSource, read_frames
 from fervit.runtime.ort import cores
 from fervit.types import Classifier, Face, Frame, ModelSpec, Prediction
 
@@ -158,12 +159,13 @@ class Recognizer:
         check_counts(every=every, detect_every=detect_every)
         source, smoother = source_name(path), Smoother(smooth_s)
         pending: list[_FoundFrame] = []
-        frames = ahead(read_frames(path, every=every), FRAMES_AHEAD)
-        found_ahead = ahead(self._follow(frames, detect_every), FRAMES_AHEAD)
+        frames = ahead(read_frames(path, every=every), FRAMES_AHEAD, lambda frame: frame.image.nbytes)
+        found_ahead = ahead(self._follow(frames, detect_every), FRAMES_AHEAD, lambda found: found.frame.image.nbytes)
         try:
             for found in found_ahead:
                 pending.append(found)
-                if len(pending) >= FRAMES_AT_ONCE or sum(len(found.crops) for found in pending) >= BATCH_SIZE:
+                full = len(pending) >= FRAMES_AT_ONCE or _is_much([found.frame for found in pending])
+                if full or sum(len(found.crops) for found in pending) >= BATCH_SIZE:
                     yield from self._frame_results(source, pending, smoother)
                     pending = []
             yield from self._frame_results(source, pending, smoother)
@@ -204,7 +206,7 @@ class Recognizer:
             for frame in frames:
                 waiting.append(frame)
                 near = first is not None and frame.index - first.frame.index < detect_every
-                if near and len(waiting) < MAX_WAITING:
+                if near and len(waiting) < MAX_WAITING and not _is_much(waiting):
                     continue
                 located = list(self._locate(first, waiting, tracker))
                 yield from located
@@ -286,3 +288,7 @@ class Recognizer:
         image = as_image(source)
         found = self.finder.find(image, crop=crop)
         return _FoundImage(source_name(source), found.faces, found.crops, size=(image.shape[1], image.shape[0]))
+
+
+def _is_much(frames: Sequence[Frame]) -> bool:
+    return sum(frame.image.nbytes for frame in frames) >= MAX_WAITING_BYTES

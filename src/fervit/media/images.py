@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from PIL import UnidentifiedImageError, features
 from fervit.concurrency import Lock
 from fervit.errors import ImageError, quoted, reason
 from fervit.files import cannot_write
+from fervit.media.pixels import decode, from_array, is_wide
 from fervit.media.sources import EXPECTED_ARRAY, ImageSource, layout_remedy, openable, path_name
 from fervit.types import Image
 
@@ -61,19 +62,13 @@ HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 AVIF_BRANDS = (b"avif", b"avis")
 LEAST_DURATION_MS = 20  # browsers show a frame of an animation that says less for `USUAL_DURATION_MS`
 USUAL_DURATION_MS = 100
+# What is decoded in less than a GB of memory: the decoders of these take 16 bytes a pixel, others 4.
+HEAVY = {"WEBP": 45_000_000, "AVIF": 45_000_000, "HEIF": 45_000_000}
+MAX_TWICE = 75_000_000  # pixels of a progressive JPEG, or with 16 bits a channel: both are in memory twice
 MAX_JPEG = 3 * MAX_PIXELS  # bytes that are looked through for scans: no photo is larger than its pixels
 MAX_SCANS = 100  # of a JPEG; progressive ones have about 10, and 30 kB can hold seconds of empty ones
+MAX_SCANNED = 1_500_000_000  # pixels times scans: a second and a half, and 15 scans of 100 megapixels
 JPEG_QUALITY = 92  # of the annotated copies that are written
-ORIENTATION = 0x0112  # EXIF 2.3, section 4.6.4
-UPRIGHT = {
-    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
-    3: Pillow.Transpose.ROTATE_180,
-    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
-    5: Pillow.Transpose.TRANSPOSE,
-    6: Pillow.Transpose.ROTATE_270,
-    7: Pillow.Transpose.TRANSVERSE,
-    8: Pillow.Transpose.ROTATE_90,
-}
 # What ends entropy-coded data and begins a segment with a length (ITU-T T.81, B.1.1): no stuffing, fill, TEM or RST.
 MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 SOS, EOI = 0xDA, 0xD9
@@ -86,22 +81,23 @@ _opening = Lock()  # Python's warning filters are global, and decoding happens i
 def read_image(source: ImageSource) -> Image:
     """Decode an image to `(H, W, 3)` uint8 RGB, upright.
 
-    EXIF orientation is applied, transparency is laid on white, 16 bits are scaled to 8, and of an animation
-    the first frame is taken. The size is checked before anything is decoded.
+    EXIF orientation is applied, transparency is laid on white, and of an animation the first frame is taken. Values of
+    16 or 32 bits are scaled to 8: where the file does not say which of them is white, the greatest decides between the
+    depths that cameras have, and a warning says what was assumed. The size is checked before anything is decoded.
 
     Args:
         source: a path, the bytes of a file, or an open binary file.
 
     Raises:
-        ImageError: it is missing, empty, truncated, larger than `MAX_PIXELS`, a JPEG of more than `MAX_SCANS`
-            scans, or not an image.
+        ImageError: it is missing, empty, truncated, larger than `MAX_PIXELS`, a JPEG of too many scans, or not an
+            image.
     """
     name = source_name(source)
-    with _reading(source, name), _open(openable(source, name), name) as opened:
+    with opening(source) as opened:
         if getattr(opened, "is_animated", False) and opened.format != "MPO":  # an MPO's others are views of the first
             hint = "" if opened.format == "TIFF" else "; `fervit predict` and `Recognizer.video` read all"
             log.warning("%s: only the first of %d images in it%s", name, getattr(opened, "n_frames", 0), hint)
-        return _decode(opened)
+        return decode(opened, name)
 
 
 def read_animation(source: ImageSource) -> Iterator[tuple[float, Image]]:
@@ -111,11 +107,11 @@ def read_animation(source: ImageSource) -> Iterator[tuple[float, Image]]:
         ImageError: as `read_image`; one that breaks off after its first frame just ends.
     """
     name, time_s = source_name(source), 0.0
-    with _reading(source, name), _open(openable(source, name), name) as opened:
+    with opening(source) as opened:
         for index in itertools.count():
             try:
                 opened.seek(index)
-                image = _decode(opened)
+                image = decode(opened, name)
             except EOFError:
                 return
             except Exception as error:
@@ -129,15 +125,24 @@ def read_animation(source: ImageSource) -> Iterator[tuple[float, Image]]:
 
 
 @contextmanager
-def opening(source: ImageSource) -> Iterator[Pillow.Image]:
-    """Open an image with every check but decode nothing.
+def opening(source: ImageSource, max_pixels: int = MAX_PIXELS, *, name: str = "") -> Iterator[Pillow.Image]:
+    """Open an image with every check but decode nothing; what a decoder raises in the block becomes an `ImageError`.
+
+    Args:
+        source: as for `read_image`.
+        max_pixels: more are refused.
+        name: what messages call it, where it is not its own name.
 
     Raises:
         ImageError: as `read_image`.
     """
-    name = source_name(source)
-    with _reading(source, name), _open(openable(source, name), name) as opened:
-        yield opened
+    name = name or source_name(source)
+    with _reading(source, name), ExitStack() as stack:
+        file = openable(source, name)
+        if isinstance(file, str | os.PathLike):
+            # Opened here: Pillow maps a file that it opens by name, and then turns no TIFF upright.
+            file = stack.enter_context(Path(file).open("rb"))
+        yield stack.enter_context(_open(file, name, max_pixels))
 
 
 @contextmanager
@@ -170,25 +175,24 @@ def write_image(path: Path, image: Image) -> None:
 
 
 def as_image(source: ImageLike) -> Image:
-    """Return any form of image as `(H, W, 3)` uint8 RGB; arrays may also be grey, or RGBA.
+    """Return any form of image as `(H, W, 3)` uint8 RGB.
+
+    Arrays are `(H, W)`, or `(H, W, C)` of 1 (grey), 3 (RGB) or 4 (RGBA) channels. Those of uint8 are taken as they are;
+    of other numbers, floats up to 1 are fractions of white, and others are scaled as `read_image` does.
 
     Raises:
         ImageError: it cannot be read, or an array has another shape or type.
     """
     if isinstance(source, np.ndarray):
-        channels = 1 if source.ndim == 2 else source.shape[-1]
-        if source.dtype != np.uint8 or source.size == 0 or source.ndim not in (2, 3) or channels not in (1, 3, 4):
+        shaped = source.ndim == 2 or (source.ndim == 3 and source.shape[2] in (1, 3, 4))
+        if not shaped or source.size == 0 or source.dtype.kind not in "buif":
             raise ImageError(f"{EXPECTED_ARRAY}, got {quoted(source)}{layout_remedy(source)}")
-        if channels == 3:
-            return source
-        if channels == 1:
-            return np.repeat(source.reshape(*source.shape[:2], 1), 3, axis=2)
-        return _to_rgb(Pillow.fromarray(source))
+        return from_array(source, source_name(source))
     if isinstance(source, Pillow.Image):
         with _reading(source, "the image"):
             _check_size(source, "the image")
             check_scans(source, "the image")
-            return _decode(source)
+            return decode(source, "the image")
     return read_image(source)
 
 
@@ -228,18 +232,18 @@ def check_scans(opened: Pillow.Image, name: str) -> None:
     """Refuse an open, undecoded JPEG that would take a decoder unduly long.
 
     Raises:
-        ImageError: it has more than `MAX_SCANS` scans.
+        ImageError: it has too many scans for its size.
     """
     file = getattr(opened, "fp", None)  # None once it is decoded
     if file is None or opened.format not in ("JPEG", "MPO"):
         return
     place = file.tell()
     file.seek(0)
-    scans = jpeg_scans(file.read(MAX_JPEG), MAX_SCANS + 1)
+    most = min(MAX_SCANS, MAX_SCANNED // max(1, opened.width * opened.height))
+    scans = jpeg_scans(file.read(MAX_JPEG), most + 1)
     file.seek(place)
-    if scans > MAX_SCANS:
-        opened.close()
-        raise ImageError(f"{name} has too many scans: expected a JPEG of at most {MAX_SCANS}")
+    if scans > most:
+        raise ImageError(f"{name} has too many scans: expected a JPEG of at most {most}")
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -251,26 +255,26 @@ def list_images(folder: Path) -> list[Path]:
     )
 
 
-def _open(source: str | os.PathLike[str] | IO[bytes], name: str) -> Pillow.Image:
+def _open(file: IO[bytes], name: str, max_pixels: int) -> Pillow.Image:
     try:
         with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as of an animation that is none: what matters is raised
             Pillow.preinit()  # or Pillow would load all its plugins for a name that ends in .webp
-            opened = Pillow.open(source, formats=_readable(source, name))
+            opened = Pillow.open(file, formats=_readable(file, name))
     except Pillow.DecompressionBombError:
-        raise ImageError(f"{name} is too large: more than {MAX_PIXELS / 1e6:.0f} megapixels") from None
-    _check_size(opened, name)
+        raise ImageError(f"{name} is too large: more than {max_pixels / 1e6:.0f} megapixels") from None
+    _check_size(opened, name, max_pixels)
     check_scans(opened, name)
     return opened
 
 
-def _readable(source: str | os.PathLike[str] | IO[bytes], name: str) -> tuple[str, ...]:
+def _readable(file: IO[bytes], name: str) -> tuple[str, ...]:
     """Return the formats that a file may have, by Pillow's names; those in ISO files need more than any Pillow.
 
     Raises:
         ImageError: it has one that cannot be read here.
     """
-    head = _head(source)
+    head = _head(file)
     if head[4:8] != b"ftyp":
         return tuple(format for format in FORMATS if not FORMATS[format].remedy)
     if any(brand in head[8:] for brand in AVIF_BRANDS):
@@ -288,27 +292,35 @@ def _readable(source: str | os.PathLike[str] | IO[bytes], name: str) -> tuple[st
     return (format,)
 
 
-def _head(source: str | os.PathLike[str] | IO[bytes]) -> bytes:
-    if isinstance(source, str | os.PathLike):
-        with Path(source).open("rb") as file:
-            return file.read(HEAD)
-    place = source.tell()
-    source.seek(0)
-    head = source.read(HEAD)
-    source.seek(place)
+def _head(file: IO[bytes]) -> bytes:
+    place = file.tell()
+    file.seek(0)
+    head = file.read(HEAD)
+    file.seek(place)
     return head
 
 
-def _check_size(opened: Pillow.Image, name: str) -> None:
+def _check_size(opened: Pillow.Image, name: str, max_pixels: int = MAX_PIXELS) -> None:
     width, height = opened.size
-    if width * height > MAX_PIXELS:
-        opened.close()
+    kind, most = _limit(opened)
+    if width * height > min(most, max_pixels):
         raise ImageError(
             f"{name} is too large: {width} x {height} = {width * height / 1e6:.0f} megapixels, "
-            f"more than {MAX_PIXELS / 1e6:.0f}"
+            f"more than {min(most, max_pixels) / 1e6:.0f}{kind if most < max_pixels else ''}"
         )
     if not width * height:
         raise ImageError(f"{name} is an empty image: {width} x {height}")
+
+
+def _limit(opened: Pillow.Image) -> tuple[str, int]:
+    """Return the pixels that can be decoded in a GB of memory, and for which kind of file that is."""
+    if opened.format in HEAVY:
+        return f" for {opened.format}", HEAVY[opened.format]
+    if opened.format in ("JPEG", "MPO") and "progressive" in opened.info:
+        return " for a progressive JPEG", MAX_TWICE
+    if is_wide(opened):
+        return " with 16 bits a channel", MAX_TWICE
+    return "", MAX_PIXELS
 
 
 def _not_an_image(source: object, name: str) -> str:
@@ -319,43 +331,3 @@ def _not_an_image(source: object, name: str) -> str:
     if empty:
         return f"{name} is empty (0 bytes)"
     return f"{name} is not an image (expected {', '.join(FORMATS)})"
-
-
-def _decode(opened: Pillow.Image) -> Image:
-    opened.load()  # this comes first: it turns a TIFF, whose orientation reads upright afterwards
-    method = UPRIGHT.get(_orientation(opened))
-    rgb = _to_rgb(opened)
-    if method is not None:
-        rgb = np.asarray(Pillow.fromarray(rgb).transpose(method))
-    return rgb
-
-
-def _orientation(opened: Pillow.Image) -> int:
-    try:
-        return int(opened.getexif().get(ORIENTATION, 1))
-    except Exception:  # noqa: BLE001  (broken EXIF raises nearly anything; the image itself may be fine)
-        return 1
-
-
-def _to_rgb(opened: Pillow.Image) -> Image:
-    opened.load()
-    if opened.mode == "RGB" and "transparency" not in opened.info:
-        return np.asarray(opened)
-    if opened.mode.startswith("I") or opened.mode == "F":
-        return np.repeat(_to_8_bits(np.asarray(opened))[:, :, None], 3, axis=2)
-    if "A" in opened.mode.upper().replace("LAB", "") or "transparency" in opened.info:
-        opened = opened.convert("RGBA")
-        white = Pillow.new("RGBA", opened.size, "white")
-        opened = Pillow.alpha_composite(white, opened)
-    return np.asarray(opened.convert("RGB"))
-
-
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Scale a deep grey plane to uint8: 16-bit integers by 257, floats from 0..1, else by range."""
-    x = np.nan_to_num(values.astype(np.float64))
-    low, high = float(x.min()), float(x.max())
-    if values.dtype.kind in "ui" and low >= 0 and high <= 65535:
-        low, high = 0.0, 65535.0
-    elif values.dtype.kind == "f" and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    return np.rint((x - low) * (255 / max(high - low, 1e-12))).clip(0, 255).astype(np.uint8)

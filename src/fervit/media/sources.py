@@ -11,7 +11,7 @@ from typing import IO, TypeAlias
 import numpy as np
 
 from fervit.errors import ImageError, quoted, redacted, shortened
-from fervit.files import LONGEST_NAME
+from fervit.files import LONGEST_NAME, name_of
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 EXPECTED_ARRAY = "expected a (H, W, 3) uint8 array"
@@ -30,7 +30,7 @@ def path_name(path: str | os.PathLike[str]) -> str:
         text = os.fsdecode(path)
     except TypeError:  # a PathLike that returns something else; reading it tells what
         return f"<{type(path).__name__}>"
-    text = text.encode("utf-8", "surrogateescape" if _escaped(text) else "replace").decode("utf-8", "replace")
+    text = name_of(text)
     if ADDRESS.match(text):
         text = redacted(text)
     longest = max(map(len, (part.encode() for part in re.split(r"[/\\]", text))))
@@ -130,12 +130,3 @@ def is_rgb(image: object) -> bool:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         return False
     return image.ndim == 3 and image.shape[2] == 3 and image.size > 0
-
-
-def _escaped(text: str) -> bool:
-    """Return whether what is not UTF-8 in a file's name is all that is odd about it."""
-    try:
-        text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -4,17 +4,15 @@ import contextlib
 import io
 import logging
 import os
-import queue
 import shutil
 import stat
 import tempfile
-import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -32,9 +30,10 @@ if TYPE_CHECKING:
     from cv2 import VideoCapture
 
 FALLBACK_RATE = 25.0  # frames/s where a file has none
+FRAME_4K = 4096 * 2160  # pixels
+MAX_FRAME = 40_000_000  # pixels; 8K has 33 million, and a header may say anything
 MOST_ANIMATED = 50.0  # frames/s of an animated image, as browsers show them
 MOST_SQUEEZED = 4  # a pixel's width over its height, or the reverse; beyond, the header must be wrong
-T = TypeVar("T")
 VideoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 log = logging.getLogger(__name__)
 
@@ -107,48 +106,6 @@ def is_animation(source: VideoSource) -> bool:
         return kind_of_file(file) is Kind.ANIMATION
 
 
-def ahead(items: Iterable[T], size: int) -> Generator[T]:
-    """Yield what `items` yields, computed in a thread at most `size` ahead; its exceptions are raised here."""
-    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=size)
-    stop = threading.Event()
-
-    def put(item: T | None, error: BaseException | None = None) -> None:
-        while not stop.is_set():
-            try:
-                return ready.put((item, error), timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        source = iter(items)
-        try:
-            for item in source:
-                put(item)
-                if stop.is_set():
-                    break
-            else:
-                put(None, StopIteration())
-        except BaseException as error:  # noqa: BLE001  (raised again in the thread that waits)
-            put(None, error)
-        finally:
-            if isinstance(source, Generator):
-                source.close()
-
-    worker = threading.Thread(target=work, name="fervit-ahead", daemon=True)
-    worker.start()
-    try:
-        while True:
-            item, error = ready.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item  # type: ignore[misc]  # T where there is no error
-    finally:
-        stop.set()
-        worker.join()
-
-
 def _probe_animation(source: VideoSource) -> VideoInfo:
     try:
         with opening(source) as opened:
@@ -171,7 +128,9 @@ def _probe_pyav(source: VideoSource) -> VideoInfo:
     with _open_pyav(source) as (container, stream):
         length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1_000_000
         rate = float(stream.average_rate or stream.guessed_rate or FALLBACK_RATE)
-        return VideoInfo(stream.width, stream.height, rate, stream.frames or None, float(length) or None)
+        return VideoInfo(
+            stream.width, stream.height, rate, max(stream.frames, 0) or None, max(float(length), 0.0) or None
+        )
 
 
 def _probe_opencv(source: VideoSource) -> VideoInfo:
@@ -199,10 +158,11 @@ def _open_pyav(source: VideoSource) -> "Iterator[tuple[InputContainer, VideoStre
             streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
             if not streams:  # the cover of an album is a video of one frame, too
                 raise VideoError(f"{name} holds sound only: no video stream in it")
-            stream = streams[0]
-            if stream.codec_context is None:
+            stream = next((stream for stream in streams if stream.codec_context is not None), None)
+            if stream is None:
                 raise VideoError(f"{name} is not a video that can be read: nothing here decodes its images")
-            stream.thread_type = "AUTO"
+            # Threads that decode a frame each would hold a frame each: too much memory for larger ones than 4K.
+            stream.thread_type = "AUTO" if stream.width * stream.height <= FRAME_4K else "SLICE"
             yield container, stream
 
 
@@ -229,6 +189,7 @@ def _read_pyav(source: VideoSource, every: int) -> Iterator[Frame]:
                     break
                 continue
             for frame in frames:
+                _check_frame(source_name(source), frame.width, frame.height)
                 own_s = index / rate if frame.time is None else max(frame.time - start_s, 0.0)
                 if own_s + offset_s < time_s:  # files joined without new times begin again: go on from the last
                     offset_s = time_s + 1 / rate - own_s
@@ -255,9 +216,12 @@ def _square_width(width: int, shape: float) -> int:
 
 def _matrix(frame: "VideoFrame") -> orientation.Matrix:
     """Return how a frame wants to be shown; `frame.rotation` would be the angle only, without mirroring."""
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            return orientation.from_side_data(bytes(data))
+    try:
+        for data in frame.side_data:
+            if data.type.name == "DISPLAYMATRIX":
+                return orientation.from_side_data(bytes(data))
+    except ValueError:  # PyAV knows no name of another kind beside it, such as EXIF
+        return orientation.from_angle(-frame.rotation)
     return orientation.AS_STORED
 
 
@@ -272,7 +236,7 @@ def _read_opencv(source: VideoSource, every: int) -> Iterator[Frame]:
         shape = capture.get(cv2.CAP_PROP_SAR_NUM) / (capture.get(cv2.CAP_PROP_SAR_DEN) or 1) or 1.0
         index, last_s = 0, -1.0
         while capture.grab():
-            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            time_s = max(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, 0.0)
             if time_s <= last_s:  # streams without times report 0 throughout
                 time_s = last_s + 1 / rate
             if index % every == 0:
@@ -376,7 +340,16 @@ def _open_opencv(source: VideoSource) -> "Iterator[tuple[VideoCapture, Path]]":
         stack.callback(capture.release)
         if not capture.isOpened():
             raise VideoError(f"{name} is not a video that can be read, holds sound only, or is truncated")
+        _check_frame(name, int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
         yield capture, path
+
+
+def _check_frame(name: str, width: int, height: int) -> None:
+    if width * height > MAX_FRAME:
+        raise VideoError(
+            f"{name} is too large: frames of {width} x {height} = {width * height / 1e6:.0f} megapixels, "
+            f"more than {MAX_FRAME / 1e6:.0f}"
+        )
 
 
 def _copy_or_link(file: IO[bytes], path: Path | None, place: Path) -> None:
