@@ -12,7 +12,7 @@ from fervit.files import as_path
 
 if TYPE_CHECKING:
     from fervit.config import TrainConfig
-    from fervit.data import Dataset
+    from fervit.data import Dataset, LoadKeywords
     from fervit.evaluation.comparison import Comparison
     from fervit.evaluation.prediction import PredictOptions
     from fervit.evaluation.report import Report
@@ -36,12 +36,12 @@ def opened(model: "str | Path | Classifier | None", *, threads: int | None = Non
     return model
 
 
-def loaded(data: "str | Path | Dataset", *, votes: str | Path | None = None) -> "Dataset":
-    """Return a data set as it is, or load one; `votes` are FER+ votes to join."""
+def loaded(data: "str | Path | Dataset", **options: "Unpack[LoadKeywords]") -> "Dataset":
+    """Return a data set as it is, or load one; the options are those of `fervit.load_dataset`."""
     if isinstance(data, str | Path):
         from fervit.data import load
 
-        return load(data, votes=votes)
+        return load(data, **options)
     if not callable(getattr(data, "take", None)) or not hasattr(data, "labels"):
         raise DataError(f"expected a data set by name, file or folder, or a loaded one, got {quoted(data)}")
     return data

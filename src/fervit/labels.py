@@ -1,6 +1,7 @@
 """Label sets of the public data sets, in their own order, and the mappings between them."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -34,6 +35,9 @@ SYNONYMS = {
     "surprised": "surprise",
 }
 
+KNOWN = frozenset(name for names in LABEL_SETS.values() for name in names)
+"""The canonical name of every expression that a public data set has."""
+
 
 def canonical(name: str) -> str:
     """Return the one spelling that fervit uses for an expression's name.
@@ -43,6 +47,16 @@ def canonical(name: str) -> str:
     """
     name = name.strip().lower()
     return SYNONYMS.get(name, name)
+
+
+def clean_label(text: str) -> str:
+    r"""Return a label in one printable line: line breaks and control characters become blanks, others stay.
+
+    >>> clean_label(" very\thappy\n")
+    'very happy'
+    """
+    text = unicodedata.normalize("NFC", text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def find_places(own: Sequence[str], wanted: Sequence[str]) -> list[int | None]:
@@ -66,10 +80,8 @@ def mapping_matrix(source: Sequence[str], target: Sequence[str]) -> np.ndarray:
     Raises:
         DataError: the two label sets have no name in common.
     """
-    index = {canonical(name): k for k, name in enumerate(target)}
     matrix = np.zeros((len(source), len(target)), dtype=np.float64)
-    for row, name in enumerate(source):
-        column = index.get(canonical(name))
+    for row, column in enumerate(find_places(target, source)):
         if column is not None:
             matrix[row, column] = 1.0
     if not matrix.any():
@@ -83,7 +95,29 @@ def label_places(own: Sequence[str], wanted: Sequence[str]) -> list[int]:
     Raises:
         DataError: one of them is missing.
     """
-    places = {canonical(name): k for k, name in enumerate(own)}
-    if missing := [name for name in wanted if canonical(name) not in places]:
+    places = find_places(own, wanted)
+    if missing := [name for name, place in zip(wanted, places, strict=True) if place is None]:
         raise DataError(f"there is no label {', '.join(missing)} among {', '.join(own)}")
-    return [places[canonical(name)] for name in wanted]
+    return [place for place in places if place is not None]
+
+
+def spelt_differently(ours: Sequence[str], theirs: Sequence[str]) -> str:
+    """Return in words which labels are matched in spite of their spelling, or an empty text where none are.
+
+    >>> spelt_differently(("angry", "happy"), ("anger", "happy", "fear"))
+    'anger = angry'
+    """
+    pairs = [(name, place) for name, place in zip(theirs, find_places(ours, theirs), strict=True) if place is not None]
+    return ", ".join(f"{name} = {ours[place]}" for name, place in pairs if name != ours[place])
+
+
+def way_out(missing: Collection[str]) -> str:
+    """Return what to do about labels of a data set that a model lacks, for the end of a message.
+
+    >>> way_out(["contempt"])
+    '--drop-labels contempt leaves its images out, --label-map contempt=NAME gives them another label'
+    """
+    names = sorted(missing)
+    pairs = ",".join(f"{name}=NAME" for name in names)
+    its = "its" if len(names) == 1 else "their"
+    return f"--drop-labels {','.join(names)} leaves {its} images out, --label-map {pairs} gives them another label"

@@ -247,10 +247,10 @@ class Classifier(Protocol):
         ...
 
 
-def check_labels(labels: Sequence[str], expected: Sequence[str], what: str) -> None:
-    """Raise `ModelError` when two label lists differ, naming both."""
+def check_labels(labels: Sequence[str], expected: Sequence[str], what: str, way_out: str = "") -> None:
+    """Raise `ModelError` when two label lists differ, naming both, and `way_out` at the end."""
     if tuple(labels) != tuple(expected):
         raise ModelError(
             f"{what}: the model knows {len(labels)} labels ({', '.join(labels)}), "
-            f"the data has {len(expected)} ({', '.join(expected)})"
+            f"the data has {len(expected)} ({', '.join(expected)})" + (f"; {way_out}" if way_out else "")
         )

@@ -98,7 +98,9 @@ def test_predictions_are_kept_and_made_again_when_something_changes(
     cached_soft_targets(teacher, "another", dataset, TrainConfig())
     cached_soft_targets(teacher, "hash", dataset, TrainConfig(teacher_views=2))
     assert len(teacher.seen) > seen
-    for path in (tmp_path / "soft-targets").glob("*.npy"):
+    stored = list(tmp_path.glob("*-soft-targets-*/array.npy"))
+    assert len(stored) == 3
+    for path in stored:
         path.write_bytes(b"cut short")
     np.testing.assert_array_equal(cached_soft_targets(teacher, "hash", dataset, TrainConfig()), first)
 

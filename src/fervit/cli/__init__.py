@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli import data, demo
+from fervit.cli import cache, data, demo
 from fervit.cli._streams import READER_GONE, guard
 from fervit.cli.evaluation import compare, evaluate, robustness
 from fervit.cli.inference import benchmark, explain, poker_face, predict, serve, webcam
@@ -35,6 +35,7 @@ for module in (
     explain,
     poker_face,
     data,
+    cache,
     demo,
     serve,
     webcam,

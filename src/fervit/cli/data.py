@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import STDOUT, check_target, write_json
+from fervit.cli._shared import STDOUT, DropLabels, LabelMap, check_target, write_json
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +26,8 @@ def inspect(
         str | None,
         typer.Option("--json", metavar="FILE|-", help="Write the report as JSON; - is the terminal."),
     ] = None,
+    label_map: LabelMap = None,
+    drop_labels: DropLabels = None,
     near: Annotated[bool, typer.Option(help="Also search near duplicates among all pairs.")] = True,
 ) -> None:
     """Count labels; find unreadable, blank and repeated images, leaks between splits, label conflicts."""
@@ -34,7 +36,7 @@ def inspect(
     from fervit.data.inspection_report import summary, write_inspection
 
     check_target("--json", json_)
-    dataset = load(data)
+    dataset = load(data, label_map=label_map, drop_labels=drop_labels)
     report = run(dataset, near=near)
     folder = out or Path(f"inspect-{_slug(dataset.name)}")
     write_inspection(report, folder)

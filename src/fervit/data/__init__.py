@@ -1,7 +1,7 @@
 """Data sets of labelled face crops: `load()` reads every form that fervit reads into one `Dataset`."""
 
 from fervit.data.dataset import PRIVATE_TEST, PUBLIC_TEST, SPLITS, TRAIN, Dataset
-from fervit.data.loading import check_out, form_of, load, save
+from fervit.data.loading import LoadKeywords, check_out, form_of, load, save
 
 __all__ = [
     "PRIVATE_TEST",
@@ -9,6 +9,7 @@ __all__ = [
     "SPLITS",
     "TRAIN",
     "Dataset",
+    "LoadKeywords",
     "check_out",
     "form_of",
     "load",

@@ -1,7 +1,7 @@
 """`Dataset`: images of one size in memory or memory-mapped, with targets, splits and a content hash."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,6 +29,12 @@ class Dataset:
         votes: `(N, K)` float32 rows that sum to 1 (FER+ human votes), all-zero where there are none; or None.
         sources: `(N,)` file names or ids, for messages; or None.
         skipped: names of the source's images that could not be read; they have no row here.
+        notes: what was decided about the source that its owner may not expect, a sentence each; `load` logs them.
+        unnamed: labels that are numbers or truth values and no names, with the place of the first of each. Empty in
+            what `load` returns: they are named by then, or refused.
+
+    Raises:
+        DataError: two labels are the same, or one is no printable line.
     """
 
     name: str
@@ -41,6 +47,14 @@ class Dataset:
     votes: np.ndarray | None = None
     sources: Sequence[str] | None = None
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    unnamed: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if twice := sorted({name for name in self.labels if self.labels.count(name) > 1}):
+            raise DataError(f"{self.name} has the label {twice[0]!r} twice; expected names that differ")
+        if odd := [name for name in self.labels if not name or not name.isprintable()]:
+            raise DataError(f"{self.name} has the label {odd[0]!r}; expected printable names in one line")
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -75,6 +89,23 @@ class Dataset:
             votes=None if self.votes is None else self.votes[index],
             sources=None if self.sources is None else [self.sources[int(i)] for i in index],
         )
+
+    def with_labels(self, labels: Sequence[str]) -> "Dataset":
+        """Return the same images with more labels, or with the same ones in another order.
+
+        Raises:
+            DataError: one of its own labels is missing.
+        """
+        if tuple(labels) == self.labels:
+            return self
+        if missing := [name for name in self.labels if name not in labels]:
+            raise DataError(f"{self.name} has the label {missing[0]}, which is not among {', '.join(labels)}")
+        places = np.array([labels.index(name) for name in self.labels], dtype=np.int64)
+        votes = None
+        if self.votes is not None:
+            votes = np.zeros((len(self), len(labels)), dtype=self.votes.dtype)
+            votes[:, places] = self.votes
+        return replace(self, labels=tuple(labels), targets=places[self.targets], votes=votes)
 
     def split(self, name: str) -> "Dataset":
         """Return one split.

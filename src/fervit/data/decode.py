@@ -1,6 +1,5 @@
 """Decode images safely and bring them to one size, straight into a file that is then memory-mapped."""
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,8 @@ from fervit.errors import DataError, ImageError
 from fervit.media import pixels
 from fervit.media.images import opening
 
-log = logging.getLogger(__name__)
-
 MAX_PIXELS = 64_000_000  # of one encoded image; a bomb declares more, checked before anything is decoded
+MAX_BYTES = 6 * MAX_PIXELS  # of an encoded image: none is larger than 16 bits per channel without compression
 KEEP_SIZE_PX = 64  # images that are all of one size up to this stay as they are (FER2013: 48)
 SIZE_PX = 224  # side that all others are resized to: what ViT checkpoints expect
 COPY_ROWS = 512  # images per step when a file of images is rewritten
@@ -170,20 +168,24 @@ def decode(data: bytes, shape: Shape) -> np.ndarray:
     return np.asarray(converted, dtype=np.uint8).reshape(shape.height, shape.width, shape.channels)
 
 
-def report_failed(failed: dict[int, str], sources: list[str], total: int, where: str) -> tuple[str, ...]:
-    """Log one warning for the images that were skipped and return their names.
+def describe_failed(failed: dict[int, str], sources: list[str], where: str) -> tuple[list[str], tuple[str, ...]]:
+    """Return in words how many images were skipped and why the first one was; and the names of all of them.
+
+    Args:
+        failed: position to reason.
+        sources: the name of every image.
+        where: the source, for messages.
 
     Raises:
         DataError: there is no other image.
     """
     if not failed:
-        return ()
+        return [], ()
     first = min(failed)
-    summary = f"{len(failed)} of {total} images cannot be read, the first is {sources[first]}: {failed[first]}"
-    if len(failed) == total:
+    summary = f"{len(failed)} of {len(sources)} images cannot be read, the first is {sources[first]}: {failed[first]}"
+    if len(failed) == len(sources):
         raise DataError(f"{where}: {summary}")
-    log.warning("%s: %s; skipped", where, summary)
-    return tuple(sources[position] for position in sorted(failed))
+    return [f"{summary}; skipped"], tuple(sources[position] for position in sorted(failed))
 
 
 def _is_grey(image: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ names are not unique in FER2013, so that a `usage` or `split` column narrows the
 to one of two images of a name. A name that still fits several images joins none of them, and is counted.
 """
 
-import csv
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from fervit.data.dataset import SPLITS, Dataset
-from fervit.data.listing import find_split
 from fervit.data.source_files import open_csv
+from fervit.data.splits import find_split
 from fervit.errors import DataError, unknown
 from fervit.labels import canonical
 
@@ -67,10 +67,12 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
         DataError: it is missing, not a csv file, or has no lines.
     """
     path = Path(path)
-    with open_csv(path) as file:
+    with open_csv(path) as reader:
+        header = [name.strip().lower() for name in next(reader, [])]
         rows = [
-            {(key or "").strip().lower(): str(value or "").strip() for key, value in row.items() if key is not None}
-            for row in csv.DictReader(file, restval="")
+            dict(itertools.zip_longest(header, (cell.strip() for cell in cells[: len(header)]), fillvalue=""))
+            for cells in reader
+            if cells
         ]
     if not rows:
         raise DataError(f"{path} has no lines; expected a csv file with a header and a line for each image")

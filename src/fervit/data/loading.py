@@ -1,31 +1,64 @@
 """Load and save data sets: `load()` reads every form that fervit reads into one `Dataset`."""
 
+import logging
 from pathlib import Path
+from typing import TypedDict
 
 from fervit.data.cache import cached
 from fervit.data.dataset import Dataset
-from fervit.data.source_files import cannot_read
+from fervit.data.labelling.apply import apply_rules, name_numbers
+from fervit.data.labelling.rules import DropLabels, LabelMap, read_rules
+from fervit.data.listing import ReadOptions
+from fervit.data.source_files import cannot_read, special_file
 from fervit.errors import DataError, is_count, quoted, reason
 from fervit.files import as_path, file_digest, replacing
 
+log = logging.getLogger(__name__)
+
 FORMS = (
-    "a FER2013 .csv file (emotion, pixels, Usage); a .parquet file (image, label, usage); a folder of class "
+    "a .csv file as FER2013's (emotion, pixels, Usage); a .parquet file (image, label, usage); a folder of class "
     "folders (train/angry/x.jpg or angry/x.jpg); synthetic[:N[:seed]]; or a Hub data set id owner/name"
 )
 FILE_FORMS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 
 
-def load(source: str | Path, *, votes: str | Path | None = None, size_px: int | None = None) -> Dataset:
+class LoadKeywords(TypedDict, total=False):
+    """The options of `load`, as keywords of functions that pass them on."""
+
+    votes: str | Path | None
+    size_px: int | None
+    label_map: LabelMap | None
+    drop_labels: DropLabels | None
+    need_labels: bool
+
+
+def load(
+    source: str | Path,
+    *,
+    votes: str | Path | None = None,
+    size_px: int | None = None,
+    label_map: LabelMap | None = None,
+    drop_labels: DropLabels | None = None,
+    need_labels: bool = True,
+) -> Dataset:
     """Load a data set; decoded once, then opened from a memory-mapped cache.
 
+    What was decided about a source that its owner may not expect (made-up splits, labels read as one, images left
+    out) is in `Dataset.notes`, and logged as warnings.
+
     Args:
-        source: a FER2013 csv or parquet file, a folder of class folders, `synthetic[:N[:seed]]` or a Hub id.
+        source: a csv or parquet file, a folder of class folders, `synthetic[:N[:seed]]` or a Hub id.
         votes: FER+ votes to join (csv or parquet), for FER2013 in its csv order.
         size_px: side to squash images to; by default images that are all of one size up to 64 px keep it
             and others become 224 px. A csv keeps its size.
+        label_map: new names of labels, matched by name whatever its spelling: `"suprise=surprise,joy=happy"`, a
+            mapping, a TOML file, or for numbers the name of a label set (`fer7`, `ferplus8`, `raf7`, `affectnet8`).
+        drop_labels: labels whose images are left out, such as `"contempt"`.
+        need_labels: False for pre-training, which reads images alone: whatever labels there are will do.
 
     Raises:
-        DataError: the source is none of these, missing or malformed.
+        DataError: the source is none of these, missing or malformed, or its labels need names.
+        ConfigError: `label_map` or `drop_labels` is malformed.
     """
     from fervit.data.synthetic.dataset import parse_synthetic
 
@@ -38,11 +71,15 @@ def load(source: str | Path, *, votes: str | Path | None = None, size_px: int | 
         )
     if size_px is not None and not is_count(size_px):
         raise DataError(f"expected size_px to be a whole number from 1, got {quoted(size_px)}")
-    dataset = _read(source, form, size_px)
+    rules = read_rules(label_map, drop_labels)
+    dataset = _read(source, form, ReadOptions(size_px, rules, need_labels))
     if votes is not None:
         from fervit.data.readers.ferplus import join_votes
 
-        dataset = join_votes(dataset, Path(votes))
+        dataset = join_votes(dataset, Path(votes), name_numbers(dataset, rules, str(source)))
+    dataset = apply_rules(dataset, rules, str(source), need_labels=need_labels)
+    for note in dataset.notes:
+        log.warning("%s: %s", dataset.name, note)
     return dataset
 
 
@@ -65,6 +102,8 @@ def form_of(source: str | Path) -> str:
         if file_form is None:
             raise DataError(f"{path} is no data set that fervit reads; expected {FORMS}")
         return file_form
+    if kind := special_file(path):
+        raise DataError(f"{path} is {kind}; expected {FORMS}")
     if isinstance(source, str):
         if parse_synthetic(source) is not None:
             return "synthetic"
@@ -114,25 +153,25 @@ def check_out(out: Path, *, overwrite: bool) -> None:
         raise DataError(f"{out} is a {found}; names that end in .csv or .parquet make files, all others folders")
 
 
-def _read(source: str | Path, form: str, size_px: int | None) -> Dataset:
+def _read(source: str | Path, form: str, options: ReadOptions) -> Dataset:
     path = Path(source).expanduser()
     if form == "csv":
         from fervit.data.readers.fer2013 import read_csv
 
-        return cached(_file_key(path), lambda store: read_csv(path, store), name=path.name)
+        key = _file_key(path) + ("" if options.need_labels else "-unlabelled")  # a csv keeps its size
+        return cached(key, lambda store: read_csv(path, store, options), name=path.name)
     if form == "parquet":
         from fervit.data.readers.parquet import read_parquet
 
-        key = _file_key(path) + ("" if size_px is None else f"-{size_px}px")
-        return cached(key, lambda store: read_parquet(path, store, size_px), name=path.name)
+        return cached(_file_key(path) + options.key, lambda store: read_parquet(path, store, options), name=path.name)
     if form == "folder":
         from fervit.data.readers.folder import read_folder
 
-        return read_folder(path.resolve(), size_px)
+        return read_folder(path.resolve(), options)
     if form == "hub":
         from fervit.data.readers.hub import read_hub
 
-        return read_hub(str(source), size_px)
+        return read_hub(str(source), options)
     from fervit.data.synthetic.dataset import drawing_digest, parse_synthetic, synthesize
 
     parsed = parse_synthetic(str(source))
@@ -143,6 +182,6 @@ def _read(source: str | Path, form: str, size_px: int | None) -> Dataset:
 
 def _file_key(path: Path) -> str:
     try:
-        return file_digest(path)[:32]
+        return f"file-{file_digest(path)[:32]}"
     except OSError as error:
         raise cannot_read(path, error) from error

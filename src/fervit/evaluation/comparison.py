@@ -12,6 +12,7 @@ import numpy as np
 
 from fervit import probabilities
 from fervit.data.dataset import Dataset
+from fervit.data.labelling.matching import match_models
 from fervit.errors import DataError
 from fervit.evaluation import intervals, metrics
 from fervit.evaluation.intervals import FEWEST, Interval
@@ -224,7 +225,7 @@ def compare(
         ModelError: a model's labels do not fit, or it does not return probabilities.
         ConfigError: unknown `tta`.
     """
-    part = dataset.split(split)
+    part = match_models(dataset, first.spec.labels, second.spec.labels).split(split)
     progress, count = options.get("progress"), len(part)
     probs = []
     for k, model in enumerate((first, second)):

@@ -9,13 +9,14 @@ import numpy as np
 
 from fervit import probabilities
 from fervit.data.dataset import SPLITS, TRAIN, Dataset
+from fervit.data.labelling.matching import match_models
 from fervit.evaluation import intervals, metrics
 from fervit.evaluation.groups import Grouping, measure_groups
 from fervit.evaluation.intervals import Proportion
 from fervit.evaluation.prediction import PredictOptions, predict_dataset
 from fervit.evaluation.report import Calibration, Report
 from fervit.evaluation.selective import WANTED, risk_coverage, threshold_for
-from fervit.labels import canonical
+from fervit.labels import find_places
 from fervit.types import Classifier
 
 
@@ -29,20 +30,21 @@ def evaluate(classifier: Classifier, dataset: Dataset, *, split: str, **options:
         options: `tta`, `batch_size` and `progress`, see `PredictOptions`.
 
     Raises:
-        DataError: the split is unknown or empty.
+        DataError: the split is unknown or empty, or all images have one label.
         ModelError: the labels do not fit, or the model does not return probabilities.
         ConfigError: unknown `tta`.
     """
+    own = classifier.spec.labels
+    dataset = match_models(dataset, own)
     part = dataset.split(split)
     start = time.perf_counter()
     probs = predict_dataset(classifier, part, **options)
     seconds = time.perf_counter() - start
-    labels = {canonical(name) for name in dataset.labels}
     return replace(
         measure(probs, part, model=classifier.spec.name or classifier.spec.arch, leaks=leak_masks(dataset, split)),
         tta=options.get("tta"),
         seconds=seconds,
-        dropped_labels=tuple(name for name in classifier.spec.labels if canonical(name) not in labels),
+        dropped_labels=tuple(name for name, k in zip(own, find_places(dataset.labels, own), strict=True) if k is None),
     )
 
 
@@ -108,7 +110,7 @@ def add_groups(report: Report, part: Dataset, grouping: Grouping) -> Report:
     Raises:
         DataError: the report holds no probabilities of these images, since it was read from a file.
     """
-    return replace(report, groups=measure_groups(report.probs, part, grouping))
+    return replace(report, groups=measure_groups(report.probs, part.with_labels(report.labels), grouping))
 
 
 def add_threshold(report: Report, part: Dataset, precision: float) -> Report:
@@ -120,7 +122,10 @@ def add_threshold(report: Report, part: Dataset, precision: float) -> Report:
     """
     if precision in report.thresholds:
         return report
-    points = {**report.thresholds, precision: threshold_for(report.probs, part.targets, precision)}
+    points = {
+        **report.thresholds,
+        precision: threshold_for(report.probs, part.with_labels(report.labels).targets, precision),
+    }
     return replace(report, thresholds=dict(sorted(points.items())))
 
 

@@ -9,8 +9,9 @@ from typing import TypedDict
 import numpy as np
 
 from fervit.data.dataset import Dataset
+from fervit.data.labelling.matching import explain_missing
 from fervit.errors import ConfigError, DataError, ModelError, unknown
-from fervit.labels import canonical, mapping_matrix
+from fervit.labels import find_places, mapping_matrix
 from fervit.types import Classifier, check_labels
 
 BATCHES_PER_STEP = 4  # batches between two calls of `progress`
@@ -113,12 +114,12 @@ def label_mapping(labels: Sequence[str], dataset: Dataset) -> np.ndarray | None:
     Raises:
         ModelError: the model lacks a label that occurs; the message names both lists.
     """
-    ours, theirs = [canonical(name) for name in labels], [canonical(name) for name in dataset.labels]
-    if ours == theirs:
+    places = find_places(labels, dataset.labels)
+    if places == list(range(len(labels))):
         return None
-    occurring = {theirs[k] for k in np.unique(dataset.targets)}
-    if missing := sorted(occurring - set(ours)):
-        check_labels(labels, dataset.labels, f"the model cannot predict {', '.join(missing)}")
+    if missing := sorted(dataset.labels[k] for k in np.unique(dataset.targets) if places[k] is None):
+        hint = explain_missing(missing, dataset.labels, labels)
+        check_labels(labels, dataset.labels, f"the model cannot predict {', '.join(missing)}", hint)
     try:
         return mapping_matrix(labels, dataset.labels)
     except DataError as error:  # an empty data set passes the check above, as no label occurs in it

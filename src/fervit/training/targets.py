@@ -22,6 +22,11 @@ def training_rows(train_set: Dataset, config: TrainConfig) -> np.ndarray:
         kept &= train_set.votes.sum(axis=1) > 0
     if config.drop_conflicts:
         kept &= ~conflicting(train_set)
+    if (occurring := np.unique(train_set.targets[kept])).size == 1:
+        raise DataError(
+            f"{train_set.name}: all images to learn from have the label {train_set.labels[occurring[0]]}; expected "
+            "images of two or more labels"
+        )
     if not kept.any():
         raise DataError(f"{train_set.name}: no training image is left after drop_not_a_face and drop_conflicts")
     return np.flatnonzero(kept)

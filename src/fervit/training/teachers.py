@@ -1,8 +1,8 @@
 """Knowledge distillation: a model's (or an ensemble's) probabilities as soft targets for another one."""
 
-import contextlib
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +12,21 @@ import torch
 from torch import nn
 
 from fervit.config.training import AugmentConfig, TrainConfig
-from fervit.data.cache import cache_folder
+from fervit.data.cache import cached_array
 from fervit.data.dataset import TRAIN, Dataset
-from fervit.errors import ConfigError, DataError, ModelError, reason
-from fervit.files import replacing
+from fervit.data.labelling.matching import explain_missing
+from fervit.errors import ConfigError, ModelError
 from fervit.inference.loading import open_classifier
 from fervit.inference.model_files import find_folder, find_model, model_hash
-from fervit.labels import canonical, label_places
+from fervit.labels import canonical, find_places, label_places, spelt_differently
 from fervit.models import load_checkpoint
 from fervit.models.backbone import fuse_attention
 from fervit.models.inputs import denormalise, normalise, resize
 from fervit.probabilities import soften
 from fervit.training.augment import random_affine
 from fervit.types import Classifier, ModelSpec, Preprocess
+
+log = logging.getLogger(__name__)
 
 # The views are mild: the teacher should predict the same face, not what strong augmentation leaves of it.
 VIEW = AugmentConfig(rotate_deg=8.0, scale_min=0.9, scale_max=1.0, shift=0.04)
@@ -171,26 +173,13 @@ def cached_soft_targets(
     """Return `soft_targets`, cached in fervit's cache folder under what they depend on, so that `--resume` is quick.
 
     Raises:
-        DataError: they cannot be written there.
+        DataError: the cache folder cannot be written.
+        ConfigError: see `soft_targets`; or `FERVIT_CACHE_LIMIT` is no size.
+        ModelError: see `soft_targets`.
     """
     wanted = (VERSION, teacher_hash, dataset.data_hash, config.teacher_views, config.teacher_temperature, config.seed)
     key = hashlib.sha256(json.dumps([*wanted, *dataset.labels]).encode()).hexdigest()[:32]
-    path = cache_folder() / "soft-targets" / f"{key}.npy"
-    with contextlib.suppress(OSError, ValueError):
-        kept: np.ndarray = np.load(path, allow_pickle=False)
-        if kept.shape == (len(dataset.split(TRAIN)), len(dataset.labels)):
-            return kept
-    probs = soft_targets(teacher, dataset, config, progress=progress)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as beside:
-            np.save(beside, probs)
-    except OSError as error:
-        raise DataError(
-            f"cannot write the teacher's predictions to {path.parent} ({reason(error)}); "
-            "free some space or set FERVIT_CACHE to another folder"
-        ) from error
-    return probs
+    return cached_array("soft-targets", key, lambda: soft_targets(teacher, dataset, config, progress=progress))
 
 
 def _members(model: nn.Module) -> Iterator[nn.Module]:
@@ -219,5 +208,9 @@ def _view(images: np.ndarray, k: int, generator: torch.Generator) -> np.ndarray:
 def _label_places(spec: ModelSpec, labels: Sequence[str]) -> list[int]:
     """Return the place of each of the data set's labels among the teacher's."""
     if {canonical(name) for name in spec.labels} != {canonical(name) for name in labels}:
-        raise ModelError(f"the teacher predicts {', '.join(spec.labels)}; the data set has {', '.join(labels)}")
+        missing = [name for name, k in zip(labels, find_places(spec.labels, labels), strict=True) if k is None]
+        hint = f"; {explain_missing(missing, labels, spec.labels)}" if missing else ""
+        raise ModelError(f"the teacher predicts {', '.join(spec.labels)}; the data set has {', '.join(labels)}{hint}")
+    if said := spelt_differently(spec.labels, labels):
+        log.warning("labels of the data and of the teacher are matched by their meaning: %s", said)
     return label_places(spec.labels, labels)

@@ -56,7 +56,12 @@ def test_all_pixel_values_survive_the_fast_csv_parser(tmp_path: Path) -> None:
         ([f"0,{pixels(count=2303)} -1,Training"], "line 2: pixel 2304 is '-1', expected a number 0 to 255"),
         ([f"0,{pixels(count=2303)} ٣,Training"], "line 2: pixel 2304 is '٣', expected a number 0 to 255"),
         ([f"7,{pixels()},Training"], "line 2: emotion is '7', expected 0 to 6"),
-        ([f"happy,{pixels()},Training"], "line 2: emotion is 'happy', expected 0 to 6"),
+        (
+            [f"0,{pixels()},Training", f"happy,{pixels()},Training"],
+            "line 3: the label 'happy' is a name, but '0' in line 2 is a number",
+        ),
+        ([f"2.5,{pixels()},Training"], "line 2: the label is 2.5, expected a whole number or a name"),
+        ([f"nan,{pixels()},Training"], "line 2: the label is missing"),
         ([f"0,{pixels()},Trainig"], "line 2: unknown usage 'Trainig': did you mean 'Training'?"),
         ([f"0,{pixels()}"], "line 2: 2 columns, expected 3"),
         ([], "has a header but no rows"),
@@ -71,8 +76,8 @@ def test_a_malformed_csv_row_is_named(tmp_path: Path, rows: list[str], message: 
 
 
 def test_a_csv_without_a_column_names_it(tmp_path: Path) -> None:
-    path = write_rows(tmp_path / "x.csv", [f"0,{pixels()}"], header="emotion,pixels")
-    with pytest.raises(DataError, match=r"lacks the column.s. usage; it has emotion, pixels"):
+    path = write_rows(tmp_path / "x.csv", ["0,Training"], header="emotion,Usage")
+    with pytest.raises(DataError, match=r"lacks the column.s. pixels; it has emotion, Usage"):
         load(path)
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from fervit.data import load
 from fervit.errors import DataError
-from fervit.labels import FER7
 from tests.helpers.data_files import write_image, write_rows
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -21,7 +20,8 @@ def test_kaggle_folder_tells_the_split_by_the_file_name(tmp_path: Path) -> None:
     assert dataset.sources == ["train/happy/Training_2.png", "train/angry/Training_10.png",
                                "test/sad/PublicTest_7.png", "test/angry/PrivateTest_5.png"]  # fmt: skip
     assert dataset.split_ids.tolist() == [0, 0, 1, 2]
-    assert dataset.targets.tolist() == [3, 0, 4, 0]
+    assert dataset.labels == ("angry", "happy", "sad")
+    assert dataset.targets.tolist() == [1, 0, 2, 0]
     assert dataset.images.shape == (4, 48, 48, 1)
 
 
@@ -33,7 +33,7 @@ def test_split_folders_are_known_in_any_case(tmp_path: Path, names: tuple[str, .
         write_image(tmp_path / "d" / name / "Happiness" / f"{k}.jpg", seed=k)
     dataset = load(tmp_path / "d")
     assert dataset.split_ids.tolist() == [0, 1, 2]
-    assert set(dataset.targets.tolist()) == {FER7.index("happy")}
+    assert dataset.labels == ("Happiness",)
 
 
 def test_a_plain_class_folder_is_split_by_content(tmp_path: Path) -> None:
@@ -52,10 +52,10 @@ def test_a_plain_class_folder_is_split_by_content(tmp_path: Path) -> None:
         assert split == splits["joy/1.png" if source == "joy/renamed.png" else source]
 
 
-def test_extra_classes_give_sorted_canonical_labels(tmp_path: Path) -> None:
+def test_labels_are_the_folders_own_names_sorted_by_what_they_mean(tmp_path: Path) -> None:
     for name in ("Happiness", "contempt", "Anger"):
         write_image(tmp_path / "d" / "train" / name / "x.png")
-    assert load(tmp_path / "d").labels == ("angry", "contempt", "happy")
+    assert load(tmp_path / "d").labels == ("Anger", "contempt", "Happiness")
 
 
 def test_folders_without_images_say_what_they_hold(tmp_path: Path) -> None:

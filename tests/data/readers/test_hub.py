@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fervit.data.dataset import SPLITS
+from fervit.data.listing import ReadOptions
 from fervit.data.readers import hub
 from fervit.errors import DataError
 from tests.helpers import hub_stub
@@ -73,10 +74,10 @@ def test_a_hub_data_set_is_streamed_once_and_then_opens_without_the_hub(reposito
     finally:
         server.shutdown()
         server.server_close()
-    assert first["labels"] == ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+    assert first["labels"] == ["Anger", "Happiness", "neutral"]
     assert first["shape"] == [7, 48, 48, 1]
     assert first["splits"] == list(SPLITS)
-    assert first["targets"] == [0, 3, 6, 0, 3, 0, 3]
+    assert first["targets"] == [0, 1, 2, 0, 1, 0, 1]
     assert first["skipped"] == ["train row 4"]
     assert run("someone/faces", tmp_path, HF_ENDPOINT=endpoint) == first
 
@@ -102,7 +103,7 @@ def test_without_a_network_the_message_says_that_the_hub_cannot_be_reached(tmp_p
 def test_a_local_folder_streams_as_the_hub_does(repository: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     store.mkdir()
-    dataset = hub.stream(str(repository), None, store, size_px=32)
+    dataset = hub.stream(str(repository), None, store, ReadOptions(size_px=32))
     assert dataset.images.shape == (7, 32, 32, 1)
     assert dataset.skipped == ("train row 4",)
     assert not (store / "encoded.bin").exists()
@@ -114,4 +115,4 @@ def test_columns_without_a_label_are_refused(tmp_path: Path) -> None:
     folder.mkdir()
     datasets.Dataset.from_dict({"text": ["a", "b"]}).to_parquet(str(folder / "train.parquet"))
     with pytest.raises(DataError, match="needs an Image and a ClassLabel column; it has text"):
-        hub.stream(str(folder), None, tmp_path, size_px=None)
+        hub.stream(str(folder), None, tmp_path, ReadOptions())

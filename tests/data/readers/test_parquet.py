@@ -23,7 +23,8 @@ def test_hugging_face_parquet_takes_its_class_names_from_the_metadata(tmp_path: 
     table = datasets.Dataset.from_dict(rows, features=features)
     table.to_parquet(str(tmp_path / "train-00000-of-00001.parquet"))
     dataset = load(tmp_path / "train-00000-of-00001.parquet")
-    assert dataset.targets.tolist() == [4, 3, 3, 4]
+    assert dataset.labels == ("Happiness", "sad")
+    assert dataset.targets.tolist() == [1, 0, 0, 1]
     assert dataset.images.shape == (4, 48, 48, 1)
 
 
@@ -33,7 +34,8 @@ def test_parquet_with_named_labels_and_a_split_column(tmp_path: Path) -> None:
         tmp_path / "x.parquet", image=data, label=["joy", "fear", "sad"], split=["train", "validation", "test"]
     )
     dataset = load(path)
-    assert dataset.targets.tolist() == [3, 2, 4]
+    assert dataset.labels == ("fear", "joy", "sad")
+    assert dataset.targets.tolist() == [1, 0, 2]
     assert dataset.split_ids.tolist() == [0, 1, 2]
 
 
@@ -42,9 +44,12 @@ def test_parquet_with_named_labels_and_a_split_column(tmp_path: Path) -> None:
     [
         ({"label": [0]}, "lacks the column image"),
         ({"image": [b"x"]}, "lacks the column label"),
-        ({"image": [b"x"], "label": [9], "usage": ["Training"]}, "row 1: label 9, expected 0 to 6"),
+        ({"image": [b"x"], "label": [9], "usage": ["Training"]}, "the labels (9) are numbers without names"),
+        ({"image": [b"x"], "label": [None], "usage": ["Training"]}, "row 1: the label is missing"),
+        ({"image": [b"x"], "label": [[1]], "usage": ["Training"]}, "row 1: the label is '[1]', expected a number or"),
+        ({"image": [b"x"] * 2, "label": [3, 3], "label_name": ["sad", None]}, "row 2: the label is missing"),
         ({"image": [b"x"], "label": [1], "usage": ["here"]}, "row 1: unknown usage 'here'"),
-        ({"image": [b"x"], "label": [1], "usage": ["Training"]}, "1 of 1 images cannot be read, the first is row 1"),
+        ({"image": [b"x"], "label": ["sad"], "usage": ["Training"]}, "1 of 1 images cannot be read, the first is row 1"),
     ],
 )
 def test_malformed_parquet_is_refused(tmp_path: Path, columns: dict[str, list[object]], message: str) -> None:

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import STDOUT, Data, Threads, check_split, check_target, limit_torch, progress, write_json
+from fervit.cli._shared import (
+    STDOUT,
+    Data,
+    DropLabels,
+    LabelMap,
+    Threads,
+    check_split,
+    check_target,
+    limit_torch,
+    progress,
+    write_json,
+)
 from fervit.cli.evaluation._options import BatchSize, Json
 
 
@@ -22,6 +33,8 @@ def compare(
         str, typer.Option(help="train, public_test or private_test. Choose between models on public_test.")
     ] = "public_test",
     tta: Annotated[str | None, typer.Option(help="Test-time augmentation of both: flip, five_crops, ...")] = None,
+    label_map: LabelMap = None,
+    drop_labels: DropLabels = None,
     json: Json = None,
     batch_size: BatchSize = 64,
     threads: Threads = None,
@@ -37,7 +50,7 @@ def compare(
     from fervit.reports.terminal import comparison_as_text
 
     check_tta(tta)
-    dataset = api.loaded(data)
+    dataset = api.loaded(data, label_map=label_map, drop_labels=drop_labels)
     dataset.split(split)  # before the models are opened: what is missing should not cost that wait
     first, second = api.opened(a, threads=threads), api.opened(b, threads=threads)
     limit_torch([a, b], threads)

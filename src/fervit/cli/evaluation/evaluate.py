@@ -10,6 +10,8 @@ from fervit.cli._shared import (
     MODEL,
     STDOUT,
     Data,
+    DropLabels,
+    LabelMap,
     Threads,
     check_split,
     check_target,
@@ -78,6 +80,8 @@ def evaluate(
     data: Data = ...,  # type: ignore[assignment]
     split: Split = "public_test",
     tta: Tta = None,
+    label_map: LabelMap = None,
+    drop_labels: DropLabels = None,
     json: Json = None,
     report: ReportFolder = None,
     faces: Faces = True,
@@ -107,7 +111,7 @@ def evaluate(
     from fervit.reports.terminal import report_as_text
 
     corrupted = None if robustness is None else read_robustness(robustness)
-    dataset = api.loaded(data, votes=votes)
+    dataset = api.loaded(data, votes=votes, label_map=label_map, drop_labels=drop_labels)
     part = dataset.split(split)  # before the model is opened: what is missing should not cost that wait
     grouping = None
     if groups is not None:
@@ -149,5 +153,5 @@ def _write(result: "Report", part: "Dataset", folder: Path, *, spec: "ModelSpec"
     from fervit.reports.gallery import sheets
     from fervit.reports.report import write_report
 
-    images = sheets(result.probs, part) if faces else {}
+    images = sheets(result.probs, part.with_labels(result.labels)) if faces else {}
     return write_report(result, folder, command=command_line(), spec=spec, faces=images)

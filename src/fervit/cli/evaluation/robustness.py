@@ -9,6 +9,8 @@ from fervit.cli._shared import (
     MODEL,
     STDOUT,
     Data,
+    DropLabels,
+    LabelMap,
     Threads,
     check_split,
     check_target,
@@ -50,6 +52,8 @@ def robustness(
     curves: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw accuracy against severity into FILE.png.")
     ] = None,
+    label_map: LabelMap = None,
+    drop_labels: DropLabels = None,
     json: Json = None,
     batch_size: BatchSize = 64,
     threads: Threads = None,
@@ -65,7 +69,7 @@ def robustness(
     from fervit.evaluation.robustness.measurement import RobustnessPlan, measure_robustness
     from fervit.reports.terminal import robustness_as_text
 
-    dataset = api.loaded(data)
+    dataset = api.loaded(data, label_map=label_map, drop_labels=drop_labels)
     dataset.split(split)  # before the model is opened: what is missing should not cost that wait
     classifier = api.opened(model, threads=threads)
     limit_torch([model], threads)

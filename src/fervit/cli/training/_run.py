@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import typer
 
@@ -17,7 +17,7 @@ from fervit.formatting import percent
 
 if TYPE_CHECKING:
     from fervit.config import TrainConfig
-    from fervit.data import Dataset
+    from fervit.data import Dataset, LoadKeywords
     from fervit.training.finetune import RunFigures
 
 
@@ -107,7 +107,7 @@ def _what_goes_on(out: Path, begun: bool) -> str:
 
 
 def find_inputs(
-    config: "TrainConfig", data: str, *, votes: Path | None, init: str | None
+    config: "TrainConfig", data: str, *, init: str | None, **options: "Unpack[LoadKeywords]"
 ) -> "tuple[Dataset, str | Path]":
     """Load the data and find the starting weights, so that a mistake in them is reported before PyTorch is imported.
 
@@ -117,7 +117,7 @@ def find_inputs(
     from fervit.inference.model_files import check_starting_weights, starting_weights
 
     require_torch("training")
-    dataset = loaded(data, votes=votes)
+    dataset = loaded(data, **options)
     weights = starting_weights(init or config.init)
     check_starting_weights(weights)
     return dataset, weights

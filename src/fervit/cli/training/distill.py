@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import Data, Threads, bar, command_line
+from fervit.cli._shared import Data, DropLabels, LabelMap, Threads, bar, command_line
 from fervit.cli.training._options import Init, Out, Overwrite, Resume, Settings, Votes
 from fervit.cli.training._run import as_text, find_inputs, stoppable_run
 
@@ -24,6 +24,8 @@ def distill(
     ] = "tiny",
     init: Init = None,
     votes: Votes = None,
+    label_map: LabelMap = None,
+    drop_labels: DropLabels = None,
     set_: Settings = None,
     threads: Threads = None,
     resume: Resume = False,
@@ -38,7 +40,9 @@ def distill(
 
     config = load_config(recipe, set_ or (), defaults={"teacher_weight": api.TEACHER_WEIGHT})
     with stoppable_run(out, resume=resume, overwrite=overwrite):
-        dataset, weights = find_inputs(config, data, votes=votes, init=init)
+        dataset, weights = find_inputs(
+            config, data, init=init, votes=votes, label_map=label_map, drop_labels=drop_labels
+        )
         from fervit.training.progress import ProgressBar
 
         with ProgressBar(config.epochs, bar(note=True)) as shown:

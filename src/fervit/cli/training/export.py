@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import require_torch
+from fervit.cli._shared import DropLabels, LabelMap, require_torch
 from fervit.cli.training._run import stoppable
+from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fervit.data import Dataset
     from fervit.export.model import Exported
 
 
@@ -26,19 +28,26 @@ def export(
     data: Annotated[
         str | None, typer.Option(help="For --int8: data set to calibrate on (train) and to judge on (public_test).")
     ] = None,
+    label_map: LabelMap = None,
+    drop_labels: DropLabels = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads while --int8 measures; default: all cores.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Export a model folder to ONNX and check that both predict the same."""
-    from fervit.api import export_onnx
+    from fervit.api import export_onnx, loaded
     from fervit.inference.model_files import find_model
 
     if not int8 or find_model(model).is_dir():  # 8 bits from an ONNX file need no PyTorch
         require_torch("export")
+    dataset: str | Dataset | None = data
     with stoppable(lambda: f"{out} is as it was"):
-        exported = export_onnx(model, out, int8=int8, data=data, threads=threads, overwrite=overwrite)
+        if label_map or drop_labels:
+            if data is None:
+                raise ConfigError("--label-map and --drop-labels are about --data: add it")
+            dataset = loaded(data, label_map=label_map, drop_labels=drop_labels)
+        exported = export_onnx(model, out, int8=int8, data=dataset, threads=threads, overwrite=overwrite)
     typer.echo(as_text(exported, model))
 
 

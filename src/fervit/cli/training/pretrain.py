@@ -48,7 +48,7 @@ def pretrain(
         require_torch("pre-training")
         weights = starting_weights(init)
         check_starting_weights(weights)
-        datasets = [loaded(source) for source in data]
+        datasets = [loaded(source, need_labels=False) for source in data]
         from fervit.training.pretraining.run import pretrain as run
         from fervit.training.progress import ProgressBar
 

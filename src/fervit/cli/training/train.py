@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import Data, Threads, bar, command_line
+from fervit.cli._shared import Data, DropLabels, LabelMap, Threads, bar, command_line
 from fervit.cli.training._options import Init, Out, Overwrite, Resume, Settings, Votes
 from fervit.cli.training._run import as_text, find_inputs, stoppable_run
 
@@ -21,6 +21,8 @@ def train(
     recipe: Annotated[str, typer.Option(help="Name of a recipe (`fervit recipes`), or a .toml file.")] = "paper",
     init: Init = None,
     votes: Votes = None,
+    label_map: LabelMap = None,
+    drop_labels: DropLabels = None,
     set_: Settings = None,
     threads: Threads = None,
     resume: Resume = False,
@@ -32,7 +34,9 @@ def train(
 
     config = load_config(recipe, set_ or ())  # first: a misspelt key should not wait for torch
     with stoppable_run(out, resume=resume, overwrite=overwrite):
-        dataset, weights = find_inputs(config, data, votes=votes, init=init)
+        dataset, weights = find_inputs(
+            config, data, init=init, votes=votes, label_map=label_map, drop_labels=drop_labels
+        )
         from fervit.training.progress import ProgressBar
 
         with ProgressBar(config.epochs, bar(note=True)) as shown:

@@ -1,22 +1,28 @@
-"""FER2013 as Kaggle's csv files (`fer2013.csv`, `icml_face_data.csv`): emotion, pixels, Usage."""
+"""FER2013 as Kaggle's csv files (`fer2013.csv`, `icml_face_data.csv`) have it, and csv files like these."""
 
-import csv
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fervit.data.cache import content_hash
 from fervit.data.dataset import SPLITS, Dataset
 from fervit.data.decode import ImageArrayFile, Shape
-from fervit.data.listing import USAGES, find_split
-from fervit.data.source_files import find_columns, open_csv
-from fervit.errors import DataError, unknown
-from fervit.labels import FER7
+from fervit.data.labelling.values import LABEL_COLUMNS, NAME_COLUMNS, SourceLabels, check_named, column_labels
+from fervit.data.listing import ReadOptions, index_labels
+from fervit.data.source_files import find_column, find_columns, open_csv
+from fervit.data.splits import USAGE_COLUMNS, USAGES, make_splits, split_ids_of
+from fervit.errors import DataError
+from fervit.labels import FER7, canonical
 
-COLUMNS = ("emotion", "pixels", "usage")
+if TYPE_CHECKING:
+    from _csv import Reader
+
+EMOTION_COLUMNS = ("emotion", *NAME_COLUMNS, *LABEL_COLUMNS)
 CHUNK_ROWS = 256  # 2.3 MB of text: stays in the processor's cache
 MIN_SIDE_PX = 8
 SPACE, ZERO = 32, 48
@@ -25,37 +31,76 @@ Row = tuple[int, str, str, str]
 """Line number in the file, emotion, pixels, usage."""
 
 
-def read_csv(path: Path, store: Path) -> Dataset:
+@dataclass(frozen=True)
+class Columns:
+    """Where a csv file has what: the name of the label column, and the positions of all three; usage may be missing."""
+
+    label: str
+    emotion: int
+    pixels: int
+    usage: int | None
+
+
+def read_csv(path: Path, store: Path, options: ReadOptions) -> Dataset:
     """Read a csv of square grey images, its columns in any order and case, with or without stray spaces.
+
+    Emotions are FER2013's numbers, also as `2.0`, or names. Without a usage, see `make_splits`.
+
+    Args:
+        path: the file.
+        store: where the images go.
+        options: numbers beyond FER2013's are refused unless there are rules, which may name them.
 
     Raises:
         DataError: a column is missing, or a row is malformed (the message names the line), or there is none.
     """
-    targets: list[int] = []
-    split_ids: list[int] = []
-    with closing(_chunks(path)) as chunks:
-        first = next(chunks, None)
-        if first is None:
-            raise DataError(f"{path} has a header but no rows")
-        side = _side(path, first[0])
-        with ImageArrayFile(store / "images.npy", Shape(side, side, 1)) as file:
-            chunk: list[Row] | None = first
-            while chunk is not None:
-                targets += [_target(path, row) for row in chunk]
-                split_ids += [_split_id(path, row) for row in chunk]
-                file.extend(parse_pixels(path, chunk, side * side).reshape(-1, side, side, 1))
-                chunk = next(chunks, None)
-            images = file.finish()
-    target_array = np.array(targets, dtype=np.int64)
-    split_array = np.array(split_ids, dtype=np.int8)
+    lines: list[int] = []
+    emotions: list[str] = []
+    usages: list[str] = []
+    with open_csv(path) as reader:
+        columns = _columns(path, next(reader, None))
+        with closing(_chunks(path, reader, columns)) as chunks:
+            first = next(chunks, None)
+            if first is None:
+                raise DataError(f"{path} has a header but no rows")
+            side = _side(path, first[0])
+            with ImageArrayFile(store / "images.npy", Shape(side, side, 1)) as file:
+                chunk: list[Row] | None = first
+                while chunk is not None:
+                    lines += [row[0] for row in chunk]
+                    emotions += [row[1] for row in chunk]
+                    usages += [row[3] for row in chunk]
+                    file.extend(parse_pixels(path, chunk, side * side).reshape(-1, side, side, 1))
+                    chunk = next(chunks, None)
+                images = file.finish()
+
+    def place(position: int) -> str:
+        return f"line {lines[position]}"
+
+    source = column_labels(emotions, str(path), columns.label, place=place, classes=FER7)
+    if not options.rules and options.need_labels:
+        check_named(source.unnamed, FER7, str(path))
+    given = None if columns.usage is None else split_ids_of(usages, str(path), place)
+    return _dataset(path, images, source, given)
+
+
+def _dataset(path: Path, images: np.ndarray, source: SourceLabels, given: np.ndarray | None) -> Dataset:
+    labels, targets = index_labels(source)
+
+    def contents() -> Iterator[bytes]:
+        return (image.tobytes() for image in images)
+
+    split_ids, notes = make_splits(given, contents)
     return Dataset(
         name=path.name,
-        labels=FER7,
+        labels=labels,
         images=images,
-        targets=target_array,
-        split_ids=split_array,
+        targets=targets,
+        split_ids=split_ids,
         rows=np.arange(len(targets)),
-        data_hash=content_hash(images, target_array, split_array),
+        data_hash=content_hash(images, targets, split_ids),
+        notes=(*source.notes, *notes),
+        unnamed=source.unnamed,
     )
 
 
@@ -66,7 +111,7 @@ def write_csv(dataset: Dataset, path: Path) -> None:
         DataError: the images are not square and grey, or their labels are not FER2013's seven.
     """
     height, width, channels = dataset.images.shape[1:]
-    if dataset.labels != FER7 or channels != 1 or height != width:
+    if tuple(canonical(name) for name in dataset.labels) != FER7 or channels != 1 or height != width:
         raise DataError(
             f"{dataset.name} has {height} x {width} x {channels} images with {len(dataset.labels)} labels; "
             "a csv holds square grey images with FER2013's seven: write a .parquet file or a folder"
@@ -119,23 +164,34 @@ def _parse_row(path: Path, row: Row, count: int) -> np.ndarray:
     return np.array([int(word) for word in words], dtype=np.uint8)
 
 
-def _chunks(path: Path) -> Generator[list[Row]]:
-    with open_csv(path) as file:
-        reader = csv.reader(file)
-        order = find_columns(path, next(reader, None), COLUMNS)
-        chunk: list[Row] = []
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) <= max(order):
-                raise DataError(f"{path}, line {reader.line_num}: {len(cells)} columns, expected {max(order) + 1}")
-            emotion, pixels, usage = (cells[column] for column in order)
-            chunk.append((reader.line_num, emotion, pixels.strip(), usage))
-            if len(chunk) == CHUNK_ROWS:
-                yield chunk
-                chunk = []
-        if chunk:
+def _columns(path: Path, header: list[str] | None) -> Columns:
+    """Find the columns of a csv file.
+
+    Raises:
+        DataError: the emotion or the pixels are missing.
+    """
+    emotion = find_column(header or (), EMOTION_COLUMNS)
+    label = "emotion" if header is None or emotion is None else header[emotion].strip()
+    emotion, pixels = find_columns(path, header, (label, "pixels"))
+    return Columns(label, emotion, pixels, find_column(header or (), USAGE_COLUMNS))
+
+
+def _chunks(path: Path, reader: "Reader", columns: Columns) -> Generator[list[Row]]:
+    last = max(columns.emotion, columns.pixels, columns.usage or 0)
+    chunk: list[Row] = []
+    for cells in reader:
+        if not cells:
+            continue
+        line = reader.line_num
+        if len(cells) <= last:
+            raise DataError(f"{path}, line {line}: {len(cells)} columns, expected {last + 1}")
+        usage = "" if columns.usage is None else cells[columns.usage]
+        chunk.append((line, cells[columns.emotion], cells[columns.pixels].strip(), usage))
+        if len(chunk) == CHUNK_ROWS:
             yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _side(path: Path, row: Row) -> int:
@@ -144,17 +200,3 @@ def _side(path: Path, row: Row) -> int:
     if side < MIN_SIDE_PX or side * side != count:
         raise DataError(f"{path}, line {row[0]}: {count} pixels, expected a square number such as 2304 (48 x 48)")
     return side
-
-
-def _target(path: Path, row: Row) -> int:
-    text = row[1].strip()
-    if not (text.isascii() and text.isdigit() and int(text[:9]) < len(FER7)):
-        raise DataError(f"{path}, line {row[0]}: emotion is {text[:20]!r}, expected 0 to 6 ({', '.join(FER7)})")
-    return int(text)
-
-
-def _split_id(path: Path, row: Row) -> int:
-    split = find_split(row[3])
-    if split is None:
-        raise DataError(f"{path}, line {row[0]}: {unknown('usage', row[3].strip()[:30], USAGES.values())}")
-    return SPLITS.index(split)

@@ -1,15 +1,15 @@
 """FER+ votes (Barsoum et al. 2016): ten crowd votes per FER2013 image, joined by csv row order."""
 
-import csv
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fervit.data.dataset import Dataset
-from fervit.data.listing import split_ids_of
 from fervit.data.readers.parquet import import_parquet, not_parquet
 from fervit.data.source_files import find_columns, open_csv
+from fervit.data.splits import split_ids_of
 from fervit.errors import DataError
 from fervit.labels import FERPLUS8, mapping_matrix
 
@@ -28,7 +28,7 @@ VOTE_COLUMNS = (
 FACE_COLUMNS = 8  # the first eight are expressions, in FERPLUS8's order
 
 
-def join_votes(dataset: Dataset, path: Path) -> Dataset:
+def join_votes(dataset: Dataset, path: Path, labels: Sequence[str]) -> Dataset:
     """Return `dataset` with `votes`: FER+ counts mapped to its labels and normalised to sum to 1.
 
     Votes for contempt, unknown and not-a-face are dropped; an image with no other vote gets an all-zero row.
@@ -36,6 +36,7 @@ def join_votes(dataset: Dataset, path: Path) -> Dataset:
     Args:
         dataset: FER2013 in csv row order, whole.
         path: `fer2013new.csv`, or a parquet file with the same ten columns.
+        labels: the names of its labels, where the data set itself has numbers.
 
     Raises:
         DataError: the file is missing or malformed, or its rows are not those of the data set.
@@ -49,7 +50,7 @@ def join_votes(dataset: Dataset, path: Path) -> Dataset:
         raise DataError(f"{path} has {len(counts)} rows of votes, {dataset.name} has {total} images; expected as many")
     if (split_ids_of(usages, str(path))[dataset.rows] != dataset.split_ids).any():
         raise DataError(f"{path} and {dataset.name} disagree on Usage: the rows are not in the same order")
-    mapped = counts[dataset.rows, :FACE_COLUMNS] @ mapping_matrix(FERPLUS8, dataset.labels)
+    mapped = counts[dataset.rows, :FACE_COLUMNS] @ mapping_matrix(FERPLUS8, labels)
     sums = mapped.sum(axis=1, keepdims=True)
     votes = np.divide(mapped, sums, out=np.zeros_like(mapped), where=sums > 0)
     return replace(dataset, votes=votes.astype(np.float32))
@@ -72,8 +73,7 @@ def _read_parquet(path: Path) -> tuple[np.ndarray, list[str]]:
 def _read_csv(path: Path) -> tuple[np.ndarray, list[str]]:
     counts: list[list[float]] = []
     usages: list[str] = []
-    with open_csv(path) as file:
-        reader = csv.reader(file)
+    with open_csv(path) as reader:
         order = find_columns(path, next(reader, None), ("Usage", *VOTE_COLUMNS))
         for cells in reader:
             if not cells:

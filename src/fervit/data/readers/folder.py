@@ -1,8 +1,7 @@
 """Class folders: `train/angry/x.jpg`, Kaggle's FER2013 folders, or `angry/x.jpg` without splits."""
 
+import contextlib
 import hashlib
-import logging
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,41 +11,56 @@ from PIL import Image
 
 from fervit.data.cache import cached
 from fervit.data.dataset import SPLITS, TRAIN, Dataset
-from fervit.data.listing import USAGES, Listing, assemble, find_split
+from fervit.data.decode import MAX_BYTES
+from fervit.data.labelling.values import name_labels
+from fervit.data.listing import Listing, ReadOptions, assemble
+from fervit.data.readers.class_folders import SUFFIXES, ImageFile, Layout, read_layout, scan
 from fervit.data.source_files import cannot_read
+from fervit.data.splits import USAGES, find_split
 from fervit.errors import DataError
+from fervit.files import open_regular, read_regular
 
-log = logging.getLogger(__name__)
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 FER2013_NAME = re.compile(r"(Training|PublicTest|PrivateTest)_(\d+)", re.IGNORECASE)
-
-Entry = tuple[str, str, str | None, int, int]
-"""Relative path with `/`, class folder, split folder or None, size in bytes, time of change in ns."""
+SAMPLED_FILES, SAMPLED_BYTES = 128, 65_536  # that are read, to see whether images were changed unnoticed
 
 
-def read_folder(folder: Path, size_px: int | None = None) -> Dataset:
+def read_folder(folder: Path, options: ReadOptions) -> Dataset:
     """Read class folders, with or without split folders (train, val, test and their like) above them.
 
     File names that begin with `Training_`, `PublicTest_` or `PrivateTest_` name the split; else the split
-    folder does; with neither, see `Listing.split_ids`. Rows are ordered by split, then by the number in
+    folder does; with neither, see `make_splits`. Rows are ordered by split, then by the number in
     such a name, then by path; numbers that count all files from 0 are row numbers. Images that cannot be
     read are skipped with one warning and listed in `Dataset.skipped`.
 
-    The cache entry is found by names, sizes and times of change: 36,000 files need not be read again.
+    The cache entry is found by names, sizes, times of change, and by the content of files spread evenly over the
+    data set: 36,000 files need not be read again.
 
     Raises:
         DataError: there are no images in class folders, or none of them can be read.
     """
-    entries = _entries(folder)
-    if not entries:
+    layout = _layout(folder)
+    files = [(file, found.label, found.split) for found in layout.classes for file in found.files]
+    if not files:
         raise DataError(_without_images(folder))
-    digest = hashlib.sha256(repr((sorted(entries), size_px)).encode("utf-8", "surrogateescape")).hexdigest()
-    return cached(f"folder-{digest[:32]}", lambda store: _build(folder, entries, store, size_px), name=folder.name)
+    declared = sorted({found.label for found in layout.classes})
+    sample = _sample(folder, [file for file, *_ in files])
+    said = repr((sorted((file.path, file.size_bytes, file.times_ns) for file, *_ in files), declared, sample))
+    key = f"folder-{hashlib.sha256(said.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}{options.key}"
+    return cached(key, lambda store: _build(folder, layout, store, options), name=folder.name)
 
 
 def write_folder(dataset: Dataset, folder: Path) -> None:
-    """Write `train/<class>/Training_<row>.png`, `test/<class>/PublicTest_<row>.png`, ... as Kaggle does."""
+    """Write `train/<class>/Training_<row>.png`, `test/<class>/PublicTest_<row>.png`, ... as Kaggle does.
+
+    Labels that no image has get an empty folder.
+
+    Raises:
+        DataError: a label cannot be the name of a folder.
+    """
+    if odd := [label for label in dataset.labels if Path(label).name != label or label.startswith((".", "__"))]:
+        raise DataError(f"no folder can have the name of the label {odd[0]!r}: write a .parquet file")
+    for label in dataset.labels:
+        (folder / "train" / label).mkdir(parents=True, exist_ok=True)
     for row, (image, target, split) in enumerate(zip(dataset.images, dataset.targets, dataset.split_ids, strict=True)):
         split_folder = "train" if SPLITS[split] == TRAIN else "test"
         path = folder / split_folder / dataset.labels[target] / f"{USAGES[SPLITS[split]]}_{row:07d}.png"
@@ -55,17 +69,46 @@ def write_folder(dataset: Dataset, folder: Path) -> None:
 
 
 def remove_written(folder: Path) -> None:
-    """Delete the images that `write_folder` wrote, and nothing else."""
-    for relative, *_ in _entries(folder):
-        path = folder / relative
-        if FER2013_NAME.fullmatch(path.stem) and path.suffix == ".png":
-            path.unlink()
+    """Delete the images that `write_folder` wrote, and the class folders that it leaves empty; nothing else."""
+    for found in _layout(folder).classes:
+        for file in found.files:
+            path = folder / file.path
+            if FER2013_NAME.fullmatch(path.stem) and path.suffix == ".png":
+                path.unlink()
+        with contextlib.suppress(OSError):  # something else is in it
+            (folder / found.path).rmdir()
 
 
-def _build(folder: Path, entries: list[Entry], store: Path, size_px: int | None) -> Dataset:
-    splits = [_split(entry) for entry in entries]
-    seeded = all(split is None for split in splits)
-    if not seeded and None in splits:
+def _layout(folder: Path) -> Layout:
+    try:
+        return read_layout(scan(folder), str(folder))
+    except OSError as error:
+        raise cannot_read(error.filename or folder, error) from error
+
+
+def _sample(folder: Path, files: list[ImageFile]) -> str:
+    """Return a digest of the beginnings of files that are spread evenly over the data set; of a small one, of all."""
+    digest = hashlib.sha256()
+    step = max(1, len(files) / SAMPLED_FILES)
+    for k in range(min(len(files), SAMPLED_FILES)):
+        with contextlib.suppress(OSError), open_regular(folder / files[int(k * step)].path) as file:
+            digest.update(file.read(SAMPLED_BYTES))
+    return digest.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of an image file, or nothing where it cannot be read."""
+    try:
+        return read_regular(path, limit=MAX_BYTES)
+    except OSError:
+        return b""
+
+
+def _build(folder: Path, layout: Layout, store: Path, options: ReadOptions) -> Dataset:
+    entries = [(file.path, found.label, found.split) for found in layout.classes for file in found.files]
+    splits = [_split(path, split) for path, _, split in entries]
+    unsplit = all(split is None for split in splits)
+    if not unsplit and None in splits:
         stray = entries[splits.index(None)][0]
         raise DataError(
             f"{folder}: {stray} is in no split while other files are; put it into a folder train, val or test"
@@ -75,71 +118,25 @@ def _build(folder: Path, entries: list[Entry], store: Path, size_px: int | None)
     paths = [entries[k][0] for k in order]
 
     def contents() -> Iterator[bytes]:
-        for path in paths:
-            try:
-                yield (folder / path).read_bytes()
-            except OSError:
-                yield b""
+        return (_content(folder / path) for path in paths)
 
+    declared = [found.label for found in layout.classes]
     listing = Listing(
         name=folder.name,
         where=str(folder),
-        names=[entries[k][1] for k in order],
-        split_ids=None if seeded else np.array(ids, dtype=np.int8)[order],
+        labels=name_labels([entries[k][1] for k in order], str(folder), declared),
+        split_ids=None if unsplit else np.array(ids, dtype=np.int8)[order],
         sources=paths,
+        notes=tuple(layout.notes),
     )
-    return assemble(listing, contents, store, size_px)
+    return assemble(listing, contents, store, options)
 
 
-def _entries(folder: Path) -> list[Entry]:
-    try:
-        return _find(folder)
-    except OSError as error:
-        raise cannot_read(error.filename or folder, error) from error
-
-
-def _find(folder: Path) -> list[Entry]:
-    top = _subfolders(folder)
-    split_folders = [name for name in top if find_split(name) is not None and _subfolders(folder / name)]
-    if not split_folders:
-        return [entry for name in top for entry in _image_entries(folder, name, name, None)]
-    others = [name for name in top if name not in split_folders]
-    if others:
-        log.warning("%s: %s beside the split folders left out", folder, ", ".join(others))
-    return [
-        entry
-        for split in split_folders
-        for name in _subfolders(folder / split)
-        for entry in _image_entries(folder, f"{split}/{name}", name, split)
-    ]
-
-
-def _subfolders(folder: Path) -> list[str]:
-    with os.scandir(folder) as found:
-        return sorted(item.name for item in found if item.is_dir() and not item.name.startswith((".", "__")))
-
-
-def _image_entries(folder: Path, relative: str, class_name: str, split: str | None) -> Iterator[Entry]:
-    with os.scandir(folder / relative) as found:
-        for item in sorted(found, key=lambda item: item.name):
-            path = f"{relative}/{item.name}"
-            if item.name.startswith("."):
-                continue
-            if item.is_dir(follow_symlinks=False):  # links are not followed: one may lead back up
-                yield from _image_entries(folder, path, class_name, split)
-            elif item.name.lower().endswith(SUFFIXES):
-                try:
-                    status = item.stat()
-                except OSError:  # a dead link: reported with the images that cannot be read
-                    yield path, class_name, split, 0, 0
-                    continue
-                yield path, class_name, split, status.st_size, status.st_mtime_ns
-
-
-def _split(entry: Entry) -> str | None:
-    if match := FER2013_NAME.match(entry[0].rpartition("/")[2]):
+def _split(path: str, folder: str | None) -> str | None:
+    """Return the split of a file: what its name says, else what its split folder says, else None."""
+    if match := FER2013_NAME.match(path.rpartition("/")[2]):
         return find_split(match[1])
-    return None if entry[2] is None else find_split(entry[2])
+    return None if folder is None else find_split(folder)
 
 
 def _order(paths: list[str], split_ids: list[int]) -> list[int]:

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from fervit.data.cache import VERSION, cache_folder, cached, cannot_write
+from fervit.data.cache import cached, cannot_write
+from fervit.data.cache.space import last_stored
 from fervit.data.dataset import SPLITS, Dataset
-from fervit.data.listing import Listing, assemble, find_split
-from fervit.data.readers.parquet import IMAGE_COLUMNS, LABEL_COLUMNS
+from fervit.data.decode import MAX_BYTES
+from fervit.data.labelling.values import LABEL_COLUMNS, NAME_COLUMNS, check_named, column_labels
+from fervit.data.listing import Listing, ReadOptions, assemble
+from fervit.data.readers.parquet import IMAGE_COLUMNS
 from fervit.data.source_files import one_line
+from fervit.data.splits import find_split
 from fervit.errors import DataError, MissingExtra
-from fervit.labels import FER7
+from fervit.files import read_regular
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -28,7 +32,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 TIMEOUT_S = 10.0
 
 
-def read_hub(repo: str, size_px: int | None = None) -> Dataset:
+def read_hub(repo: str, options: ReadOptions) -> Dataset:
     """Read a Hub data set with one Image and one label column; train, validation and test become our splits.
 
     Streamed once, then opened from the cache as long as its revision stays. Offline, the revision that was
@@ -42,7 +46,7 @@ def read_hub(repo: str, size_px: int | None = None) -> Dataset:
     try:
         revision = _revision(repo)
     except ConnectionError as error:
-        cached_revision = _last_cached(slug)
+        cached_revision = last_stored(f"hub-{slug}-")
         if cached_revision is None:
             raise DataError(
                 f"{repo!r} is no file or folder here, and the Hugging Face Hub, where a data set may have "
@@ -50,39 +54,56 @@ def read_hub(repo: str, size_px: int | None = None) -> Dataset:
             ) from error
         revision = cached_revision
         log.warning("the Hub cannot be reached: using the cached revision %s of %s", revision, repo)
-    size = "" if size_px is None else f"-{size_px}px"
-    return cached(f"hub-{slug}-{revision}{size}", lambda store: stream(repo, revision, store, size_px), name=repo)
+    key = f"hub-{slug}-{revision}{options.key}"
+    return cached(key, lambda store: stream(repo, revision, store, options), name=repo)
 
 
-def stream(repo: str, revision: str | None, store: Path, size_px: int | None) -> Dataset:
+def stream(repo: str, revision: str | None, store: Path, options: ReadOptions) -> Dataset:
     """Stream all splits of a data set (a Hub id, or a local folder as `datasets` reads it) into `store`."""
     spool = Spool(store / "encoded.bin")
-    names: list[str] = []
+    values: list[object] = []
     split_ids: list[int] = []
     sources: list[str] = []
+    column = ""
+    classes: tuple[str, ...] = ()
     with warnings.catch_warnings(), spool.writing():
         warnings.simplefilter("ignore")  # the user can do nothing about those of `datasets`
         for row in _rows(repo, revision):
             spool.append(row.image)
-            names.append(row.label)
+            values.append(row.label)
             split_ids.append(row.split_id)
             sources.append(row.source)
-    if not names:
+            column, classes = row.column, row.classes
+    if not values:
         raise DataError(f"{repo} has no rows")
-    listing = Listing(repo, repo, names, np.array(split_ids, dtype=np.int8), sources)
-    dataset = assemble(listing, spool.contents, store, size_px)
+    labels = column_labels(values, repo, column, place=lambda k: sources[k], classes=classes)
+    if not options.rules and options.need_labels:
+        check_named(labels.unnamed, classes, repo)
+    listing = Listing(repo, repo, labels, np.array(split_ids, dtype=np.int8), sources)
+    dataset = assemble(listing, spool.contents, store, options)
     spool.path.unlink()
     return dataset
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a Hub data set: the encoded image, the label's name, the index into `SPLITS`, and the row's name."""
+    """One row of a Hub data set.
+
+    Attributes:
+        image: encoded.
+        label: as the label column has it.
+        split_id: index into `SPLITS`.
+        source: the row's name, for messages.
+        column: the label column's name.
+        classes: the names of its numbers, where it has some.
+    """
 
     image: bytes
-    label: str
+    label: object
     split_id: int
     source: str
+    column: str
+    classes: tuple[str, ...]
 
 
 class Spool:
@@ -155,8 +176,8 @@ def _rows_of_split(repo: str, split_name: str, rows: "IterableDataset") -> Itera
     image, label, classes = _columns(repo, rows)
     for number, row in enumerate(rows.cast_column(image, Image(decode=False)), start=1):
         source = f"{split_name} row {number}"
-        name = _label_name(repo, source, row[label], classes)
-        yield Row(row[image]["bytes"] or _read_local(row[image]["path"]), name, SPLITS.index(split), source)
+        data = row[image]["bytes"] or _read_local(row[image]["path"])
+        yield Row(data, row[label], SPLITS.index(split), source, label, classes)
 
 
 def _revision(repo: str) -> str:
@@ -182,11 +203,6 @@ def _revision(repo: str) -> str:
         raise ConnectionError(one_line(error)) from error
 
 
-def _last_cached(slug: str) -> str | None:
-    found = sorted(cache_folder().glob(f"v{VERSION}-hub-{slug}-*"), key=lambda path: path.stat().st_mtime)
-    return found[-1].name.rpartition(f"hub-{slug}-")[2].partition("-")[0] if found else None
-
-
 def _columns(repo: str, rows: "IterableDataset") -> tuple[str, str, tuple[str, ...]]:
     """Return the image column, the label column and the class names, empty when labels are texts."""
     from datasets import ClassLabel, Image
@@ -195,27 +211,23 @@ def _columns(repo: str, rows: "IterableDataset") -> tuple[str, str, tuple[str, .
     image = [name for name, feature in (rows.features or {}).items() if isinstance(feature, Image)]
     image = image or [name for name in features if name.lower() in IMAGE_COLUMNS]
     label = [name for name, feature in (rows.features or {}).items() if isinstance(feature, ClassLabel)]
-    label = label or [name for name in features if name.lower() in LABEL_COLUMNS]
+    columns = {name.lower(): name for name in features}
+    known = [columns[name] for name in (*NAME_COLUMNS, *LABEL_COLUMNS) if name in columns]
+    label = label or [name for name in known if _is_text(rows, name)] or known
     if not image or not label:
         raise DataError(f"{repo} needs an Image and a ClassLabel column; it has {', '.join(features) or 'none'}")
     classes = tuple(getattr((rows.features or {}).get(label[0]), "names", None) or ())
     return image[0], label[0], classes
 
 
-def _label_name(repo: str, source: str, value: object, classes: tuple[str, ...]) -> str:
-    if isinstance(value, str):
-        return value
-    classes = classes or FER7  # plain numbers: FER2013's, as in a parquet file
-    if isinstance(value, int) and 0 <= value < len(classes):
-        return classes[value]
-    raise DataError(
-        f"{repo}, {source}: label {value!r}, expected 0 to {len(classes) - 1} ({', '.join(classes)}); "
-        "other labels need a ClassLabel or a text column"
-    )
+def _is_text(rows: "IterableDataset", column: str) -> bool:
+    """Return whether a column is known to hold texts."""
+    feature: object = (rows.features or {}).get(column)
+    return "string" in str(getattr(feature, "dtype", ""))
 
 
 def _read_local(path: str | None) -> bytes:
     try:
-        return Path(path).read_bytes() if path else b""
+        return read_regular(Path(path), limit=MAX_BYTES) if path else b""
     except OSError:
         return b""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -9,25 +10,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fervit.data.dataset import SPLITS, Dataset
-from fervit.data.listing import USAGES, Listing, assemble, split_ids_of
+from fervit.data.labelling.values import LABEL_COLUMNS, NAME_COLUMNS, check_named, column_labels, row_place
+from fervit.data.listing import Listing, ReadOptions, assemble
 from fervit.data.source_files import one_line
+from fervit.data.splits import USAGE_COLUMNS, USAGES, split_ids_of
 from fervit.errors import DataError, MissingExtra
-from fervit.labels import FER7
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "labels", "emotion", "expression")
-USAGE_COLUMNS = ("usage", "split")
 BATCH_ROWS = 512
+OWN_METADATA = b"fervit"  # key of what `write_parquet` notes: all labels, also those that no image has
 
 
-def read_parquet(path: Path, store: Path, size_px: int | None = None) -> Dataset:
-    """Read encoded images with their labels (integers or names) and usage.
+def read_parquet(path: Path, store: Path, options: ReadOptions) -> Dataset:
+    """Read encoded images with their labels (numbers or names) and usage.
 
-    Integers are named by the file's `label_name` column or by the class names in Hugging Face's metadata,
-    else they are FER2013's. Without a usage or split column, see `Listing.split_ids`.
+    Numbers are named by a column of names (`label_name`) or by the class names in Hugging Face's metadata. Without a
+    usage or split column, see `make_splits`.
 
     Raises:
         DataError: it is no parquet file, lacks a column, has no rows, or a label or usage is unknown.
@@ -39,21 +40,19 @@ def read_parquet(path: Path, store: Path, size_px: int | None = None) -> Dataset
         with parquet.ParquetFile(path, memory_map=True) as file:
             columns = {name.strip().lower(): name for name in file.schema_arrow.names}
             image = _column(path, columns, IMAGE_COLUMNS)
-            label = _column(path, columns, LABEL_COLUMNS)
+            label = _label_column(path, file, columns)
             usage = next((columns[name] for name in USAGE_COLUMNS if name in columns), None)
             if not file.metadata.num_rows:
                 raise DataError(f"{path} has no rows")
-            names = _label_names(path, file, label, columns)
-            listing = Listing(
-                name=path.name,
-                where=str(path),
-                names=names,
-                split_ids=None if usage is None else split_ids_of(_values(file, usage), str(path)),
-                sources=[str(v) for v in _values(file, columns["filename"])]
-                if "filename" in columns
-                else [f"row {row}" for row in range(1, len(names) + 1)],
-            )
-            return assemble(listing, lambda: _contents(file, image), store, size_px)
+            split_ids = None if usage is None else split_ids_of(_values(file, usage), str(path))
+            classes = _classes(file, label)
+            labels = column_labels(_values(file, label), str(path), label, classes=classes)
+            saved = _saved_labels(file)
+            labels = replace(labels, declared=labels.declared or saved)
+            if not options.rules and options.need_labels:
+                check_named(labels.unnamed, classes, str(path))
+            listing = Listing(path.name, str(path), labels, split_ids, _sources(file, columns), as_saved=bool(saved))
+            return assemble(listing, lambda: _contents(file, image), store, options)
     except (ArrowException, OSError) as error:
         raise not_parquet(path, error) from error
 
@@ -80,7 +79,8 @@ def write_parquet(dataset: Dataset, path: Path) -> None:
         "usage": pyarrow.array(usages),
         "filename": pyarrow.array([f"{usage}_{row:07d}.png" for row, usage in enumerate(usages)]),
     }
-    parquet.write_table(pyarrow.table(columns), path, compression="none")  # PNG is compressed already
+    table = pyarrow.table(columns).replace_schema_metadata({OWN_METADATA: json.dumps({"labels": dataset.labels})})
+    parquet.write_table(table, path, compression="none")  # PNG is compressed already
 
 
 def import_parquet(feature: str) -> ModuleType:
@@ -121,27 +121,29 @@ def _contents(file: "ParquetFile", column: str) -> Iterator[bytes]:
             yield data if isinstance(data, bytes) else b""
 
 
-def _label_names(path: Path, file: "ParquetFile", column: str, columns: dict[str, str]) -> list[str]:
-    values: list[int | str] = []
-    for row, value in enumerate(_values(file, column), start=1):
-        if not isinstance(value, int | str):
-            raise DataError(f"{path}, row {row}: the label is {value!r}, expected a number or a name")
-        values.append(value)
-    texts = [value for value in values if isinstance(value, str)]
-    if len(texts) == len(values):
-        return texts
-    if "label_name" in columns:
-        return [str(name) for name in _values(file, columns["label_name"])]
-    classes = _classes(file, column) or FER7
-    names = []
-    for row, value in enumerate(values, start=1):
-        if not isinstance(value, int) or not 0 <= value < len(classes):
-            raise DataError(
-                f"{path}, row {row}: label {value!r}, expected 0 to {len(classes) - 1} "
-                f"({', '.join(classes)}); other labels need their names (a label_name column)"
-            )
-        names.append(classes[value])
-    return names
+def _label_column(path: Path, file: "ParquetFile", columns: dict[str, str]) -> str:
+    """Return the column to read labels from: where one holds names, numbers do not count.
+
+    Raises:
+        DataError: there is none.
+    """
+    own = next((columns[name] for name in LABEL_COLUMNS if name in columns), None)
+    named = [columns[name] for name in NAME_COLUMNS if name in columns and _is_text(file, columns[name])]
+    texts = [columns[name] for name in LABEL_COLUMNS if name in columns and _is_text(file, columns[name])]
+    if own is not None and not named and (own in texts or _classes(file, own)):
+        return own
+    return next(iter([*named, *texts]), None) or _column(path, columns, LABEL_COLUMNS)
+
+
+def _is_text(file: "ParquetFile", column: str) -> bool:
+    """Return whether a column holds texts, also as categories."""
+    return "string" in str(file.schema_arrow.field(column).type)
+
+
+def _sources(file: "ParquetFile", columns: dict[str, str]) -> list[str]:
+    if "filename" in columns:
+        return [str(value) for value in _values(file, columns["filename"])]
+    return [row_place(row) for row in range(file.metadata.num_rows)]
 
 
 def _classes(file: "ParquetFile", column: str) -> tuple[str, ...]:
@@ -149,5 +151,14 @@ def _classes(file: "ParquetFile", column: str) -> tuple[str, ...]:
     raw = (file.schema_arrow.metadata or {}).get(b"huggingface")
     try:
         return tuple(json.loads(raw)["info"]["features"][column]["names"]) if raw else ()
+    except (KeyError, TypeError, ValueError):
+        return ()
+
+
+def _saved_labels(file: "ParquetFile") -> tuple[str, ...]:
+    """Return the labels that `write_parquet` noted, or nothing."""
+    raw = (file.schema_arrow.metadata or {}).get(OWN_METADATA)
+    try:
+        return tuple(str(name) for name in json.loads(raw)["labels"]) if raw else ()
     except (KeyError, TypeError, ValueError):
         return ()

@@ -9,6 +9,7 @@ import numpy as np
 from fervit import probabilities
 from fervit.data.dataset import Dataset
 from fervit.data.join import Joined, read_subset
+from fervit.data.labelling.matching import match_models
 from fervit.errors import ConfigError, unknown
 from fervit.evaluation import intervals, metrics
 from fervit.evaluation.intervals import Interval, Proportion
@@ -64,7 +65,7 @@ def measure_robustness(
         ConfigError: unknown kind.
     """
     plan = plan or RobustnessPlan()
-    part = dataset.split(split)
+    part = match_models(dataset, classifier.spec.labels).split(split)
     wanted = _known_kinds(plan.kinds)
     lists = {name: read_subset(part, path) for name, path in plan.subsets.items()}
     sample = part.take(stratified(part.targets, plan.faces, seed=plan.seed))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fervit.data import Dataset, cache, decode, load, save
+from fervit.data import Dataset, decode, load, save
+from fervit.data.cache import entries
 from fervit.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -40,7 +41,7 @@ def test_a_full_disk_says_so_and_leaves_nothing_behind(
             load(tmp_path / name)
         patch.undo()
         patch.setenv("FERVIT_CACHE", str(cache_folder))
-        patch.setattr(cache, "_store", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+        patch.setattr(entries, "_store", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
         with pytest.raises(DataError, match=r"No space left.*set FERVIT_CACHE"):
             load(tmp_path / name)
     assert list(cache_folder.iterdir()) == []

@@ -1,0 +1,115 @@
+"""`fervit cache`: list and clear."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fervit.cli._shared import STDOUT, check_target, write_json
+from fervit.errors import ConfigError, DataError, unknown
+from fervit.formatting import text_table
+
+if TYPE_CHECKING:
+    from fervit.data.cache.space import CacheEntry
+
+HOUR_S, DAY_S = 3600, 86_400
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the command line."""
+    group = typer.Typer(
+        invoke_without_command=True,
+        callback=_list_by_default,
+        help="List or clear the decoded data sets that are kept to be opened quickly; see FERVIT_CACHE and "
+        "FERVIT_CACHE_LIMIT in docs/data.md.",
+    )
+    group.command("list")(list_)
+    group.command()(clear)
+    app.add_typer(group, name="cache")
+
+
+def _list_by_default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_()
+
+
+def list_(
+    json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write it as JSON; - is the terminal.")] = None,
+) -> None:
+    """Show what the cache holds, how much it takes, and when it was used last."""
+    from fervit.data.cache.space import cache_folder, cache_limit, list_entries
+
+    check_target("--json", json)
+    entries, limit = list_entries(), cache_limit()
+    if json is not None:
+        write_json(
+            json,
+            {
+                "folder": str(cache_folder()),
+                "limit_bytes": limit,
+                "size_bytes": sum(entry.size_bytes for entry in entries),
+                "entries": [
+                    {
+                        "name": entry.path.name,
+                        "what": entry.what,
+                        "size_bytes": entry.size_bytes,
+                        "used_s": entry.used_s,
+                        "whole": entry.whole,
+                    }
+                    for entry in entries
+                ],
+            },
+        )
+    if json != STDOUT:
+        typer.echo(as_text(entries, str(cache_folder()), limit))
+
+
+def clear(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Entries, as `list` names them; default: all.")
+    ] = None,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Only what is damaged, unfinished or of another version of fervit.")
+    ] = False,
+) -> None:
+    """Delete decoded data sets; the data they were made of stay as they are, and are decoded again when needed."""
+    from fervit.data.cache.space import cache_folder, list_entries
+    from fervit.data.cache.space import clear as run
+
+    if names and damaged:
+        raise ConfigError("give names, or --damaged, not both")
+    entries = list_entries()
+    found = {entry.path.name: entry for entry in entries}
+    for name in names or ():
+        if name not in found:
+            raise DataError(unknown("cache entry", name, found))
+    chosen = [found[name] for name in dict.fromkeys(names)] if names else entries
+    if damaged:
+        chosen = [entry for entry in entries if not entry.whole]
+    freed = run(chosen)
+    typer.echo(f"{cache_folder()}: {len(chosen)} entries deleted, {_size(freed)} freed")
+
+
+def as_text(entries: "list[CacheEntry]", folder: str, limit: int | None) -> str:
+    """Return what `fervit cache list` prints."""
+    total = _size(sum(entry.size_bytes for entry in entries))
+    most = "no limit" if limit is None else f"limit {_size(limit)} (FERVIT_CACHE_LIMIT)"
+    summary = f"{folder}: {len(entries)} entries, {total}; {most}"
+    if not entries:
+        return summary
+    rows = [(entry.path.name, entry.what, _size(entry.size_bytes), _ago(entry.used_s)) for entry in entries]
+    return "\n".join([text_table(("entry", "holds", "size", "used last"), rows), "", summary])
+
+
+def _size(size_bytes: int) -> str:
+    for unit, factor in (("GB", 10**9), ("MB", 10**6)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes / 1000:.1f} kB"
+
+
+def _ago(used_s: float) -> str:
+    seconds = max(0.0, time.time() - used_s)
+    if seconds < HOUR_S:
+        return f"{seconds / 60:.0f} min ago"
+    return f"{seconds / HOUR_S:.0f} h ago" if seconds < DAY_S else f"{seconds / DAY_S:.0f} days ago"
