@@ -8,8 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from fervit.errors import ConfigError
-from fervit.files import ASSETS, cannot_write, file_digest, fitting_name, is_pickle, replacing, replacing_folder
+from fervit.errors import ConfigError, DataError
+from fervit.files import (
+    ASSETS,
+    cannot_write,
+    file_digest,
+    fitting_name,
+    is_pickle,
+    open_regular,
+    read_json,
+    read_regular,
+    replacing,
+    replacing_folder,
+)
 
 
 def test_the_assets_are_in_the_package() -> None:
@@ -113,3 +124,29 @@ def test_a_name_that_is_too_long_is_cut_between_characters_and_told_apart_by_a_h
     (tmp_path / name).touch()
     assert fitting_name(tmp_path, stem + "b", "-2.jpg") != name
     assert fitting_name(tmp_path, "short", ".jpg") == "short.jpg"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_only_regular_files_and_links_to_them_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "piped").symlink_to(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("a", "link"):
+        assert read_regular(tmp_path / name, limit=3) == b"abc"
+    for name, kind in (("pipe", "a named pipe"), ("piped", "a named pipe"), ("zero", "a device"), (".", "a folder")):
+        for read in (open_regular, file_digest):
+            with pytest.raises(OSError, match=f"it is {kind}, expected a regular file"):
+                read(tmp_path / name)
+        with pytest.raises(DataError, match=f"cannot be read .it is {kind}"):
+            read_json(tmp_path / name)
+    with pytest.raises(OSError, match="No such file"):
+        open_regular(tmp_path / "none")
+
+
+def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(10**10)  # sparse: takes no space
+    with pytest.raises(OSError, match="it is larger than 5 MB"):
+        read_regular(tmp_path / "a", limit=5_000_000)

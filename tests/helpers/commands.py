@@ -1,14 +1,16 @@
 """Commands run within the test's process."""
 
+from collections.abc import Mapping
+
 from typer.testing import CliRunner, Result
 
 from fervit.cli import app
 from fervit.errors import FervitError
 
 
-def run(*arguments: object) -> Result:
-    """Run `fervit` with these arguments."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+def run(*arguments: object, env: Mapping[str, str] | None = None) -> Result:
+    """Run `fervit` with these arguments, and these environment variables besides."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env=env)
 
 
 def error_of(result: Result) -> str:

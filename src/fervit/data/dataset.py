@@ -13,6 +13,19 @@ SPLITS = (TRAIN, PUBLIC_TEST, PRIVATE_TEST)
 """FER2013's splits: train, validation (choose on it), test (read once)."""
 
 
+@dataclass(frozen=True)
+class Codes:
+    """Labels that are numbers or truth values in a source, and no names.
+
+    Attributes:
+        names: those that have a name by the convention of the source's form, as FER2013's numbers in its csv.
+        nameless: the others, with the place of the first of each, for messages.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    nameless: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Face crops with their labels.
@@ -30,8 +43,8 @@ class Dataset:
         sources: `(N,)` file names or ids, for messages; or None.
         skipped: names of the source's images that could not be read; they have no row here.
         notes: what was decided about the source that its owner may not expect, a sentence each; `load` logs them.
-        unnamed: labels that are numbers or truth values and no names, with the place of the first of each. Empty in
-            what `load` returns: they are named by then, or refused.
+        codes: which labels are numbers or truth values in the source. Empty in what `load` returns: they are named by
+            then, or refused.
 
     Raises:
         DataError: two labels are the same, or one is no printable line.
@@ -48,7 +61,7 @@ class Dataset:
     sources: Sequence[str] | None = None
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    unnamed: Mapping[str, str] = field(default_factory=dict)
+    codes: Codes = Codes()
 
     def __post_init__(self) -> None:
         if twice := sorted({name for name in self.labels if self.labels.count(name) > 1}):

@@ -90,5 +90,5 @@ def assemble(listing: Listing, contents: Contents, store: Path, options: ReadOpt
         sources=[listing.sources[row] for row in kept],
         skipped=skipped,
         notes=(*listing.notes, *listing.labels.notes, *made_up, *unreadable),
-        unnamed=listing.labels.unnamed,
+        codes=listing.labels.codes,
     )

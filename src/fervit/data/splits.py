@@ -102,8 +102,8 @@ def make_splits(split_ids: np.ndarray | None, contents: Callable[[], Iterable[by
         split_ids = split_ids.copy()
         split_ids[moved] = validation
         notes.append(
-            f"there is no validation part, so {len(moved):,} of the {total:,} train images (a tenth, drawn by a hash "
-            "of their content) are public_test"
+            f"there is no validation part, so {len(moved):,} of the {total:,} train images (about a tenth, drawn by a "
+            "hash of their content) are public_test"
         )
     return split_ids, notes
 

@@ -8,6 +8,7 @@ import pytest
 
 from fervit.data import Dataset, load, save
 from fervit.errors import DataError
+from fervit.labels import FER7, RAF7
 from tests.helpers.data_files import pixels, write_rows
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -97,3 +98,69 @@ def test_a_csv_refuses_what_it_cannot_hold(faces: Dataset, tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"write a .parquet file or a folder"):
         save(colour, tmp_path / "x.csv")
     assert list(tmp_path.glob("x.csv*")) == []
+
+
+@pytest.mark.parametrize("sep", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be"])
+def test_csv_of_a_spreadsheet_is_the_same_data(faces: Dataset, tmp_path: Path, sep: str, encoding: str) -> None:
+    save(faces, tmp_path / "fer2013.csv")
+    text = (tmp_path / "fer2013.csv").read_text().replace(",", sep)
+    (tmp_path / "x.csv").write_bytes(text.encode(encoding))
+    assert load(tmp_path / "x.csv").data_hash == faces.data_hash
+
+
+def test_csv_labels_as_floats_are_the_same_numbers(faces: Dataset, tmp_path: Path) -> None:
+    save(faces, tmp_path / "fer2013.csv")
+    header, *rows = (tmp_path / "fer2013.csv").read_text().splitlines()
+    write_rows(tmp_path / "x.csv", [f"{row[0]}.0{row[1:]}" for row in rows], header=header)
+    assert load(tmp_path / "x.csv").data_hash == faces.data_hash
+
+
+def test_csv_labels_as_names_stay_the_user_s_own(tmp_path: Path) -> None:
+    rows = [f"{name},{pixels(k)},Training" for k, name in enumerate(("Joy", "anger", "sad", "Joy"))]
+    dataset = load(write_rows(tmp_path / "x.csv", rows))
+    assert dataset.labels == ("anger", "Joy", "sad")
+    assert dataset.targets.tolist() == [1, 0, 2, 1]
+
+
+@pytest.mark.parametrize("header", ["emotion,pixels", "pixels, Emotion"])
+def test_csv_without_usage_is_divided_by_content_and_says_so(tmp_path: Path, header: str) -> None:
+    rows = [f"{k % 7},{pixels(k)}" if header.startswith("e") else f"{pixels(k)},{k % 7}" for k in range(100)]
+    dataset = load(write_rows(tmp_path / "x.csv", rows, header=header))
+    assert dataset.split_names == ("train", "public_test", "private_test")
+    assert "no split is named, so the images are divided 80/10/10" in dataset.notes[0]
+    assert dataset.labels == FER7
+
+
+def test_csv_of_train_and_test_gets_a_validation_part(tmp_path: Path) -> None:
+    rows = [f"{k % 7},{pixels(k)},{'Training' if k < 80 else 'PrivateTest'}" for k in range(100)]
+    dataset = load(write_rows(tmp_path / "x.csv", rows))
+    assert dataset.split_names == ("train", "public_test", "private_test")
+    assert (dataset.split_ids == 2).sum() == 20 and "of the 80 train images" in dataset.notes[0]
+
+
+def test_csv_numbers_beyond_fer2013_s_need_a_name_or_go(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "ck.csv", [f"{k % 8},{pixels(k)},Training" for k in range(40)])
+    with pytest.raises(
+        DataError, match=r"line 9: emotion is '7', expected 0 to 6.*--label-map 7=NAME.*--drop-labels=7"
+    ):
+        load(path)
+    assert set(load(path, label_map="7=contempt").labels) == {*FER7, "contempt"}
+    dropped = load(path, drop_labels="7")
+    assert dropped.labels == FER7 and len(dropped) == 35
+    assert "--drop-labels 7 leaves out 5 of 40 images" in " ".join(dropped.notes)
+    with pytest.raises(DataError, match="emotion is '7'"):
+        load(path)
+
+
+def test_csv_in_another_order_is_read_in_the_order_that_is_named(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "raf.csv", [f"{k % 7 + 1},{pixels(k)},Training" for k in range(14)])
+    dataset = load(path, label_map="raf7")
+    assert [dataset.labels[t] for t in dataset.targets[:7]] == list(RAF7)
+
+
+def test_csv_numbers_in_a_column_of_another_name_are_not_taken_for_fer2013_s(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "x.csv", [f"{k % 7},{pixels(k)}" for k in range(14)], header="label,pixels")
+    with pytest.raises(DataError, match="are numbers without names"):
+        load(path)
+    assert load(path, label_map="fer7").labels == FER7

@@ -1,11 +1,14 @@
 """Class folders: splits by name, folder or content, labels, links, and folders that hold no images."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fervit.data import load
+from fervit.data import Dataset, load, save
+from fervit.data.cache import content_hash
+from fervit.data.readers import class_folders
 from fervit.errors import DataError
 from tests.helpers.data_files import write_image, write_rows
 
@@ -94,3 +97,54 @@ def test_a_changed_image_is_decoded_again(tmp_path: Path) -> None:
     first = load(tmp_path / "d").data_hash
     write_image(tmp_path / "d" / "train" / "sad" / "a.png", seed=2)
     assert load(tmp_path / "d").data_hash != first
+
+
+def test_train_and_test_without_a_validation_part_get_one(tmp_path: Path) -> None:
+    for k in range(120):
+        write_image(tmp_path / "d" / ("test" if k % 4 == 0 else "train") / ("sad", "joy")[k % 2] / f"{k}.png", seed=k)
+    dataset = load(tmp_path / "d")
+    counts = np.bincount(dataset.split_ids, minlength=3)
+    assert counts[2] == 30 and counts.sum() == 120 and 2 <= counts[1] <= 18
+    assert any(f"{counts[1]} of the 90 train images (about a tenth" in note for note in dataset.notes)
+    again = load(tmp_path / "d")
+    assert again.notes == dataset.notes, "it is said at every loading, from the cache too"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_image_that_changed_within_its_size_and_time_is_decoded_again(tmp_path: Path, seed: int) -> None:
+    for k in range(3):
+        write_image(tmp_path / "d" / "train" / ("sad", "joy")[k % 2] / f"{k}.bmp", seed=10 + k)
+    path = tmp_path / "d" / "train" / "sad" / "0.bmp"
+    first, before = load(tmp_path / "d"), path.stat()
+    write_image(path, seed=seed)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert load(tmp_path / "d").data_hash != first.data_hash
+
+
+def test_the_content_of_a_sample_of_files_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = class_folders.ImageFile
+    monkeypatch.setattr(class_folders, "ImageFile", lambda path, size_bytes, _: original(path, size_bytes, (0, 0)))
+    for k in range(3):
+        write_image(tmp_path / "d" / "train" / ("sad", "joy")[k % 2] / f"{k}.bmp", seed=10 + k)
+    first = load(tmp_path / "d")
+    write_image(tmp_path / "d" / "train" / "sad" / "0.bmp", seed=1)
+    assert load(tmp_path / "d").data_hash != first.data_hash
+
+
+def test_a_label_that_no_folder_can_have_is_refused(tmp_path: Path) -> None:
+    images, splits = np.zeros((2, 8, 8, 1), np.uint8), np.zeros(2, np.int8)
+    for label in ("a/b", "..", ".hidden", "__x"):
+        dataset = Dataset("x", ("angry", label), images, np.array([0, 1]), splits, np.arange(2), "0" * 64)
+        with pytest.raises(DataError, match="no folder can have the name of the label"):
+            save(dataset, tmp_path / "out")
+
+
+def test_labels_that_no_image_has_survive_saving_and_overwriting(faces: Dataset, tmp_path: Path) -> None:
+    few = faces.take(np.flatnonzero(faces.targets < 3))
+    for name in ("x", "x.parquet"):
+        save(few, tmp_path / name)
+        assert load(tmp_path / name).labels == faces.labels
+        assert load(tmp_path / name).data_hash == content_hash(few.images, few.targets, few.split_ids)
+    save(few.with_labels([*few.labels, "contempt"]), tmp_path / "x", overwrite=True)
+    assert set(load(tmp_path / "x").labels) == {*faces.labels, "contempt"}

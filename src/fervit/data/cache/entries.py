@@ -26,7 +26,7 @@ from fervit.data.cache.space import (
     remove_litter,
     trim,
 )
-from fervit.data.dataset import Dataset
+from fervit.data.dataset import Codes, Dataset
 from fervit.errors import DataError, reason
 from fervit.files import file_digest, replacing
 
@@ -241,7 +241,7 @@ def _store(folder: Path, dataset: Dataset) -> dict[str, object]:
         "sources": None if dataset.sources is None else list(dataset.sources),
         "skipped": list(dataset.skipped),
         "notes": list(dataset.notes),
-        "unnamed": dict(dataset.unnamed),
+        "codes": [dict(dataset.codes.names), dict(dataset.codes.nameless)],
     }
 
 
@@ -256,6 +256,6 @@ def _load(entry: Path, meta: Mapping[str, Any], name: str | None) -> Dataset:
         sources=meta["sources"],
         skipped=tuple(meta["skipped"]),
         notes=tuple(meta["notes"]),
-        unnamed=meta["unnamed"],
+        codes=Codes(*meta["codes"]),
         **small,
     )

@@ -2,14 +2,16 @@
 
 import difflib
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fervit.data.cache import cached, content_hash
-from fervit.data.dataset import SPLITS, TRAIN, Dataset
+from fervit.data.dataset import SPLITS, TRAIN, Codes, Dataset
 from fervit.data.decode import COPY_ROWS, ImageArrayFile, Shape
 from fervit.data.labelling.rules import MAP_HINT, LabelRules
 from fervit.data.labelling.values import NUMBERED, UNLABELLED, check_named, order_labels
@@ -21,8 +23,8 @@ TYPO_LIKENESS = 0.8  # of difflib: `suprise` is 0.93 like `surprise`, `sad` is 0
 LAYOUT_WORDS = frozenset(
     {
         *("images", "image", "imgs", "img", "pictures", "photos", "faces", "data", "dataset", "datasets"),
-        *("labels", "annotations", "masks", "raw", "original", "originals", "aligned", "cropped", "crops"),
-        *("processed", "archive", "files", "all", "jpg", "png"),
+        *("face", "frames", "samples", "labels", "annotations", "masks", "raw", "original", "originals", "aligned"),
+        *("cropped", "crop", "crops", "processed", "archive", "files", "folder", "all", "jpg", "jpeg", "png"),
     }
 )
 """Names that folders of a layout have and expressions have not."""
@@ -43,31 +45,43 @@ def apply_rules(dataset: Dataset, rules: LabelRules, where: str, *, need_labels:
             are those of a layout that was not understood.
     """
     named = _named(dataset, rules, where)
-    names, notes = _merged(dataset, named)
+    names, notes = _renamed(dataset, rules, named)
+    names, merging = _read_as_one(dataset, names, named)
     dropped, dropping = _dropped(dataset, names, rules, where)
-    if need_labels:
-        nameless = {text: at for text, at in dataset.unnamed.items() if text not in named and text not in dropped}
-        check_named(nameless, [name for name in dataset.labels if name not in dataset.unnamed], where)
-    kept = [old for old in dataset.labels if old not in dropped]
-    if not len(dataset.targets) or not np.isin(dataset.targets, [dataset.labels.index(old) for old in kept]).any():
-        raise DataError(f"{where}: --drop-labels {','.join(rules.drop)} leaves no image")
+    nameless = {old: at for old, at in dataset.codes.nameless.items() if old not in named and old not in dropped}
+    if need_labels and nameless:
+        if rules.number_set is not None:
+            shown = ", ".join(order_labels(nameless))
+            raise DataError(
+                f"{where}: the label set {rules.number_set} has no name for {shown}: give it one (--label-map "
+                f"{next(iter(nameless))}=NAME), or leave its images out (--drop-labels={next(iter(nameless))})"
+            )
+        check_named(nameless, list(dataset.codes.names.values()), where)
+    kept = [old for old in names if old not in dropped]
     labels = order_labels(names[old] for old in kept)
-    matrix = np.array([[old in kept and names[old] == new for new in labels] for old in dataset.labels])
+    matrix = np.array([[old in kept and names[old] == new for new in labels] for old in dataset.labels], dtype=bool)
+    if not matrix.reshape(len(dataset.labels), -1)[dataset.targets].any():
+        raise DataError(f"{where}: --drop-labels {','.join(rules.drop)} leaves no image")
     result = _relabel(dataset, labels, matrix)
     if need_labels:
         _check_labels(result, where)
-        notes += _doubts(result)
-    return replace(result, unnamed={}, notes=(*dataset.notes, *notes, *dropping))
+        dropping += _doubts(result)
+    return replace(result, codes=Codes(), notes=(*dataset.notes, *notes, *merging, *dropping))
 
 
 def name_numbers(dataset: Dataset, rules: LabelRules, where: str) -> tuple[str, ...]:
-    """Return the labels with the names that the rules give to numbers; names are as they were.
+    """Return the data set's labels with the names that numbers get; names are as they were.
 
     Raises:
         DataError: see `apply_rules`.
     """
     named = _named(dataset, rules, where)
-    return tuple(named.get(label, label) if label in dataset.unnamed else label for label in dataset.labels)
+    return tuple(
+        named.get(label, dataset.codes.names.get(label, label))
+        if label in dataset.codes.names or label in dataset.codes.nameless
+        else label
+        for label in dataset.labels
+    )
 
 
 def _named(dataset: Dataset, rules: LabelRules, where: str) -> dict[str, str]:
@@ -76,23 +90,29 @@ def _named(dataset: Dataset, rules: LabelRules, where: str) -> dict[str, str]:
     Raises:
         DataError: a label of a rule does not occur, or a label set does not say from where on it counts.
     """
-    named = {} if rules.number_set is None else _numbered(dataset.labels, rules.number_set, where)
-    places = find_places(dataset.labels, list(rules.names))
-    found = {dataset.labels[k]: new for k, new in zip(places, rules.names.values(), strict=True) if k is not None}
-    missing = [old for old, k in zip(rules.names, places, strict=True) if k is None]
+    named = {} if rules.number_set is None else _numbered(dataset, rules.number_set, where)
+    conventional = [dataset.codes.names.get(label, label) for label in dataset.labels]
+    missing = []
+    for old, new in rules.names.items():
+        (place,), (other,) = find_places(dataset.labels, [old]), find_places(conventional, [old])
+        if place is None and other is None:
+            missing.append(old)
+        else:
+            named[dataset.labels[place if place is not None else other or 0]] = new
     strict = [old for old in missing if old not in rules.optional]
-    if strict or (missing and not found and not named):
-        raise DataError(f"{where}: --label-map: {unknown('label', (strict or missing)[0], dataset.labels)}")
-    return named | found
+    if strict or (missing and not named):
+        raise DataError(f"{where}: --label-map: {unknown('label', (strict or missing)[0], conventional)}")
+    return named
 
 
-def _numbered(labels: Sequence[str], name: str, where: str) -> dict[str, str]:
-    """Return the names that a label set gives to labels that are numbers, counted from 0 or from 1 as they occur."""
-    matches = {label: NUMBERED.fullmatch(label) for label in labels}
+def _numbered(dataset: Dataset, name: str, where: str) -> dict[str, str]:
+    """Return the names that a label set gives to the labels that occur, counted from 0 or from 1 as they do."""
+    occurring = [dataset.labels[k] for k in np.unique(dataset.targets)]
+    matches = {label: NUMBERED.fullmatch(label) for label in occurring}
     numbers = {label: int(match[1]) for label, match in matches.items() if match}
     names = LABEL_SETS[name]
     if not numbers:
-        raise DataError(f"{where}: --label-map {name} names numbers, but the labels are {', '.join(labels)}")
+        raise DataError(f"{where}: --label-map {name} names numbers, but the labels are {', '.join(occurring)}")
     if 0 not in numbers.values() and len(names) not in numbers.values():
         raise DataError(
             f"{where}: --label-map {name} names {len(names)} numbers from 0 or from 1, and the labels "
@@ -102,30 +122,57 @@ def _numbered(labels: Sequence[str], name: str, where: str) -> dict[str, str]:
     return {label: names[k - start] for label, k in numbers.items() if start <= k < start + len(names)}
 
 
-def _merged(dataset: Dataset, named: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Return the new name of every label, and in words which were renamed, and which are read as one.
+def _renamed(dataset: Dataset, rules: LabelRules, named: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the new name of every label, and in words which were renamed.
 
-    Labels that mean the same are one, but those that the user named are as the user named them.
+    Numbers that the user does not name have the names of the source's convention. Once the user names some, those that
+    do not occur are no labels, as the source may count in another way.
     """
-    names = {old: named.get(old, old) for old in dataset.labels}
-    counts = dict(zip(dataset.labels, np.bincount(dataset.targets, minlength=len(names)).tolist(), strict=True))
-    renamed = [f"{old} = {new}" for old, new in names.items() if old != new]
-    notes = [f"labels are renamed as --label-map says: {', '.join(renamed)}"] if renamed else []
+    codes, counts = dataset.codes.names, _counts(dataset)
+    renumbered = rules.number_set is not None or any(old in codes for old in rules.names)
+    kept = [old for old in dataset.labels if counts[old] or not (renumbered and old in codes)]
+    names = {old: named.get(old, codes.get(old, old)) for old in kept}
+    notes = []
+    if changed := [f"{old} = {new}" for old, new in named.items() if old != new]:
+        notes.append(f"labels are renamed as --label-map says: {', '.join(changed)}")
+    others = [f"{old} = {codes[old]}" for old in kept if old in codes and old not in named]
+    if renumbered and others:
+        notes.append(f"the other numbers are named as FER2013 counts: {', '.join(others)}")
+    return names, notes
+
+
+def _read_as_one(
+    dataset: Dataset, names: Mapping[str, str], named: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the names with one spelling for those that mean the same, and in words which these are.
+
+    Labels that the user named are as the user named them; one that was given its own name stays apart.
+    """
+    counts = _counts(dataset)
     alike: dict[str, list[str]] = {}
     for new in dict.fromkeys(names.values()):
         alike.setdefault(canonical(new), []).append(new)
+    one: dict[str, str] = {}
+    notes = []
     for name, spellings in alike.items():
-        own = [new for new in spellings if new in named.values()]
-        commonest = max(spellings, key=lambda new: sum(counts[old] for old in names if names[old] == new))
-        kept = own or [name if name in spellings else commonest]
-        others = [new for new in spellings if new not in kept]
+        free = [new for new in spellings if named.get(new) != new]
+        own = [new for new in free if new in named.values()]
+        commonest = max(free, key=lambda new: sum(counts[old] for old in names if names[old] == new), default=name)
+        kept = own or [name if name in free else commonest]
+        others = [new for new in free if new not in kept]
+        one |= {new: kept[0] if new in others else new for new in spellings}
         if others:
-            names = {old: kept[0] if new in others else new for old, new in names.items()}
             notes.append(
-                f"the labels {', '.join(spellings)} mean the same and are read as one, {kept[0]} "
+                f"the labels {', '.join(free)} mean the same and are read as one, {kept[0]} "
                 f"(--label-map {others[0]}={others[0]} keeps it apart)"
             )
-    return names, notes
+    return {old: one[new] for old, new in names.items()}, notes
+
+
+def _counts(dataset: Dataset) -> dict[str, int]:
+    """Return the number of images of each label."""
+    counts = np.bincount(dataset.targets, minlength=len(dataset.labels)).tolist()
+    return dict(zip(dataset.labels, counts, strict=True))
 
 
 def _dropped(dataset: Dataset, names: Mapping[str, str], rules: LabelRules, where: str) -> tuple[set[str], list[str]]:
@@ -169,8 +216,9 @@ def _relabel(dataset: Dataset, labels: tuple[str, ...], matrix: np.ndarray) -> D
     votes = None
     if dataset.votes is not None:
         votes = dataset.votes @ matrix.astype(np.float32)
-        sums = votes.sum(axis=1, keepdims=True)
-        votes = np.divide(votes, sums, out=np.zeros_like(votes), where=sums > 0)
+        if not stays.all():  # else the rows sum to 1 as before
+            sums = votes.sum(axis=1, keepdims=True)
+            votes = np.divide(votes, sums, out=np.zeros_like(votes), where=sums > 0)
     relabelled = replace(dataset, labels=labels, targets=targets, votes=votes)
     if len(kept) < len(dataset):
         return _part(relabelled, kept)
@@ -212,22 +260,28 @@ def _check_labels(dataset: Dataset, where: str) -> None:
     Raises:
         DataError: with what was understood, what is expected and the way out.
     """
-    counts = np.bincount(dataset.targets, minlength=len(dataset.labels)).tolist()
     odd = [name for name in dataset.labels if _is_layout(name)]
     if len(dataset.labels) > 1:
         odd += [name for name in dataset.labels if name.lower() in UNLABELLED]
     alone = len(dataset.labels) == 1 and not _is_expression(dataset.labels[0]) and not _is_unlabelled(dataset)
     if odd or alone:
-        read = ", ".join(f"{name} ({count:,} images)" for name, count in zip(dataset.labels, counts, strict=True))
-        why = f"{', '.join(odd)} looks like a part of a layout" if odd else "one label cannot be learned"
+        read = ", ".join(f"{name} ({count:,} images)" for name, count in _counts(dataset).items())
+        why = "one label cannot be learned" if not odd else f"{' and '.join(odd)} would be no expression"
         raise DataError(
             f"{where} is read as images with the label(s) {read}, but {why}; {EXPECTED}"
-            + (f" (--drop-labels {','.join(odd)} leaves out what is none)" if odd and len(odd) < len(counts) else "")
+            + (
+                f" (--drop-labels {','.join(odd)} leaves out what is none)"
+                if odd and len(odd) < len(dataset.labels)
+                else ""
+            )
         )
 
 
 def _is_layout(name: str) -> bool:
-    return name.lower() in LAYOUT_WORDS or find_split(name) is not None
+    words = re.findall(r"[a-z]+", name.lower())  # of `cropped_faces`, `images2`, `train images`
+    return find_split(name) is not None or (
+        bool(words) and all(word in LAYOUT_WORDS or find_split(word) is not None for word in words)
+    )
 
 
 def _is_expression(name: str) -> bool:
@@ -251,8 +305,14 @@ def _doubts(dataset: Dataset) -> list[str]:
         near = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=TYPO_LIKENESS)
         if near and not _is_expression(name):
             notes.append(
-                f"the label {name} stays as it is; if it is meant to be {near[0]}: --label-map {name}={near[0]}"
+                f"the label {name} stays as it is; if it means {near[0]}, add "
+                f"--label-map {shlex.quote(f'{name}={near[0]}')}"
             )
+    if len(numbers) < len(dataset.labels) > 1 and not any(map(_is_expression, dataset.labels)):
+        notes.append(
+            f"none of the labels {', '.join(dataset.labels[:12])} is an expression that other data sets have; if they "
+            "are folders of a layout, pass the folder that holds the folders of the expressions"
+        )
     in_train = dataset.targets[dataset.split_ids == SPLITS.index(TRAIN)]
     unseen = [name for k, name in enumerate(dataset.labels) if not (in_train == k).any()]
     if len(in_train) and unseen:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from numbers import Integral, Real
 
+from fervit.data.dataset import Codes
 from fervit.data.labelling.rules import MAP_HINT
 from fervit.errors import DataError
 from fervit.labels import FER7, canonical, clean_label
@@ -29,13 +30,13 @@ class SourceLabels:
     Attributes:
         names: a label for each row.
         declared: the labels that the source says exist, in its order, whether they occur or not.
-        unnamed: those of `names` that are numbers or truth values and no names, with the place of the first.
+        codes: which of them are numbers or truth values.
         notes: what was made of labels that could not stay as they are, in words.
     """
 
     names: list[str]
     declared: tuple[str, ...] = ()
-    unnamed: dict[str, str] = field(default_factory=dict)
+    codes: Codes = field(default_factory=Codes)
     notes: tuple[str, ...] = ()
 
 
@@ -54,7 +55,7 @@ def name_labels(names: Sequence[str], where: str, declared: Iterable[str] = ()) 
         if clean != unicodedata.normalize("NFC", name.strip())
     )
     return SourceLabels(
-        [cleaned[name] for name in names], tuple(dict.fromkeys(cleaned[name] for name in declared)), {}, notes
+        [cleaned[name] for name in names], tuple(dict.fromkeys(cleaned[name] for name in declared)), Codes(), notes
     )
 
 
@@ -70,6 +71,7 @@ def column_labels(
     *,
     place: Callable[[int], str] = row_place,
     classes: Sequence[str] = (),
+    convention: Sequence[str] = (),
 ) -> SourceLabels:
     """Return the labels of a column of names, of numbers (also 2.0 and "2") or of truth values.
 
@@ -78,14 +80,15 @@ def column_labels(
         where: the source, for messages.
         column: its name, for messages.
         place: from a position to its name in messages.
-        classes: the names of the numbers 0, 1, ...; a number beyond them is among `unnamed`.
+        classes: the names that the source gives to the numbers 0, 1, ...
+        convention: the names that these numbers have by convention, unless the user gives them others.
 
     Raises:
         DataError: a label is missing, is none of these, or is of another kind than those before it.
     """
     seen: dict[object, tuple[str, str]] = {}  # (type, value) -> kind, text
     first: tuple[str, object, int] | None = None
-    unnamed: dict[str, str] = {}
+    nameless: dict[str, str] = {}
     names = []
     given = [clean_label(name) for name in classes]
     for position, value in enumerate(values):
@@ -101,15 +104,19 @@ def column_labels(
                 )
             if kind == NUMBER and 0 <= int(text) < len(given):
                 text = given[int(text)]
-            elif kind != NAME:
-                unnamed[text] = f"{place(position)}: {column}"
+            elif kind == TRUTH or (kind == NUMBER and not 0 <= int(text) < len(convention)):
+                nameless[text] = f"{place(position)}: {column}"
             seen[key] = kind, text
         names.append(seen[key][1])
     if first is None or first[0] == NAME:
         return name_labels(names, where)
+    if convention and first[0] == NUMBER:
+        numbers = [str(k) for k in range(len(convention))]
+        return SourceLabels(names, tuple(numbers), Codes(dict(zip(numbers, convention, strict=True)), nameless))
     twice = sorted({name for name in given if given.count(name) > 1})
     notes = [f"several classes are named {name!r}: they are read as one" for name in twice]
-    return SourceLabels(names, tuple(dict.fromkeys(given)), unnamed, (*name_labels(classes, where).notes, *notes))
+    declared = name_labels(classes, where, classes)
+    return SourceLabels(names, declared.declared, Codes({}, nameless), (*declared.notes, *notes))
 
 
 def _read(value: object, at: str) -> tuple[str, str]:
@@ -164,20 +171,20 @@ def order_labels(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(unique, key=lambda name: (canonical(name), name)))
 
 
-def check_named(unnamed: Mapping[str, str], declared: Sequence[str], where: str) -> None:
+def check_named(nameless: Mapping[str, str], declared: Sequence[str], where: str) -> None:
     """Refuse labels that are numbers or truth values and no names.
 
     Args:
-        unnamed: such labels, with the place of the first of each, as in `SourceLabels`.
+        nameless: such labels, with the place of the first of each, see `Codes`.
         declared: the names of the numbers that have some.
         where: the source, for messages.
 
     Raises:
         DataError: there is one; the message says how to name it.
     """
-    if not unnamed:
+    if not nameless:
         return
-    first, place = next(iter(unnamed.items()))
+    first, place = next(iter(nameless.items()))
     if first in ("true", "false"):
         raise DataError(
             f"{where}, {place} is {first}: a truth value names no expression; say what both mean: "
@@ -188,7 +195,7 @@ def check_named(unnamed: Mapping[str, str], declared: Sequence[str], where: str)
             f"{where}, {place} is {first!r}, expected 0 to {len(declared) - 1} ({', '.join(declared)}): give it a name "
             f"(--label-map {first}=NAME), or leave its images out (--drop-labels={first})"
         )
-    shown = ", ".join(order_labels(unnamed)[:12])
+    shown = ", ".join(order_labels(nameless)[:12])
     raise DataError(
         f"{where}: the labels ({shown}) are numbers without names, and every data set numbers expressions in an order "
         f"of its own: name them ({MAP_HINT}), or add a column label_name"

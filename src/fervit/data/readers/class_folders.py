@@ -85,9 +85,16 @@ class ClassFolder:
 
 @dataclass
 class Layout:
-    """How a folder is read: its class folders, and in words what may not be what its owner expects."""
+    """How a folder is read.
+
+    Attributes:
+        classes: its class folders.
+        inside: the folder that holds these, or their split folders, where it is not the folder itself.
+        notes: in words what its owner may not expect.
+    """
 
     classes: list[ClassFolder] = field(default_factory=list)
+    inside: str = ""
     notes: list[str] = field(default_factory=list)
 
 
@@ -110,6 +117,8 @@ def read_layout(root: Folder, where: str) -> Layout:
     """
     layout = Layout()
     _read(root, where, layout)
+    if layout.inside:
+        layout.notes.insert(0, f"the class folders are looked for in {layout.inside}")
     used = {file.path for found in layout.classes for file in found.files}
     loose = [file.path for folder in root.walk() for file in folder.files if file.path not in used]
     if layout.classes and loose:
@@ -180,7 +189,7 @@ def _read(folder: Folder, where: str, layout: Layout) -> None:
         names = ", ".join(each.name for each in (wrapped if len(wrapped) > 1 else inside))
         raise DataError(f"{where} holds several data sets ({names}): pass one of these folders")
     if wrapped:
-        layout.notes.append(f"the class folders are looked for in {wrapped[0].path}")
+        layout.inside = wrapped[0].path
         _leave_out(inside, wrapped, layout)
         _read(wrapped[0], where, layout)
         return

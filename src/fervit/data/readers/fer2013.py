@@ -77,9 +77,11 @@ def read_csv(path: Path, store: Path, options: ReadOptions) -> Dataset:
     def place(position: int) -> str:
         return f"line {lines[position]}"
 
-    source = column_labels(emotions, str(path), columns.label, place=place, classes=FER7)
+    # Only a column of FER2013's own name counts as FER2013 does.
+    convention = FER7 if columns.label.lower() == "emotion" else ()
+    source = column_labels(emotions, str(path), columns.label, place=place, convention=convention)
     if not options.rules and options.need_labels:
-        check_named(source.unnamed, FER7, str(path))
+        check_named(source.codes.nameless, convention, str(path))
     given = None if columns.usage is None else split_ids_of(usages, str(path), place)
     return _dataset(path, images, source, given)
 
@@ -100,7 +102,7 @@ def _dataset(path: Path, images: np.ndarray, source: SourceLabels, given: np.nda
         rows=np.arange(len(targets)),
         data_hash=content_hash(images, targets, split_ids),
         notes=(*source.notes, *notes),
-        unnamed=source.unnamed,
+        codes=source.codes,
     )
 
 

@@ -78,7 +78,7 @@ def stream(repo: str, revision: str | None, store: Path, options: ReadOptions) -
         raise DataError(f"{repo} has no rows")
     labels = column_labels(values, repo, column, place=lambda k: sources[k], classes=classes)
     if not options.rules and options.need_labels:
-        check_named(labels.unnamed, classes, repo)
+        check_named(labels.codes.nameless, classes, repo)
     listing = Listing(repo, repo, labels, np.array(split_ids, dtype=np.int8), sources)
     dataset = assemble(listing, spool.contents, store, options)
     spool.path.unlink()

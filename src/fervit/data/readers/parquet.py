@@ -50,7 +50,7 @@ def read_parquet(path: Path, store: Path, options: ReadOptions) -> Dataset:
             saved = _saved_labels(file)
             labels = replace(labels, declared=labels.declared or saved)
             if not options.rules and options.need_labels:
-                check_named(labels.unnamed, classes, str(path))
+                check_named(labels.codes.nameless, classes, str(path))
             listing = Listing(path.name, str(path), labels, split_ids, _sources(file, columns), as_saved=bool(saved))
             return assemble(listing, lambda: _contents(file, image), store, options)
     except (ArrowException, OSError) as error:
