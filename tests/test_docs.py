@@ -13,7 +13,10 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/*.md", "models/*/README.md", "src/fervit/assets/*/README.md")
     for path in ROOT.glob(pattern)
 )
-GUIDES = [ROOT / name for name in ("CONTRIBUTING.md", "docs/architecture.md", "docs/trust.md", "docs/training.md")]
+GUIDES = [
+    ROOT / name
+    for name in ("CONTRIBUTING.md", "docs/architecture.md", "docs/trust.md", "docs/training.md", "docs/data.md")
+]
 PLACES = ("src/", "tests/", "docs/", "scripts/", "benchmarks/", "models/")
 pytestmark = pytest.mark.skipif(not (ROOT / "CONTRIBUTING.md").is_file(), reason="the pages are in the repository only")
 

@@ -37,15 +37,15 @@ def test_the_list_as_json_is_one_object(cache_folder: Path) -> None:
 
 def test_clearing_deletes_all_or_what_is_named_or_what_is_damaged(cache_folder: Path) -> None:
     name = json.loads(run("cache", "list", "--json", "-").stdout)["entries"][0]["name"]
-    assert "1 entries deleted" in run("cache", "clear", name).output
+    assert "1 entry deleted" in run("cache", "clear", name).output
     (remaining,) = cache_folder.iterdir()
     (remaining / "meta.json").unlink()
     (cache_folder / "mine.txt").write_text("mine")
     assert "damaged" in run("cache").output
-    assert "1 entries deleted" in run("cache", "clear", "--damaged").output
+    assert "1 entry deleted" in run("cache", "clear", "--damaged").output
     load("synthetic:7")
     result = run("cache", "clear")
-    assert f"{cache_folder}: 1 entries deleted, " in result.output and "freed" in result.output
+    assert f"{cache_folder}: 1 entry deleted, " in result.output and "freed" in result.output
     assert [path.name for path in cache_folder.iterdir()] == ["mine.txt"]
     assert f"{cache_folder}: 0 entries, 0.0 kB" in run("cache").output
 

@@ -39,3 +39,14 @@ def write_table(path: Path, **columns: object) -> Path:
     pyarrow = pytest.importorskip("pyarrow")
     pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), path)
     return path
+
+
+def write_class_folders(folder: Path, *labels: str, splits: tuple[str, ...] = ("train", "val"), count: int = 8) -> Path:
+    """Write images of 48 px: `count` for each split and label, each label of its own brightness."""
+    for number, (split, label) in enumerate((split, label) for split in splits for label in labels):
+        (folder / split / label).mkdir(parents=True)
+        rng = np.random.default_rng(number)
+        for k in range(count):
+            levels = rng.integers(0, 20, (48, 48)) + 200 * labels.index(label) // len(labels)
+            Image.fromarray(levels.astype(np.uint8)).save(folder / split / label / f"{k}.png")
+    return folder

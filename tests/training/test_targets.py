@@ -1,5 +1,6 @@
 """Which images a run learns from, and their targets."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from fervit.config.training import TrainConfig
 from fervit.errors import DataError
 from fervit.training import train
-from fervit.training.targets import class_frequencies, class_weights, conflicting, make_targets
+from fervit.training.targets import class_frequencies, class_weights, conflicting, make_targets, training_rows
 from tests.helpers import faces
 from tests.helpers.training import quick_config
 
@@ -63,3 +64,10 @@ def test_images_with_two_labels_are_found_and_left_out(tmp_path: Path, weights: 
     assert set(np.flatnonzero(conflicting(dataset))) == {0, 7}
     train(quick_config(epochs=1, drop_conflicts=True), dataset, tmp_path / "run", init=weights)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["n_train"] == 28 - 2
+
+
+def test_one_label_is_nothing_to_learn() -> None:
+    dataset = faces(14).take(np.arange(14) % 7 == 0)
+    alone = dataclasses.replace(dataset, labels=("happy",))
+    with pytest.raises(DataError, match="levels has one label, happy, and nothing can be learned"):
+        training_rows(alone, TrainConfig())

@@ -87,18 +87,22 @@ def clear(
     if damaged:
         chosen = [entry for entry in entries if not entry.whole]
     freed = run(chosen)
-    typer.echo(f"{cache_folder()}: {len(chosen)} entries deleted, {_size(freed)} freed")
+    typer.echo(f"{cache_folder()}: {_count(len(chosen))} deleted, {_size(freed)} freed")
 
 
 def as_text(entries: "list[CacheEntry]", folder: str, limit: int | None) -> str:
     """Return what `fervit cache list` prints."""
     total = _size(sum(entry.size_bytes for entry in entries))
     most = "no limit" if limit is None else f"limit {_size(limit)} (FERVIT_CACHE_LIMIT)"
-    summary = f"{folder}: {len(entries)} entries, {total}; {most}"
+    summary = f"{folder}: {_count(len(entries))}, {total}; {most}"
     if not entries:
         return summary
     rows = [(entry.path.name, entry.what, _size(entry.size_bytes), _ago(entry.used_s)) for entry in entries]
     return "\n".join([text_table(("entry", "holds", "size", "used last"), rows), "", summary])
+
+
+def _count(entries: int) -> str:
+    return f"{entries:,} {'entry' if entries == 1 else 'entries'}"
 
 
 def _size(size_bytes: int) -> str:

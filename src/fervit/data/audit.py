@@ -114,6 +114,7 @@ class Inspection:
             "name": dataset.name,
             "data_hash": dataset.data_hash,
             "labels": list(dataset.labels),
+            "notes": list(dataset.notes),
             "images": len(dataset),
             "size_px": {"height": height, "width": width, "channels": channels},
             "counts": {

@@ -13,8 +13,13 @@ def training_rows(train_set: Dataset, config: TrainConfig) -> np.ndarray:
     """Return the indices of the images to learn from: all but the noisy ones that the recipe leaves out.
 
     Raises:
-        DataError: `drop_not_a_face` without FER+ votes, or nothing is left.
+        DataError: there is one label, `drop_not_a_face` without FER+ votes, or nothing is left.
     """
+    if len(train_set.labels) == 1:
+        raise DataError(
+            f"{train_set.name} has one label, {train_set.labels[0]}, and nothing can be learned from that: expected "
+            "images of two or more expressions, in folders train/angry/x.jpg, train/happy/x.jpg, ..."
+        )
     kept = np.ones(len(train_set), bool)
     if config.drop_not_a_face:
         if train_set.votes is None:
@@ -22,11 +27,6 @@ def training_rows(train_set: Dataset, config: TrainConfig) -> np.ndarray:
         kept &= train_set.votes.sum(axis=1) > 0
     if config.drop_conflicts:
         kept &= ~conflicting(train_set)
-    if (occurring := np.unique(train_set.targets[kept])).size == 1:
-        raise DataError(
-            f"{train_set.name}: all images to learn from have the label {train_set.labels[occurring[0]]}; expected "
-            "images of two or more labels"
-        )
     if not kept.any():
         raise DataError(f"{train_set.name}: no training image is left after drop_not_a_face and drop_conflicts")
     return np.flatnonzero(kept)
