@@ -34,6 +34,18 @@ def literal(text: str) -> str:
     return unicodedata.normalize("NFC", text).replace("$", r"\$")
 
 
+def file_size(size_bytes: float) -> str:
+    """Return a number of bytes as text.
+
+    >>> file_size(10**10), file_size(57_582_431), file_size(0)
+    ('10.0 GB', '57.6 MB', '0.0 kB')
+    """
+    for unit, factor in (("GB", 10**9), ("MB", 10**6)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes / 1000:.1f} kB"
+
+
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table for a terminal: the first column aligned to the left, the others to the right."""
     cells = [header, *rows]

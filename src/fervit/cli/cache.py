@@ -7,7 +7,7 @@ import typer
 
 from fervit.cli._shared import STDOUT, check_target, write_json
 from fervit.errors import ConfigError, DataError, unknown
-from fervit.formatting import text_table
+from fervit.formatting import file_size, text_table
 
 if TYPE_CHECKING:
     from fervit.data.cache.space import CacheEntry
@@ -87,29 +87,22 @@ def clear(
     if damaged:
         chosen = [entry for entry in entries if not entry.whole]
     freed = run(chosen)
-    typer.echo(f"{cache_folder()}: {_count(len(chosen))} deleted, {_size(freed)} freed")
+    typer.echo(f"{cache_folder()}: {_count(len(chosen))} deleted, {file_size(freed)} freed")
 
 
 def as_text(entries: "list[CacheEntry]", folder: str, limit: int | None) -> str:
     """Return what `fervit cache list` prints."""
-    total = _size(sum(entry.size_bytes for entry in entries))
-    most = "no limit" if limit is None else f"limit {_size(limit)} (FERVIT_CACHE_LIMIT)"
+    total = file_size(sum(entry.size_bytes for entry in entries))
+    most = "no limit" if limit is None else f"limit {file_size(limit)} (FERVIT_CACHE_LIMIT)"
     summary = f"{folder}: {_count(len(entries))}, {total}; {most}"
     if not entries:
         return summary
-    rows = [(entry.path.name, entry.what, _size(entry.size_bytes), _ago(entry.used_s)) for entry in entries]
+    rows = [(entry.path.name, entry.what, file_size(entry.size_bytes), _ago(entry.used_s)) for entry in entries]
     return "\n".join([text_table(("entry", "holds", "size", "used last"), rows), "", summary])
 
 
 def _count(entries: int) -> str:
     return f"{entries:,} {'entry' if entries == 1 else 'entries'}"
-
-
-def _size(size_bytes: int) -> str:
-    for unit, factor in (("GB", 10**9), ("MB", 10**6)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.1f} {unit}"
-    return f"{size_bytes / 1000:.1f} kB"
 
 
 def _ago(used_s: float) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from fervit.data.dataset import SPLITS, Dataset
 from fervit.data.source_files import one_line
 from fervit.errors import DataError, MissingExtra, unknown
-from fervit.labels import FER7
+from fervit.labels import FER7, canonical
 
 KAGGLE_ID = "msambare/fer2013"
 KAGGLE_ADDRESS = "https://www.kaggle.com"
@@ -56,7 +56,7 @@ def check_fer2013(dataset: Dataset) -> None:
     Raises:
         DataError: they differ (the message names the first difference), or images are not 48 x 48 and grey.
     """
-    if dataset.labels != FER7:
+    if tuple(map(canonical, dataset.labels)) != FER7:
         raise DataError(f"{dataset.name} is not FER2013: its labels are {', '.join(dataset.labels)}")
     if dataset.images.shape[1:] != (48, 48, 1):
         height, width, channels = dataset.images.shape[1:]

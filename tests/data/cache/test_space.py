@@ -85,7 +85,7 @@ def test_what_this_process_has_opened_stays_and_more_than_the_limit_is_said(
     monkeypatch.setenv("FERVIT_CACHE_LIMIT", "0")
     first, second = load("synthetic:7"), load("synthetic:8")
     assert len(list_entries()) == 2 and first.images.sum() > 0 and second.images.sum() > 0
-    assert "more than FERVIT_CACHE_LIMIT (0.0 GB)" in caplog.text
+    assert "more than FERVIT_CACHE_LIMIT (0.0 kB)" in caplog.text
 
 
 def test_clearing_deletes_entries_and_nothing_of_the_user_s(cache_folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fervit.data.dataset import SPLITS
+from fervit.data.dataset import SPLITS, Dataset
 from fervit.data.listing import ReadOptions
 from fervit.data.readers import hub
 from fervit.errors import DataError
@@ -116,3 +116,34 @@ def test_columns_without_a_label_are_refused(tmp_path: Path) -> None:
     datasets.Dataset.from_dict({"text": ["a", "b"]}).to_parquet(str(folder / "train.parquet"))
     with pytest.raises(DataError, match="needs an Image and a ClassLabel column; it has text"):
         hub.stream(str(folder), None, tmp_path, ReadOptions())
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, 2, 0], r"the labels \(0, 1, 2\) are numbers without names"),
+        ([True, False, True, True], "train row 1: label is true: a truth value"),
+        ([0.5, 1.0, 1.0, 0.0], "train row 1: the label is 0.5"),
+        ([None, 1, 1, 0], "train row 1: the label is missing"),
+    ],
+)
+def test_labels_without_names_are_asked_for_on_the_hub_too(tmp_path: Path, labels: list[object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        stream(tmp_path, label=labels)
+
+
+def test_names_beside_numbers_rule_on_the_hub_too(tmp_path: Path) -> None:
+    dataset = stream(tmp_path, label=[0, 1, 2, 0], label_name=["Joy", "sad", "anger", "Joy"])
+    assert dataset.labels == ("anger", "Joy", "sad")
+    assert dataset.targets.tolist() == [1, 2, 0, 1]
+    assert dataset.split_names == ("train", "public_test"), "a validation part is made where there is none"
+
+
+def stream(folder: Path, **columns: list[object]) -> Dataset:
+    """Stream four images with these label columns, as from the Hub."""
+    datasets = pytest.importorskip("datasets")
+    images = [{"bytes": png(np.full((48, 48), k, np.uint8)), "path": None} for k in range(4)]
+    rows = datasets.Dataset.from_dict({"image": images, **columns}).cast_column("image", datasets.Image())
+    (folder / "repository").mkdir()
+    rows.to_parquet(str(folder / "repository" / "train.parquet"))
+    return hub.stream(str(folder / "repository"), None, folder, ReadOptions())

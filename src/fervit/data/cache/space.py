@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fervit.errors import ConfigError, DataError, reason
+from fervit.formatting import file_size
 
 log = logging.getLogger(__name__)
 
@@ -122,12 +123,12 @@ def trim(in_use: Collection[Path]) -> None:
             continue
         with contextlib.suppress(OSError):  # another process may be deleting it, too
             remove(entry.path)
-            log.info("%s (%s) was removed from the cache, which has a limit of %d bytes", entry.path, entry.what, limit)
+            log.info("%s (%s) was removed from the cache, to stay below %s", entry.path, entry.what, file_size(limit))
         total -= entry.size_bytes
     if total > limit:
         log.warning(
-            "the data sets in use take %.1f GB in %s, more than %s (%.1f GB)",
-            *(total / 1e9, cache_folder(), LIMIT, limit / 1e9),
+            "the data sets in use take %s in %s, more than %s (%s)",
+            *(file_size(total), cache_folder(), LIMIT, file_size(limit)),
         )
 
 

@@ -11,6 +11,7 @@ from fervit.data.labelling.values import UNLABELLED
 from fervit.data.splits import find_split
 from fervit.errors import DataError
 from fervit.files import kind_of
+from fervit.formatting import file_size
 from fervit.labels import KNOWN, canonical
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
@@ -166,7 +167,7 @@ def _add_file(folder: Folder, item: "os.DirEntry[str]", below: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         folder.left_out.append(f"{below} is {kind_of(status.st_mode)}")
     elif status.st_size > MAX_BYTES:
-        folder.left_out.append(f"{below} has {status.st_size / 1e9:.1f} GB, more than {MAX_BYTES / 1e9:.1f} GB")
+        folder.left_out.append(f"{below} has {file_size(status.st_size)}, more than {file_size(MAX_BYTES)}")
     else:
         folder.files.append(ImageFile(below, status.st_size, (status.st_mtime_ns, status.st_ctime_ns)))
 
