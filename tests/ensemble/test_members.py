@@ -4,24 +4,37 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from fervit.cli import app
 from fervit.ensemble import ensemble
-from fervit.ensemble.members import unique_names
+from fervit.ensemble.members import check_data, unique_names
 from fervit.ensemble.results import Choice
 from fervit.errors import DataError, FervitError, ModelError
 from fervit.labels import FER7
-from fervit.types import ModelSpec
+from fervit.types import ModelSpec, Preprocess
 from tests.helpers.ensembles import make_dataset
 
 
 def test_data_without_public_test_or_with_other_labels_is_refused(members: list[Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="public_test"):
         ensemble(members, make_dataset(split=0), tmp_path / "E")
-    with pytest.raises(ModelError, match="contempt"):
+    with pytest.raises(ModelError, match=r"contempt.*--drop-labels contempt leaves its images out"):
         ensemble(members, make_dataset(labels=(*FER7, "contempt")), tmp_path / "E")
+
+
+def test_data_of_some_of_the_members_expressions_or_in_other_spellings_will_do(
+    members: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = ModelSpec("cnn", Preprocess(32, (0.5,) * 3, (0.5,) * 3), labels=FER7)
+    spelt = ("anger", *FER7[1:])
+    assert check_data(spec, make_dataset(labels=spelt)).labels == spelt
+    assert "matched by their meaning: anger = angry" in caplog.text
+    few = replace(make_dataset(), labels=FER7[:3], targets=np.arange(len(make_dataset())) % 3)
+    matched = check_data(spec, few)
+    assert matched.labels == FER7 and set(matched.targets.tolist()) == {0, 1, 2}
 
 
 @pytest.mark.parametrize(

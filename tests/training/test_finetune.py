@@ -190,3 +190,13 @@ def test_a_run_with_every_technique_learns_and_resumes_to_the_same_weights(tmp_p
     fixed, free = (f"vit.layers.{k}.mlp.fc1.weight" for k in (0, 1))
     torch.testing.assert_close(end.state_dict()[fixed], start.state_dict()[fixed])
     assert not torch.allclose(end.state_dict()[free], start.state_dict()[free])
+
+
+def test_images_of_one_label_are_nothing_to_learn_though_more_labels_are_declared(
+    tmp_path: Path, weights: Path
+) -> None:
+    dataset = faces(56)
+    dataset.targets[:] = FER7.index("happy")
+    with pytest.raises(DataError, match="levels: all images to learn from and to validate on have the label happy"):
+        train(quick_config(), dataset, tmp_path / "run", init=weights)
+    assert not (tmp_path / "run").exists()

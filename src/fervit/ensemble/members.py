@@ -10,6 +10,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from fervit.data.dataset import Dataset
+from fervit.data.labelling.matching import explain_missing, match_models
 from fervit.errors import ConfigError, ModelError
 from fervit.evaluation.prediction import predict_dataset
 from fervit.folders import holds_nothing, locked
@@ -105,14 +106,23 @@ def _check_replaceable(out: Output) -> None:
         raise ConfigError(f"{folder} exists; add --overwrite to replace it")
 
 
-def check_data(spec: ModelSpec, part: Dataset) -> None:
-    """Raise `ModelError` unless the data has the same labels as the members, in any order or spelling."""
+def check_data(spec: ModelSpec, part: Dataset) -> Dataset:
+    """Return the data with the members' labels, in its own order and spelling; see `match_models`.
+
+    Raises:
+        ModelError: only one of them has a label.
+        DataError: the data has one label.
+    """
+    part = match_models(part, spec.labels)
     ours, theirs = ({canonical(name) for name in labels} for labels in (spec.labels, part.labels))
     if ours != theirs:
+        extra = [name for name in part.labels if canonical(name) not in ours]
+        hint = f" ({explain_missing(extra, part.labels, spec.labels)})" if extra else ""
         raise ModelError(
             f"{part.name} and the members have different labels (only one of them has "
-            f"{', '.join(sorted(ours ^ theirs))}); choose weights on data that has all of theirs"
+            f"{', '.join(sorted(ours ^ theirs))}); choose weights on data that has all of theirs{hint}"
         )
+    return part
 
 
 def unique_names(specs: Sequence[ModelSpec], folders: Sequence[Path]) -> list[str]:

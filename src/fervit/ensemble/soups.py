@@ -79,7 +79,7 @@ def _soup(folders: Sequence[Path], part: Dataset, out: Output, kind: str, progre
     specs = [spec for _, spec in loaded]
     names = unique_names(specs, folders)
     check_alike([model for model, _ in loaded], specs, names)
-    check_data(specs[0], part)
+    part = check_data(specs[0], part)
     states = [model.state_dict() for model, _ in loaded]
     passes = len(folders) + (len(folders) - 1) * (kind == GREEDY) + 2
     shared = _SharedModel(read_rounded(folders[0])[0], specs[0], part, progress, passes=passes)

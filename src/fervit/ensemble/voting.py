@@ -66,7 +66,7 @@ def _ensemble(
 ) -> Choice:
     """Make and write the ensemble of models that were checked, into a folder that is held."""
     specs = [read_rounded(folder)[1] for folder in folders]
-    check_data(mixture_spec(specs, name=out.folder.name), part)
+    part = check_data(mixture_spec(specs, name=out.folder.name), part)
     names = unique_names(specs, folders)
     predicted = predict_members(folders, part, progress)
     members = Members(names, predicted, weighting.fit(predicted, part.targets))

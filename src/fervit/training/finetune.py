@@ -11,11 +11,13 @@ import logging
 from pathlib import Path
 from typing import Unpack
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel, set_seed
 
 from fervit.config.training import TrainConfig
 from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
+from fervit.errors import DataError
 from fervit.evaluation.calibration import fit_checked
 from fervit.evaluation.report import Report
 from fervit.folders import RUN_FILE, run_folder
@@ -115,6 +117,12 @@ def _training_data(dataset: Dataset, config: TrainConfig, teacher: Teacher | Non
     """Return the images to learn from with their targets, and those to validate on."""
     train_set, val_set = dataset.split(TRAIN), dataset.split(PUBLIC_TEST)
     rows = training_rows(train_set, config)
+    occurring = np.unique(np.concatenate([train_set.targets[rows], val_set.targets]))
+    if len(occurring) == 1:
+        raise DataError(
+            f"{dataset.name}: all images to learn from and to validate on have the label "
+            f"{dataset.labels[occurring[0]]}; expected images of two or more labels"
+        )
     predictions = None if teacher is None else teacher.predictions
     targets = make_targets(train_set, config, predictions)[rows]
     if len(rows) < len(train_set):

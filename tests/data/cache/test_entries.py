@@ -159,7 +159,12 @@ def test_an_entry_that_another_process_removes_is_built_again(
 
     monkeypatch.setattr(entries, "_verified", removed_once)
     assert load(tmp_path / "x.csv").data_hash == faces.data_hash and len(calls) == 2
-    monkeypatch.setattr(entries, "_verified", lambda entry: shutil.rmtree(entry) or original(entry))
+
+    def removed_always(entry: Path) -> dict[str, object]:
+        shutil.rmtree(entry)
+        return original(entry)
+
+    monkeypatch.setattr(entries, "_verified", removed_always)
     with pytest.raises(DataError, match="does not stay in the cache"):
         load(tmp_path / "x.csv")
 

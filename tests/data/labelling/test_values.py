@@ -65,7 +65,10 @@ def test_what_is_no_label_is_named_with_its_row(values: Sequence[object], messag
 def test_names_in_one_line_and_twice_the_same_name_is_one_class() -> None:
     labels = name_labels(["hap\npy", "sad"], "x", ["hap\npy", "hap py", "sad"])
     assert labels.names == ["hap py", "sad"] and labels.declared == ("hap py", "sad")
-    assert labels.notes == ("the label 'hap\\npy' is read as 'hap py'",)
+    assert labels.notes == (
+        "the label 'hap\\npy' is read as 'hap py'",
+        "the labels 'hap\\npy', 'hap py' are read as one",
+    )
     labels = column_labels([0, 1, 2], "x", "label", classes=("happy", "happy", "sad"))
     assert labels.names == ["happy", "happy", "sad"] and labels.declared == ("happy", "sad")
     assert labels.notes == ("several classes are named 'happy': they are read as one",)

@@ -5,7 +5,6 @@ import threading
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fervit.data import Dataset, load
@@ -31,7 +30,7 @@ def write_set(folder: Path, pattern: str, *, splits: tuple[str, ...] = ("train",
 
 
 def splits_of(dataset: Dataset) -> list[int]:
-    return np.bincount(dataset.split_ids, minlength=3).tolist()
+    return [int((dataset.split_ids == k).sum()) for k in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -182,3 +181,20 @@ def test_links_to_folders_are_followed_once_and_never_in_circles(tmp_path: Path)
     dataset = load(tmp_path / "d")
     assert len(dataset) == 10
     assert dataset.labels == ("angry", "fear", "happy", "sad")
+
+
+def test_people_above_expressions_are_no_labels(tmp_path: Path) -> None:
+    for person in range(8):
+        write(tmp_path / "d", f"S{person:03}/angry", f"S{person:03}/{LABELS[person % 3]}")
+    with pytest.raises(DataError, match=r"several data sets \(S000, S001, S002, S003, S004, S005 and 2 more\)"):
+        load(tmp_path / "d")
+
+
+def test_files_without_an_image_s_ending_are_counted_at_every_loading(tmp_path: Path) -> None:
+    write_set(tmp_path / "d", "{split}/{label}")
+    assert load(tmp_path / "d").notes == ()
+    for name in ("a.heic", "b.HEIC", "c.txt", "README", "Thumbs.db", ".hidden"):
+        (tmp_path / "d" / "train" / "angry" / name).write_bytes(b"x")
+    for _ in range(2):
+        (note,) = load(tmp_path / "d").notes
+        assert note == "4 files in class folders have no image's ending: .heic 2, without one 1, .txt 1"

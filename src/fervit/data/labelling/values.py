@@ -49,13 +49,19 @@ def name_labels(names: Sequence[str], where: str, declared: Iterable[str] = ()) 
     cleaned = {name: clean_label(name) for name in dict.fromkeys([*names, *declared])}
     if "" in cleaned.values():
         raise DataError(f"{where} has a label without a name (an empty one)")
-    notes = tuple(
+    notes = [
         f"the label {name!r} is read as {clean!r}"
         for name, clean in cleaned.items()
         if clean != unicodedata.normalize("NFC", name.strip())
-    )
+    ]
+    for clean in dict.fromkeys(cleaned.values()):
+        if len(same := [name for name in cleaned if cleaned[name] == clean]) > 1:
+            notes.append(f"the labels {', '.join(map(repr, same))} are read as one")
     return SourceLabels(
-        [cleaned[name] for name in names], tuple(dict.fromkeys(cleaned[name] for name in declared)), Codes(), notes
+        [cleaned[name] for name in names],
+        tuple(dict.fromkeys(cleaned[name] for name in declared)),
+        Codes(),
+        tuple(notes),
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,11 @@ from fervit.errors import DataError
 from fervit.files import kind_of
 from fervit.formatting import file_size
 from fervit.labels import KNOWN, canonical
+from fervit.media.images import EXTENSIONS
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
+SUFFIXES = tuple(sorted(EXTENSIONS))
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+SHOWN_NAMES = 6  # in a message, before it says how many more there are
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Folder:
         files: the image files that lie in it.
         folders: its subfolders.
         left_out: why which files with an image's name are none: named pipes, devices, huge files.
+        others: the endings of its other files, such as `.heic`.
         empty: whether it holds nothing at all.
     """
 
@@ -50,6 +55,7 @@ class Folder:
     files: list[ImageFile] = field(default_factory=list)
     folders: list["Folder"] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
     empty: bool = True
 
     @property
@@ -76,12 +82,16 @@ class Folder:
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """A folder of images of one class: its path, the names of the class and of the split, if any, and its files."""
+    """A folder of images of one class: its label, its split if it has one, and the folder itself."""
 
-    path: str
     label: str
     split: str | None
-    files: tuple[ImageFile, ...]
+    tree: Folder
+
+    @property
+    def files(self) -> list[ImageFile]:
+        """The images in the folder and further down."""
+        return [file for folder in self.tree.walk() for file in folder.files]
 
 
 @dataclass
@@ -120,6 +130,10 @@ def read_layout(root: Folder, where: str) -> Layout:
     _read(root, where, layout)
     if layout.inside:
         layout.notes.insert(0, f"the class folders are looked for in {layout.inside}")
+    others = Counter(ending for found in layout.classes for each in found.tree.walk() for ending in each.others)
+    if others:
+        endings = ", ".join(f"{ending or 'without one'} {count:,}" for ending, count in others.most_common())
+        layout.notes.append(f"{others.total():,} files in class folders have no image's ending: {endings}")
     used = {file.path for found in layout.classes for file in found.files}
     loose = [file.path for folder in root.walk() for file in folder.files if file.path not in used]
     if layout.classes and loose:
@@ -142,6 +156,8 @@ def _scan(path: Path, folder: Folder, root: Path, *, linked: bool) -> Folder:
             folder.folders.append(_scan(Path(item.path), Folder(item.name, below), root, linked=linked or link))
         elif item.name.lower().endswith(SUFFIXES) and not item.name.startswith("."):
             _add_file(folder, item, below)
+        elif item.name.lower() not in SYSTEM_FILES and not item.name.startswith(".") and not _is_folder(item):
+            folder.others.append(Path(item.name).suffix.lower())
     return folder
 
 
@@ -181,20 +197,25 @@ def _read(folder: Folder, where: str, layout: Layout) -> None:
         return
     if _splits_within_classes(inside):
         for each in inside:
-            layout.classes += [_class_folder(each.name, split.name, split) for split in each.full]
+            layout.classes += [ClassFolder(each.name, split.name, split) for split in each.full]
         return
     wrapped = [each for each in inside if _split_folders(each)] or (
         [each for each in inside if len(inside) == 1 and each.full and not each.is_class]
     )
     if len(wrapped) > 1 or _several_sets(inside):
-        names = ", ".join(each.name for each in (wrapped if len(wrapped) > 1 else inside))
-        raise DataError(f"{where} holds several data sets ({names}): pass one of these folders")
+        several = wrapped if len(wrapped) > 1 else inside
+        names = ", ".join(each.name for each in several[:SHOWN_NAMES])
+        more = f" and {len(several) - SHOWN_NAMES:,} more" if len(several) > SHOWN_NAMES else ""
+        raise DataError(
+            f"{where} holds several data sets ({names}{more}): pass one of these folders, or a folder with the class "
+            "folders on top"
+        )
     if wrapped:
         layout.inside = wrapped[0].path
         _leave_out(inside, wrapped, layout)
         _read(wrapped[0], where, layout)
         return
-    layout.classes += [_class_folder(each.name, None, each) for each in inside]
+    layout.classes += [ClassFolder(each.name, None, each) for each in inside]
 
 
 def _split_folders(folder: Folder) -> list[Folder]:
@@ -211,10 +232,10 @@ def _splits_within_classes(folders: list[Folder]) -> bool:
 
 
 def _several_sets(folders: list[Folder]) -> bool:
-    """Return whether each of several folders, none of them an expression, has class folders of expressions."""
-    return len(folders) > 1 and all(
-        not each.is_class and sum(inner.is_class for inner in each.full) > 1 for each in folders
-    )
+    """Return whether several folders, none of them an expression, have the folders of expressions inside."""
+    inner = [{folder.name for folder in each.full if folder.is_class} for each in folders]
+    alone = len(folders) < 2 or any(each.is_class for each in folders)
+    return not alone and all(inner) and len(set().union(*inner)) > 1
 
 
 def _read_splits(folder: Folder, splits: list[Folder], layout: Layout) -> None:
@@ -229,14 +250,10 @@ def _read_splits(folder: Folder, splits: list[Folder], layout: Layout) -> None:
             level = only
         if level is not split:
             layout.notes.append(f"the class folders of {split.path} are looked for in {level.path}")
-        layout.classes += [_class_folder(each.name, split.name, each) for each in level.full]
+        layout.classes += [ClassFolder(each.name, split.name, each) for each in level.full]
 
 
 def _leave_out(inside: list[Folder], kept: list[Folder], layout: Layout) -> None:
     others = [each.path for each in inside if each not in kept]
     if others:
         layout.notes.append(f"{', '.join(others)} beside {', '.join(each.path for each in kept)} left out")
-
-
-def _class_folder(label: str, split: str | None, folder: Folder) -> ClassFolder:
-    return ClassFolder(folder.path, label, split, tuple(file for each in folder.walk() for file in each.files))

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +40,15 @@ def read_folder(folder: Path, options: ReadOptions) -> Dataset:
         DataError: there are no images in class folders, or none of them can be read.
     """
     layout = _layout(folder)
-    files = [(file, found.label, found.split) for found in layout.classes for file in found.files]
+    files = [file for found in layout.classes for file in found.files]
     if not files:
         raise DataError(_without_images(folder))
-    declared = sorted({found.label for found in layout.classes})
-    sample = _sample(folder, [file for file, *_ in files])
-    said = repr((sorted((file.path, file.size_bytes, file.times_ns) for file, *_ in files), declared, sample))
+    said = repr(
+        ([(found.tree.path, found.label, found.split) for found in layout.classes], files, _sample(folder, files))
+    )
     key = f"folder-{hashlib.sha256(said.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}{options.key}"
-    return cached(key, lambda store: _build(folder, layout, store, options), name=folder.name)
+    dataset = cached(key, lambda store: _build(folder, layout, store, options), name=folder.name)
+    return replace(dataset, notes=(*layout.notes, *dataset.notes))  # not cached: about what is left out as well
 
 
 def write_folder(dataset: Dataset, folder: Path) -> None:
@@ -76,7 +78,7 @@ def remove_written(folder: Path) -> None:
             if FER2013_NAME.fullmatch(path.stem) and path.suffix == ".png":
                 path.unlink()
         with contextlib.suppress(OSError):  # something else is in it
-            (folder / found.path).rmdir()
+            (folder / found.tree.path).rmdir()
 
 
 def _layout(folder: Path) -> Layout:
@@ -127,7 +129,6 @@ def _build(folder: Path, layout: Layout, store: Path, options: ReadOptions) -> D
         labels=name_labels([entries[k][1] for k in order], str(folder), declared),
         split_ids=None if unsplit else np.array(ids, dtype=np.int8)[order],
         sources=paths,
-        notes=tuple(layout.notes),
     )
     return assemble(listing, contents, store, options)
 
