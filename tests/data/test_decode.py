@@ -11,6 +11,7 @@ from PIL import Image
 
 from fervit.data import load
 from fervit.errors import DataError
+from fervit.media import images
 from tests.helpers.data_files import write_image
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -80,3 +81,20 @@ def test_an_image_bomb_is_skipped_without_being_decoded(tmp_path: Path, monkeypa
         DataError, match=r"2 of 2 images cannot be read, the first is train/sad/bomb.png: it is too large: more than 64"
     ):
         load(tmp_path / "d")
+
+
+def test_an_image_in_a_format_that_starts_programs_is_not_opened(tmp_path: Path) -> None:
+    for k in range(2):
+        write_image(tmp_path / "d" / "train" / ("sad", "joy")[k] / f"{k}.png", seed=k)
+    Image.new("RGB", (48, 48)).save(tmp_path / "d" / "train" / "sad" / "x.jpg", format="EPS")
+    dataset = load(tmp_path / "d")
+    assert dataset.skipped == ("train/sad/x.jpg",)
+    assert any("train/sad/x.jpg: not a readable image" in note for note in dataset.notes)
+
+
+def test_an_image_whose_decoder_is_not_installed_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "find_spec", lambda name: None)
+    for k in range(2):
+        write_image(tmp_path / "d" / "train" / ("sad", "joy")[k] / f"{k}.png", seed=k)
+    (tmp_path / "d" / "train" / "sad" / "x.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(500))
+    assert any("pip install 'fervit[heic]'" in note for note in load(tmp_path / "d").notes)

@@ -1,6 +1,7 @@
 """What `--label-map` and `--drop-labels` take, and what they refuse."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,3 +46,17 @@ def test_a_malformed_map_is_refused_in_one_line(
     with pytest.raises(ConfigError, match=message) as caught:
         read_rules(label_map)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [5, b"a=b", [5], [None], {"a"}, object()])
+def test_python_values_of_other_kinds_are_refused_in_one_short_line(value: Any) -> None:
+    for option in ("label_map", "drop_labels"):
+        with pytest.raises(ConfigError, match=f"expected {option} to be text such as") as caught:
+            read_rules(**{option: value})
+        assert len(str(caught.value)) < 200 and "\n" not in str(caught.value)
+
+
+def test_a_file_may_lie_in_a_folder_with_any_name(tmp_path: Path) -> None:
+    (tmp_path / "lr=1").mkdir()
+    (tmp_path / "lr=1" / "map.toml").write_text('a = "b"')
+    assert read_rules(str(tmp_path / "lr=1" / "map.toml")).names == {"a": "b"}

@@ -193,8 +193,8 @@ def test_people_above_expressions_are_no_labels(tmp_path: Path) -> None:
 def test_files_without_an_image_s_ending_are_counted_at_every_loading(tmp_path: Path) -> None:
     write_set(tmp_path / "d", "{split}/{label}")
     assert load(tmp_path / "d").notes == ()
-    for name in ("a.heic", "b.HEIC", "c.txt", "README", "Thumbs.db", ".hidden"):
+    for name in ("a.dng", "b.DNG", "c.txt", "README", "Thumbs.db", ".hidden"):
         (tmp_path / "d" / "train" / "angry" / name).write_bytes(b"x")
     for _ in range(2):
         (note,) = load(tmp_path / "d").notes
-        assert note == "4 files in class folders have no image's ending: .heic 2, without one 1, .txt 1"
+        assert note == "4 files in class folders have no image's ending: .dng 2, without one 1, .txt 1"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fervit.errors import ConfigError, reason, unknown
+from fervit.errors import ConfigError, quoted, reason, unknown
 from fervit.files import read_regular
 from fervit.labels import LABEL_SETS, clean_label
 
@@ -15,6 +15,7 @@ DropLabels = str | Sequence[str]
 """Labels whose images are left out: `contempt,neutral`, or several such texts."""
 
 MAP_HINT = f"--label-map {', '.join(LABEL_SETS)}, FILE.toml, or pairs such as 0=angry,1=disgust"
+EXAMPLES = {"label_map": "suprise=surprise or raf7, a mapping or a TOML file", "drop_labels": "contempt,neutral"}
 MAX_FILE_BYTES = 1_000_000
 
 
@@ -53,8 +54,7 @@ def read_rules(label_map: LabelMap | None = None, drop_labels: DropLabels | None
     names: dict[str, str] = {}
     optional: set[str] = set()
     number_set = None
-    items = [label_map] if isinstance(label_map, str | Path | Mapping) else label_map or ()
-    for item in items:
+    for item in _items("label_map", label_map, (str, Path, Mapping)):
         if isinstance(item, str) and item.strip().lower() in LABEL_SETS:
             if number_set not in (None, item.strip().lower()):
                 raise ConfigError(f"--label-map names the numbers twice ({number_set}, {item}): give one label set")
@@ -64,9 +64,22 @@ def read_rules(label_map: LabelMap | None = None, drop_labels: DropLabels | None
         for old, new in pairs:
             _add(names, clean_label(str(old)), clean_label(str(new)))
             optional |= {clean_label(str(old))} if from_file else set()
-    texts = [drop_labels] if isinstance(drop_labels, str) else drop_labels or ()
-    drop = [clean_label(name) for text in texts for name in text.split(",")]
+    drop = [clean_label(name) for text in _items("drop_labels", drop_labels, (str,)) for name in str(text).split(",")]
     return LabelRules(names, number_set, frozenset(optional), tuple(dict.fromkeys(name for name in drop if name)))
+
+
+def _items(option: str, value: object, kinds: tuple[type, ...]) -> list[object]:
+    """Return the values of an option that takes one or several.
+
+    Raises:
+        ConfigError: it is, or holds, something else.
+    """
+    if value is None:
+        return []
+    items = [value] if isinstance(value, kinds) else list(value) if isinstance(value, list | tuple) else None
+    if items is None or not all(isinstance(item, kinds) for item in items):
+        raise ConfigError(f"expected {option} to be text such as {EXAMPLES[option]}, or a list, got {quoted(value)}")
+    return items
 
 
 def _add(names: dict[str, str], old: str, new: str) -> None:
@@ -85,7 +98,7 @@ def _pairs(item: object) -> tuple[Iterable[tuple[object, object]], bool]:
     """Return the rules of one item, and whether they come from a file."""
     if isinstance(item, Mapping):
         return item.items(), False
-    if isinstance(item, Path) or "=" not in str(item):
+    if isinstance(item, Path) or "=" not in str(item) or Path(str(item)).suffix.lower() == ".toml":
         return _read_file(Path(str(item))), True
     pairs = []
     for part in str(item).split(","):
