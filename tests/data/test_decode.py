@@ -89,7 +89,7 @@ def test_an_image_in_a_format_that_starts_programs_is_not_opened(tmp_path: Path)
     Image.new("RGB", (48, 48)).save(tmp_path / "d" / "train" / "sad" / "x.jpg", format="EPS")
     dataset = load(tmp_path / "d")
     assert dataset.skipped == ("train/sad/x.jpg",)
-    assert any("train/sad/x.jpg: not a readable image" in note for note in dataset.notes)
+    assert any("the first is train/sad/x.jpg: " in note for note in dataset.notes)
 
 
 def test_an_image_whose_decoder_is_not_installed_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from fervit.data.cache.space import (
     BUILDING,
     DEFAULT_LIMIT_BYTES,
     META,
+    VERSION,
     cache_limit,
     clear,
     last_stored,
@@ -94,7 +95,7 @@ def test_clearing_deletes_entries_and_nothing_of_the_user_s(cache_folder: Path) 
     for path in mine:
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
-    (cache_folder / "v3-link").symlink_to(cache_folder / "photos")
+    (cache_folder / f"v{VERSION}-link").symlink_to(cache_folder / "photos")
     entries = list_entries()
     assert len(entries) == 2
     assert clear(entries) == sum(entry.size_bytes for entry in entries) > 2000
@@ -103,32 +104,32 @@ def test_clearing_deletes_entries_and_nothing_of_the_user_s(cache_folder: Path) 
 
 def test_what_killed_processes_and_other_versions_left_is_listed_as_not_whole(cache_folder: Path) -> None:
     fill("a")
-    for name, files in ((f"{BUILDING}x", ["images.npy"]), ("v2-old", [META, "images.npy"]), ("v3-broken", [])):
+    for name, files in ((f"{BUILDING}x", ["images.npy"]), ("v2-old", [META, "images.npy"]), (f"v{VERSION}-broken", [])):
         (cache_folder / name).mkdir()
         for file in files:
             (cache_folder / name / file).write_bytes(b"x" * 100)
     found = {entry.path.name: (entry.what, entry.whole) for entry in list_entries()}
-    assert found.pop("v3-soft-targets-a")[1]
+    assert found.pop(f"v{VERSION}-soft-targets-a")[1]
     assert found == {
         f"{BUILDING}x": ("unfinished", False),
         "v2-old": ("of another version of fervit", False),
-        "v3-broken": ("damaged", False),
+        f"v{VERSION}-broken": ("damaged", False),
     }
 
 
 def test_the_revision_that_was_stored_last_is_found_by_its_name(cache_folder: Path) -> None:
     assert last_stored("hub-a--b-") is None
     for age, name in enumerate(["hub-a--b-0123abc", "hub-a--b-fedcba9-32px", "hub-a--b-c-7777777"]):
-        (cache_folder / f"v3-{name}").mkdir(parents=True)
-        (cache_folder / f"v3-{name}" / META).write_text(json.dumps({}))
-        os.utime(cache_folder / f"v3-{name}" / META, (age, age))
+        (cache_folder / f"v{VERSION}-{name}").mkdir(parents=True)
+        (cache_folder / f"v{VERSION}-{name}" / META).write_text(json.dumps({}))
+        os.utime(cache_folder / f"v{VERSION}-{name}" / META, (age, age))
     assert last_stored("hub-a--b-") == "fedcba9"
     assert last_stored("hub-a--b-c-") == "7777777"
 
 
 def test_removing_what_is_gone_is_no_error(cache_folder: Path) -> None:
     cache_folder.mkdir()
-    remove(cache_folder / "v3-gone")
-    (cache_folder / "v3-file").write_text("x")
-    remove(cache_folder / "v3-file")
+    remove(cache_folder / f"v{VERSION}-gone")
+    (cache_folder / f"v{VERSION}-file").write_text("x")
+    remove(cache_folder / f"v{VERSION}-file")
     assert list(cache_folder.iterdir()) == []
