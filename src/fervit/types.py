@@ -7,8 +7,9 @@ from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
-from fervit.errors import ModelError
+from fervit.errors import ModelError, reason
 from fervit.labels import FER7
+from fervit.metadata import check_preprocess, check_spec
 
 INPUT = "pixel_values"  # the model's input; an ensemble has more of them: pixel_values_1, ...
 OUTPUT = "logits"
@@ -145,11 +146,15 @@ class Preprocess:
 
     Attributes:
         image_size: side of the square input in px.
-        mean: per-channel mean, in units of the 0..1 range.
-        std: per-channel standard deviation, same units.
-        interpolation: `bilinear` or `bicubic` (Pillow's antialiased filters).
+        mean: per-channel mean, in units of the 0..1 range: of three channels, or of one for a model of grey input.
+            Zeros where nothing is subtracted.
+        std: per-channel standard deviation, same units. Another factor than 1/255 is part of it and of the mean.
+        interpolation: one of Pillow's filters, by its name in `metadata.FILTERS`.
         crop_margin: fraction of the detected box's side added on every side before cropping.
         crop_offset: downward shift of the crop, as a fraction of the box's height (negative is up).
+        resize_to: None resizes to the input's square. Else what crops are resized to before the input is cut out of
+            their centre, in px: `(shortest edge,)`, `(height, width)`, or `()` where they are not resized. What is
+            smaller than the input is padded with black.
     """
 
     image_size: int
@@ -158,13 +163,34 @@ class Preprocess:
     interpolation: str = "bilinear"
     crop_margin: float = 0.0
     crop_offset: float = 0.0
+    resize_to: tuple[int, ...] | None = None
+
+    @property
+    def channels(self) -> int:
+        """Channels of the input: 3, or 1 for a model of grey input."""
+        return len(self.mean)
+
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """What makes two inputs have the same pixels before they are normalised."""
+        return self.image_size, self.interpolation, self.resize_to, self.channels
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object that `from_dict` reads back; it has `resize_to` only where that is set."""
+        values = asdict(self)
+        if self.resize_to is None:
+            del values["resize_to"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocess":
-        """Build from a JSON object; lists become tuples."""
-        fields = dict(values)
-        fields["mean"], fields["std"] = tuple(fields["mean"]), tuple(fields["std"])
-        return cls(**fields)
+        """Build from a JSON object; lists become tuples.
+
+        Raises:
+            ModelError: a field is missing, unknown, of another type or out of its range.
+        """
+        check_preprocess(values)
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 @dataclass(frozen=True)
@@ -202,9 +228,10 @@ class ModelSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object that `from_dict` reads back; it has `extra_inputs` only where there are any."""
-        values = asdict(self)
-        if not self.extra_inputs:
-            del values["extra_inputs"]
+        values = asdict(self) | {"preprocess": self.preprocess.to_dict()}
+        del values["extra_inputs"]
+        if self.extra_inputs:
+            values["extra_inputs"] = [preprocess.to_dict() for preprocess in self.extra_inputs]
         return values
 
     def to_json(self) -> str:
@@ -216,21 +243,27 @@ class ModelSpec:
         """Build from a JSON object.
 
         Raises:
-            ModelError: a field is missing or unknown.
+            ModelError: a field is missing, unknown, of another type or out of its range (see `metadata.check_spec`).
         """
-        try:
-            fields = dict(values)
-            fields["preprocess"] = Preprocess.from_dict(fields["preprocess"])
-            fields["labels"] = tuple(fields["labels"])
-            fields["extra_inputs"] = tuple(map(Preprocess.from_dict, fields.get("extra_inputs", ())))
-            return cls(**fields)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"the model's fervit metadata is not readable ({error}); export it again") from error
+        check_spec(values)
+        fields = dict(values)
+        fields["preprocess"] = Preprocess.from_dict(fields["preprocess"])
+        fields["labels"] = tuple(fields.get("labels", FER7))
+        fields["extra_inputs"] = tuple(map(Preprocess.from_dict, fields.get("extra_inputs", ())))
+        return cls(**fields)
 
     @classmethod
     def from_json(cls, text: str) -> "ModelSpec":
-        """Read what `to_json` wrote."""
-        return cls.from_dict(json.loads(text))
+        """Read what `to_json` wrote.
+
+        Raises:
+            ModelError: see `from_dict`; or it is no JSON.
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"the model's fervit metadata is not JSON ({reason(error)}); export it again") from error
+        return cls.from_dict(values)
 
 
 class Classifier(Protocol):

@@ -51,9 +51,13 @@ def test_a_saved_folder_starts_another_run_at_another_size_with_other_labels(sma
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"resample": 1}, r"resample 1 is none of Pillow's filters that fervit has: 2 \(bilinear\), 3 \(bicubic\)"),
-        ({"image_mean": None}, "image_mean or image_std is missing or no number"),
-        ({"size": "large"}, "size, image_mean or image_std"),
+        (
+            {"resample": 9},
+            r"resample 9 is none of Pillow's filters: 0 \(nearest\), 1 \(lanczos\), 2 \(bilinear\), 3 \(",
+        ),
+        ({"image_mean": None}, "image_mean is None; expected a number for each channel"),
+        ({"image_std": [0.5, 0.5]}, "image_std has 2 numbers, and the model's input 3 channels"),
+        ({"size": "large"}, "not readable: .*size.*large"),
     ],
 )
 def test_a_preprocessing_that_cannot_be_followed_is_refused(

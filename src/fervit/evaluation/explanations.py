@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from fervit.errors import ConfigError, ModelError, unknown
-from fervit.media.crops import resize_crop
+from fervit.media.crops import before_cut, resize_crop
 from fervit.media.images import as_image
 from fervit.media.opencv import opencv
 from fervit.media.style.fonts import font_for
@@ -73,13 +73,15 @@ def explain(
     method = method or methods_of(classifier)[0]
     if method not in METHODS:
         raise ConfigError(unknown("method", method, METHODS))
-    small = as_image(resize_crop(as_image(crop), classifier.spec.preprocess))
+    small = as_image(resize_crop(as_image(crop), before_cut(classifier.spec.preprocess)))
     probs = classifier.probs([small])[0]
     labels = classifier.spec.labels
     if label is not None and label not in labels:
         raise ConfigError(unknown("label", label, labels))
     target = int(probs.argmax()) if label is None else labels.index(label)
     heat = METHODS[method](classifier, small, target)
+    if method != "occlusion":
+        heat = _around_cut(heat, classifier.spec.preprocess.image_size, small.shape[0])
     return Explanation(method, labels[target], float(probs[target]), small, _to_unit(heat, small.shape[0]))
 
 
@@ -234,6 +236,23 @@ def _patches(row: "torch.Tensor") -> np.ndarray:
     side = int((len(row) - 1) ** 0.5)
     values: np.ndarray = row[-side * side :].float().cpu().numpy()
     return values.reshape(side, side)
+
+
+def _around_cut(heat: np.ndarray, size: int, side: int) -> np.ndarray:
+    """Put a map of an input that was cut out of a crop's centre at its place in the crop; around it nothing counts.
+
+    Args:
+        heat: `(g, g)`.
+        size: side of the input in px.
+        side: that of the crop that it was cut from.
+    """
+    if size >= side:
+        return heat
+    scaled = cv2.resize(heat.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    start = (side - size) // 2
+    placed = np.full((side, side), scaled.min(), np.float32)
+    placed[start : start + size, start : start + size] = scaled
+    return placed
 
 
 def _to_unit(heat: np.ndarray, side: int) -> np.ndarray:

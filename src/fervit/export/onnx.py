@@ -39,7 +39,8 @@ class _Logits(nn.Module):
 def export(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> float:
     """Write `folder`'s model as ONNX: `pixel_values (batch, 3, S, S)` float32 -> `logits (batch, K)`.
 
-    An ensemble becomes one file too, with an input for each preprocessing of its members.
+    A model of grey input has one channel. An ensemble becomes one file too, with an input for each preprocessing of
+    its members.
 
     Weights that float16 holds exactly, as those of a shipped folder, are stored in it (`fervit.export.float16`).
 
@@ -72,7 +73,7 @@ def export(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> f
 
 
 def _to_onnx(model: nn.Module, spec: ModelSpec, path: Path) -> None:
-    sides = [preprocess.image_size for preprocess in spec.inputs.values()]
+    shapes = [(2, p.channels, p.image_size, p.image_size) for p in spec.inputs.values()]
     varying = {0: torch.export.Dim("batch")}
     noisy = logging.getLogger("torch.onnx")
     level = noisy.level
@@ -82,10 +83,10 @@ def _to_onnx(model: nn.Module, spec: ModelSpec, path: Path) -> None:
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 _Logits(model, spec).eval(),
-                tuple(torch.zeros(2, 3, side, side) for side in sides),
+                tuple(torch.zeros(shape) for shape in shapes),
                 input_names=list(spec.inputs),
                 output_names=[OUTPUT],
-                dynamic_shapes={"inputs": tuple(varying for _ in sides)},
+                dynamic_shapes={"inputs": tuple(varying for _ in shapes)},
                 dynamo=True,
                 verbose=False,
             )
@@ -117,7 +118,9 @@ def _parity(model: nn.Module, spec: ModelSpec, path: Path) -> float:
         # Images of low frequencies: for white noise, a model predicts nearly always the same.
         coarse = torch.from_numpy(rng.standard_normal((batch, 3, 6, 6), dtype=np.float32))
         x = {
-            name: torch.nn.functional.interpolate(coarse, [preprocess.image_size] * 2, mode="bicubic")
+            name: torch.nn.functional.interpolate(
+                coarse[:, : preprocess.channels], [preprocess.image_size] * 2, mode="bicubic"
+            )
             for name, preprocess in spec.inputs.items()
         }
         with torch.inference_mode():

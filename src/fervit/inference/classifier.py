@@ -1,6 +1,5 @@
 """`OnnxClassifier`: an exported model, its `ModelSpec`, and probabilities of face crops."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,9 +75,12 @@ def _read_spec(session: Session, path: Path) -> ModelSpec:
             "export the model folder with `fervit export FOLDER --out FILE.onnx`"
         )
     try:
-        return ModelSpec.from_json(text)
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{path}: its fervit metadata is not JSON ({error}); export it again") from error
+        spec = ModelSpec.from_json(text)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    if not spec.labels:
+        raise ModelError(f"{path}: its metadata has no labels; export it again")
+    return spec
 
 
 def _check_shapes(session: Session, spec: ModelSpec, path: Path) -> None:
@@ -88,9 +90,9 @@ def _check_shapes(session: Session, spec: ModelSpec, path: Path) -> None:
             f"{path}: expected {', '.join(spec.inputs)} -> {OUTPUT}, "
             f"got {', '.join(inputs)} -> {', '.join(outputs)}; export it again"
         )
-    sides = {name: preprocess.image_size for name, preprocess in spec.inputs.items()}
+    sizes = {name: [None, p.channels, p.image_size, p.image_size] for name, p in spec.inputs.items()}
     for name, shape, expected in (
-        *((name, inputs[name], [None, 3, side, side]) for name, side in sides.items()),
+        *((name, inputs[name], size) for name, size in sizes.items()),
         (OUTPUT, outputs[OUTPUT], [None, len(spec.labels)]),
     ):
         fits = len(shape) == len(expected) and all(

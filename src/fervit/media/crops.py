@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image as Pillow
 
+from fervit.errors import ImageError
+from fervit.metadata import FILTERS
 from fervit.types import Box, Image, ModelSpec, Preprocess
 
 WAITING_PX = 1024  # side of a crop that waits for an ensemble: 3 MB
+MAX_ASPECT = 20  # of an image whose shortest edge is resized: 40 times the memory of the input
 MIN_ROLL_DEG = 12.0  # FER2013 has smaller rolls too, and turning costs sharpness
-FILTERS = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
 
 
 def crop_face(image: Image, box: Box, preprocess: Preprocess, landmarks: np.ndarray | None = None) -> Image:
@@ -71,51 +73,104 @@ def _crop_upright(image: Image, box: Box, preprocess: Preprocess, roll: float) -
 
 
 def resize_crop(crop: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """Resize a uint8 crop to `(S, S, 3)`, or `(S, S)` when it is grey, with Pillow's antialiased filter."""
+    """Resize a uint8 crop to the input's pixels: `(S, S, 3)`, or `(S, S)` where it or the input is grey.
+
+    With Pillow's antialiased filters, as the checkpoint says; where that resizes to something else than the input's
+    square (`Preprocess.resize_to`), the input is cut out of the centre.
+    """
     size = preprocess.image_size
     if crop.ndim == 3 and crop.shape[2] == 1:
         crop = crop[:, :, 0]
-    if crop.shape[:2] == (size, size):
-        return crop
-    resized = Pillow.fromarray(crop).resize((size, size), FILTERS[preprocess.interpolation])
-    return np.asarray(resized)
+    if preprocess.channels == 1 and crop.ndim == 3:
+        crop = np.asarray(Pillow.fromarray(crop).convert("L"))  # by ITU-R 601 luma
+    shape = resized_shape(crop.shape[:2], preprocess)
+    if crop.shape[:2] != shape:
+        filter_ = Pillow.Resampling(FILTERS[preprocess.interpolation])
+        crop = np.asarray(Pillow.fromarray(crop).resize(shape[::-1], filter_))
+    return crop if shape == (size, size) else _cut_centre(crop, size)
+
+
+def resized_shape(shape: tuple[int, int], preprocess: Preprocess) -> tuple[int, int]:
+    """Return the height and width that a crop of height and width `shape` is resized to, in px.
+
+    Raises:
+        ImageError: the crop is so narrow that it would not fit into memory.
+    """
+    if preprocess.resize_to is None:
+        return preprocess.image_size, preprocess.image_size
+    if len(preprocess.resize_to) == 0:
+        return shape
+    if len(preprocess.resize_to) == 2:
+        return preprocess.resize_to[0], preprocess.resize_to[1]
+    edge, (height, width) = preprocess.resize_to[0], shape
+    if max(shape) > MAX_ASPECT * min(shape):
+        raise ImageError(
+            f"an image of {width} x {height} px cannot be resized to a shortest edge of {edge} px as the model wants; "
+            f"expected sides of at most 1 : {MAX_ASPECT}"
+        )
+    # Rounded down, as transformers does.
+    return (edge, int(edge * width / height)) if height < width else (int(edge * height / width), edge)
+
+
+def _cut_centre(crop: np.ndarray, size: int) -> np.ndarray:
+    """Cut `size` x `size` px out of the centre; what is missing is black. To the pixel as transformers does."""
+    missing = [max(size - side, 0) for side in crop.shape[:2]]
+    if any(missing):
+        around = [((gap + 1) // 2, gap // 2) for gap in missing]
+        crop = np.pad(crop, [*around, (0, 0)][: crop.ndim])
+    top, left = ((side - size) // 2 for side in crop.shape[:2])
+    return crop[top : top + size, left : left + size]
+
+
+def before_cut(preprocess: Preprocess) -> Preprocess:
+    """Return how square crops look before the input is cut out of them: the same where nothing is cut."""
+    if not preprocess.resize_to:
+        return preprocess
+    return replace(preprocess, image_size=preprocess.resize_to[0], resize_to=None)
 
 
 def shrink_crop(crop: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """Make a uint8 crop small while it waits for its batch, without a change to what the model is going to see.
 
-    A crop for a single input size is resized to it. One that the members of an ensemble resize differently stays as it
-    is, up to `WAITING_PX`: after two resizings, probabilities change by up to 0.03 (by 0.001 from beyond it).
+    A crop for a single input size is resized to it. One that the members of an ensemble resize differently, or whose
+    centre is cut out after it was resized, stays as it is, up to `WAITING_PX`: after two resizings, probabilities
+    change by up to 0.03 (by 0.001 from beyond it).
     """
-    if len({(preprocess.image_size, preprocess.interpolation) for preprocess in spec.inputs.values()}) == 1:
+    inputs = list(spec.inputs.values())
+    if len({preprocess.geometry for preprocess in inputs}) == 1 and spec.preprocess.resize_to is None:
         return resize_crop(crop, spec.preprocess)
-    most = max(WAITING_PX, *(preprocess.image_size for preprocess in spec.inputs.values()))
+    if any(preprocess.resize_to == () for preprocess in inputs):
+        return crop.copy()  # its size matters
+    most = max(WAITING_PX, *(max((preprocess.image_size, *(preprocess.resize_to or ()))) for preprocess in inputs))
     if max(crop.shape[:2]) > most:
-        return resize_crop(crop, replace(spec.preprocess, image_size=most))
+        return resize_crop(crop, replace(spec.preprocess, image_size=most, resize_to=None))
     return crop.copy()  # a view would keep the whole image in memory
 
 
 def preprocess_batch(crops: Sequence[np.ndarray] | np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """Turn uint8 crops of any sizes into model input `(B, 3, S, S)` float32.
+    """Turn uint8 crops of any sizes into model input `(B, C, S, S)` float32, C the channels of `preprocess`.
 
-    The same numbers as `AutoImageProcessor`'s Pillow backend: resize, divide by 255, normalise.
+    The same numbers as `AutoImageProcessor`'s Pillow backend: resize, cut, divide by 255, normalise.
 
     Args:
         crops: B arrays `(H, W, 3)`, `(H, W, 1)` or `(H, W)`; grey ones are repeated to three channels.
         preprocess: size, filter, mean and standard deviation.
+
+    Raises:
+        ImageError: see `resized_shape`.
     """
-    size = preprocess.image_size
+    size, channels = preprocess.image_size, preprocess.channels
     resized = [resize_crop(crop, preprocess) for crop in crops]
     std = np.asarray(preprocess.std, np.float64)
     scale = (1 / (255 * std)).astype(np.float32)
     shift = (-np.asarray(preprocess.mean, np.float64) / std).astype(np.float32)
-    x = np.empty((len(resized), 3, size, size), np.float32)
+    x = np.empty((len(resized), channels, size, size), np.float32)
     if len({crop.ndim for crop in resized}) > 1:
         resized = [crop if crop.ndim == 3 else np.repeat(crop[:, :, None], 3, axis=2) for crop in resized]
     if not resized:
         return x
     batch = np.stack(resized)
-    for channel in range(3):  # (B, S, S[, 3]) -> (B, 3, S, S)
+    for channel in range(channels):  # (B, S, S[, 3]) -> (B, C, S, S)
         plane = batch if batch.ndim == 3 else batch[..., channel]
         np.multiply(plane, scale[channel], out=x[:, channel])
         x[:, channel] += shift[channel]

@@ -8,10 +8,10 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from fervit.errors import ModelError
+from fervit.metadata import LUMA
 from fervit.models.contract import HasInputConvolutions
 from fervit.types import Preprocess
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, what Pillow's convert("L") uses
 STEMS = (".embeddings.", ".conv_stem.")  # what comes before the first layer, in names of parameters
 
 Config = TypeVar("Config", bound=PreTrainedConfig)
@@ -75,6 +75,8 @@ def fold_luma(model: nn.Module, preprocess: Preprocess) -> None:
     mean = torch.tensor(preprocess.mean, dtype=torch.float64).view(shape)
     std = torch.tensor(preprocess.std, dtype=torch.float64).view(shape)
     luma = torch.tensor(LUMA, dtype=torch.float64).view(shape)
+    if preprocess.channels == 1:  # of grey input, which colour crops are turned into before
+        return
     for projection in input_convolutions(model):
         weight = projection.weight.double()
         kernel = (weight / std).sum(1, keepdim=True)  # (D, 1, P, P): the response to one unit of grey

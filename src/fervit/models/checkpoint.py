@@ -2,25 +2,25 @@
 """Checkpoints: plain Hugging Face model folders with fervit's `ModelSpec` inside `config.json`."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
-from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from fervit.errors import ModelError, reason
-from fervit.files import is_pickle
+from fervit.errors import ModelError
+from fervit.models.folders.building import build_empty, check_input
+from fervit.models.folders.config import read_config
+from fervit.models.folders.files import CONFIG, PROCESSOR, find_weights
+from fervit.models.folders.processor import processor_of, read_preprocess
 from fervit.models.pretrained import (
-    FILTERS,
     check_complete,
     check_loaded,
     label_fields,
     load_pretrained,
     quiet_transformers,
-    read_preprocess,
 )
 from fervit.types import ModelSpec
 
+MARGINS = ("crop_margin", "crop_offset")  # what `preprocessor_config.json` has no place for
 ENSEMBLE_FILE = "ensemble.json"  # in the folder of an ensemble; the models lie below it
 
 
@@ -35,7 +35,7 @@ def save_checkpoint(model: PreTrainedModel, spec: ModelSpec, folder: Path, *, ha
     values = spec.to_dict()
     del values["labels"]
     margins = values.pop("preprocess")
-    values |= {key: margins[key] for key in ("crop_margin", "crop_offset")}
+    values |= {key: margins[key] for key in MARGINS}
     model.config.fervit = values
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     if half:
@@ -44,19 +44,8 @@ def save_checkpoint(model: PreTrainedModel, spec: ModelSpec, folder: Path, *, ha
         model.save_pretrained(folder, state_dict=state)
     for path in folder.glob("*.safetensors"):
         path.chmod(0o644)  # written as readable by the owner alone, which a shared installation cannot use
-    processor = {
-        "image_processor_type": "ViTImageProcessor",
-        "do_resize": True,
-        "size": {"height": spec.preprocess.image_size, "width": spec.preprocess.image_size},
-        "resample": {name: number for number, name in FILTERS.items()}[spec.preprocess.interpolation],
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(spec.preprocess.mean),
-        "image_std": list(spec.preprocess.std),
-    }
-    text = json.dumps(processor, indent=2) + "\n"
-    (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
+    text = json.dumps(processor_of(spec.preprocess), indent=2) + "\n"
+    (folder / PROCESSOR).write_text(text, encoding="utf-8")
 
 
 def read_checkpoint(folder: str | Path) -> tuple[PreTrainedModel, ModelSpec]:
@@ -67,34 +56,40 @@ def read_checkpoint(folder: str | Path) -> tuple[PreTrainedModel, ModelSpec]:
             or has others than its `config.json` says.
     """
     folder = Path(folder)
-    _check_files(folder)
-    try:
-        model, loaded = load_pretrained(str(folder))
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder} cannot be read: {reason(error)}") from error
-    spec = spec_of(model.config, folder)
+    find_weights(folder)  # says what is missing before anything is said of `config.json`
+    config = read_config(folder)
+    spec = spec_of(config, folder)
     if not spec.labels:
         raise ModelError(f"{folder} is a backbone without a head: `fervit train --init {folder}` gives it one")
+    model, loaded = load_pretrained(folder, config)
     check_complete(folder, loaded["missing_keys"])
     check_loaded(folder, loaded, head=True)
+    check_input(build_empty(config, folder), spec, folder)
     return model.eval(), spec
-
-
-def _check_files(folder: Path) -> None:
-    """Raise `ModelError` where a folder has no configuration, or no weights that can be read without running code."""
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} is no model folder: it has no config.json")
-    if not any(folder.glob("*.safetensors")):
-        pickles = [path.name for path in folder.iterdir() if is_pickle(path)]
-        holds = f"only {pickles[0]}, a pickle, which can run code when read" if pickles else "no weights"
-        raise ModelError(f"{folder} holds {holds}; fervit reads model.safetensors")
 
 
 def spec_of(config: PreTrainedConfig, folder: Path) -> ModelSpec:
     """Build the `ModelSpec` of a model folder from its two JSON files."""
-    values = dict(getattr(config, "fervit", None) or {})
-    margins = {key: values.pop(key) for key in ("crop_margin", "crop_offset") if key in values}
-    preprocess = read_preprocess(str(folder), margins=margins)
-    labels = tuple(str(name) for _, name in sorted((config.id2label or {}).items()))
-    fields = {"arch": config.model_type, "name": folder.name} | values
-    return ModelSpec.from_dict(fields | {"labels": labels, "preprocess": asdict(preprocess)})
+    values = getattr(config, "fervit", None) or {}
+    if not isinstance(values, dict):
+        raise ModelError(f"{folder / CONFIG}: fervit is no object; expected what `fervit train` writes")
+    margins = {key: values[key] for key in MARGINS if key in values}
+    preprocess = read_preprocess(folder, config, margins=margins)
+    fields = {"arch": config.model_type, "name": folder.name} | {k: v for k, v in values.items() if k not in MARGINS}
+    fields |= {"labels": _labels_of(config, folder), "preprocess": preprocess.to_dict()}
+    try:
+        return ModelSpec.from_dict(fields)
+    except ModelError as error:
+        raise ModelError(f"{folder / CONFIG}: {error}") from error
+
+
+def _labels_of(config: PreTrainedConfig, folder: Path) -> list[str]:
+    """Return the names of the labels in their order, 0 to K - 1; numbers as texts."""
+    names = config.id2label or {}
+    if sorted(names) != list(range(len(names))):
+        raise ModelError(
+            f"{folder / CONFIG}: id2label has the numbers {', '.join(map(str, sorted(names)[:20]))}; expected "
+            f"0 to {len(names) - 1}"
+        )
+    labels = [names[k] for k in range(len(names))]
+    return [str(label) if type(label) is int else label for label in labels]

@@ -7,6 +7,7 @@ member has its own preprocessing: the mixture has an input for each distinct `Pr
 import json
 from collections.abc import Sequence
 from pathlib import Path, PurePath
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,10 +17,12 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from fervit.errors import ModelError
 from fervit.labels import canonical, label_places
 from fervit.models.checkpoint import ENSEMBLE_FILE, read_checkpoint, save_checkpoint
+from fervit.models.folders.files import read_object
 from fervit.types import ModelSpec
 
 MEMBERS = "members"
 ARCH = "ensemble"
+MAX_MEMBERS = 64  # each is in memory while the ensemble is
 
 
 class Mixture(nn.Module):
@@ -116,26 +119,40 @@ def load_mixture(folder: Path) -> tuple[Mixture, ModelSpec]:
         ModelError: `ensemble.json` is not readable, names a folder outside `members/`, its weights are no weights, or a
             member is missing, broken or no longer what it was when the ensemble was made.
     """
-    try:
-        values = json.loads((folder / ENSEMBLE_FILE).read_text(encoding="utf-8"))
-        spec = ModelSpec.from_dict(values["spec"])
-        entries = [(str(entry["folder"]), float(entry["weight"])) for entry in values["members"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / ENSEMBLE_FILE} is not readable ({error}); run `fervit ensemble` again") from error
-    weights = [weight for _, weight in entries]
-    if not entries or not all(weight > 0 for weight in weights) or abs(sum(weights) - 1) > 1e-6:
-        raise ModelError(f"{folder}: expected members with positive weights that sum to 1, got {weights}")
-    for name, _ in entries:
-        if PurePath(name).parts != (name,) or name == "..":
-            raise ModelError(f"{folder}: member {name!r} is no folder in {MEMBERS}/")
-        if (folder / MEMBERS / name / ENSEMBLE_FILE).exists():
-            raise ModelError(f"{folder}: member {name} is an ensemble itself")
+    spec, entries = _read_members(folder)
     loaded = [read_checkpoint(folder / MEMBERS / name) for name, _ in entries]
     specs = [own for _, own in loaded]
     expected = mixture_spec(specs, name=spec.name)
     if (expected.inputs, expected.labels) != (spec.inputs, spec.labels):
         raise ModelError(f"{folder}: its members are not those that it was made of; run `fervit ensemble` again")
-    return Mixture([model for model, _ in loaded], specs, weights, spec).eval(), spec
+    return Mixture([model for model, _ in loaded], specs, [weight for _, weight in entries], spec).eval(), spec
+
+
+def _read_members(folder: Path) -> tuple[ModelSpec, list[tuple[str, float]]]:
+    """Return what `ensemble.json` says: the mixture, and each member's folder and weight."""
+    path = folder / ENSEMBLE_FILE
+    try:
+        values: Any = read_object(path)
+        spec = ModelSpec.from_dict(values["spec"])
+        entries = [(str(entry["folder"]), float(entry["weight"])) for entry in values["members"]]
+    except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
+        raise ModelError(f"{path} is not readable ({error}); run `fervit ensemble` again") from error
+    names, weights = [name for name, _ in entries], [weight for _, weight in entries]
+    if len(entries) > MAX_MEMBERS:
+        raise ModelError(f"{path} lists {len(entries):,} members; expected at most {MAX_MEMBERS}")
+    if not entries or not all(weight > 0 for weight in weights) or not abs(sum(weights) - 1) <= 1e-6:
+        raise ModelError(f"{folder}: expected members with positive weights that sum to 1, got {weights}")
+    if len(set(names)) < len(names):
+        twice = next(name for k, name in enumerate(names) if name in names[:k])
+        raise ModelError(f"{path} lists the member {twice!r} twice; expected each once, with its whole weight")
+    for name in names:
+        if PurePath(name).parts != (name,) or name == "..":
+            raise ModelError(f"{folder}: member {name!r} is no folder in {MEMBERS}/")
+        if (folder / MEMBERS / name / ENSEMBLE_FILE).exists():
+            raise ModelError(f"{folder}: member {name} is an ensemble itself")
+        if not (folder / MEMBERS / name).resolve().is_relative_to(folder.resolve()):
+            raise ModelError(f"{folder}: member {name} is a link that leads out of the folder: copy it to its place")
+    return spec, entries
 
 
 def _plain(name: str) -> str:

@@ -1,7 +1,6 @@
 # mypy: disallow-untyped-calls=False
 """Starting weights and model folders, read through transformers: safetensors only; nothing is filled in silently."""
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,18 +9,20 @@ from typing import TypedDict
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 from transformers import utils as transformers_utils
 
 from fervit.config.architectures import ARCHS
 from fervit.errors import ModelError, reason
-from fervit.files import is_pickle
+from fervit.files import is_pickle, open_regular
 from fervit.models.backbone import head_of
+from fervit.models.folders.building import check_buildable
+from fervit.models.folders.config import read_config
+from fervit.models.folders.files import find_folder, find_weights
+from fervit.models.folders.processor import read_preprocess
 from fervit.types import Preprocess
 
 HALF = (0.5, 0.5, 0.5)  # mean and deviation where the weights bring no preprocessing
-# Pillow's filter numbers, as `preprocessor_config.json` writes them.
-FILTERS = {2: "bilinear", 3: "bicubic"}
 # A DINOv2's attention as transformers names it in memory, and what earlier versions (seen with 5.17) call it.
 EARLIER = {f"attention.{p[0]}_proj.": f"attention.attention.{p}." for p in ("query", "key", "value")}
 EARLIER |= {"attention.o_proj.": "attention.output.dense."}
@@ -65,23 +66,32 @@ def label_fields(labels: Sequence[str]) -> LabelFields:
     return {"id2label": dict(enumerate(labels)), "label2id": {name: k for k, name in enumerate(labels)}}
 
 
-def load_pretrained(name: str, config: PreTrainedConfig | None = None) -> tuple[PreTrainedModel, LoadingInfo]:
-    """Load an image classifier in float32 through transformers: from a folder without network, or from the Hub.
+def load_pretrained(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedModel, LoadingInfo]:
+    """Load an image classifier in float32 through transformers, from a folder, without network and without its code.
 
     Weights that are missing or have other shapes than the configuration says are filled with random numbers: see
     `check_complete` and `check_loaded`.
+
+    Raises:
+        ModelError: the weights are unsafe or truncated, or the configuration describes no model, or a far larger one.
     """
+    files = find_weights(folder)
+    check_buildable(config, folder, sum(file.stat().st_size for file in files))
     with quiet_transformers():
-        model, loaded = AutoModelForImageClassification.from_pretrained(
-            name,
-            config=config,
-            use_safetensors=True,
-            local_files_only=Path(name).is_dir(),
-            attn_implementation="eager",  # as `backbone.attention_in_steps`
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,  # so that `check_loaded` can name both shapes
-            output_loading_info=True,
-        )
+        try:
+            model, loaded = AutoModelForImageClassification.from_pretrained(
+                str(folder),
+                config=config,
+                trust_remote_code=False,  # nothing is asked on a terminal, and nothing in the folder ever runs
+                use_safetensors=True,
+                local_files_only=True,
+                attn_implementation="eager",  # as `backbone.attention_in_steps`
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # so that `check_loaded` can name both shapes
+                output_loading_info=True,
+            )
+        except Exception as error:  # transformers' and safetensors' exceptions are of many kinds
+            raise ModelError(f"{folder} cannot be read: {reason(error)}") from error
     return model, loaded
 
 
@@ -114,11 +124,12 @@ def from_hugging_face(
         forms = f"{'a safetensors file, ' if files else ''}a model folder or a Hub id owner/name"
         raise ModelError(f"no weights at {init} (expected {forms})")
     try:
-        config = _read_config(name, kinds)
+        folder = find_folder(name)
+        config = _read_config(name, folder, kinds)
         same_labels = config.id2label == label_fields(labels)["id2label"]
         config.update({**label_fields(labels), **(changes or {})})
-        model, loaded = load_pretrained(name, config)
-        preprocess = read_preprocess(name, image_size=image_size)
+        model, loaded = load_pretrained(folder, config)
+        preprocess = read_preprocess(folder, config, image_size=image_size)
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot load {name}: {reason(error)} (a Hub id needs internet or a filled cache)") from error
     renewed = ("classifier.", "pooler.", "mask_token")  # a head is made anew, and of the others nothing is used
@@ -135,14 +146,13 @@ def _renew(head: nn.Linear, std: float) -> None:
     nn.init.zeros_(head.bias)
 
 
-def _read_config(name: str, kinds: Sequence[str]) -> PreTrainedConfig:
-    """Return the configuration of a folder or a Hub id, without fervit's own part.
+def _read_config(name: str, folder: Path, kinds: Sequence[str]) -> PreTrainedConfig:
+    """Return the configuration in a folder, or in what was fetched for a Hub id, without fervit's own part.
 
     Raises:
-        ModelError: it is that of a model of another kind.
+        ModelError: it is not readable, or that of a model of another kind.
     """
-    with quiet_transformers():
-        config: PreTrainedConfig = AutoConfig.from_pretrained(name, local_files_only=Path(name).is_dir())
+    config = read_config(folder)
     if config.model_type not in kinds:
         raise ModelError(_another(name, config.model_type, kinds))
     if "fervit" in config.to_dict():
@@ -170,40 +180,6 @@ def as_named_in(model: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[str
     return named
 
 
-def read_preprocess(
-    name: str, *, image_size: int | None = None, margins: Mapping[str, float] | None = None
-) -> Preprocess:
-    """Read `preprocessor_config.json` of a folder or a Hub id; `margins` are the fields that it does not hold.
-
-    Raises:
-        ModelError: there is none, it is not readable, or it needs a filter that fervit has not.
-    """
-    path = Path(name) / "preprocessor_config.json"
-    if not Path(name).is_dir():
-        from huggingface_hub import hf_hub_download
-
-        path = Path(hf_hub_download(name, "preprocessor_config.json"))
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{name} has no preprocessor_config.json, so its mean and std are unknown") from None
-    except ValueError as error:
-        raise ModelError(f"{path} is not readable: {error}") from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{path} is not readable: expected a JSON object")
-    wanted = values.get("resample", 2)
-    if not isinstance(wanted, int) or wanted not in FILTERS:
-        known = ", ".join(f"{number} ({filter})" for number, filter in FILTERS.items())
-        raise ModelError(f"{path}: resample {wanted!r} is none of Pillow's filters that fervit has: {known}")
-    try:
-        size = values.get("size", {})
-        side = image_size or (size if isinstance(size, int) else size.get("height") or size.get("shortest_edge"))
-        mean, std = (tuple(map(float, values[key])) for key in ("image_mean", "image_std"))
-        return Preprocess(image_size=int(side), mean=mean, std=std, interpolation=FILTERS[wanted], **(margins or {}))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: size, image_mean or image_std is missing or no number ({error})") from error
-
-
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     """Read a safetensors file; pickles are refused.
 
@@ -213,7 +189,14 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if is_pickle(path):
+    try:
+        with open_regular(path) as file:
+            magic = file.read(4)
+    except FileNotFoundError:
+        magic = b""
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {reason(error)}") from error
+    if is_pickle(path, magic):
         raise ModelError(f"{path} is a pickle, which can run code when read; convert it to safetensors")
     try:
         weights: dict[str, torch.Tensor] = load_file(path)

@@ -159,7 +159,7 @@ def _rows(repo: str, revision: str | None) -> Iterator[Row]:
     except ImportError as error:
         raise MissingExtra("reading Hub data sets", "download") from error
     try:
-        for split_name, rows in load_dataset(repo, revision=revision, streaming=True).items():
+        for split_name, rows in load_dataset(repo, revision=revision, streaming=True, trust_remote_code=False).items():
             yield from _rows_of_split(repo, split_name, rows)
     except DataError:
         raise

@@ -44,10 +44,11 @@ from fervit.models.architectures.encoder import EncoderSizes, encoder_values, ne
 from fervit.models.architectures.vit import build_backbone
 from fervit.models.backbone import attention_in_steps
 from fervit.models.checkpoint import read_checkpoint
+from fervit.models.folders.processor import read_preprocess
 from fervit.models.inherit import check_fit, inherit, model_type_of
 from fervit.models.losses import soft_cross_entropy
 from fervit.models.positions import patch_grid
-from fervit.models.pretrained import label_fields, read_preprocess
+from fervit.models.pretrained import label_fields
 from fervit.types import Preprocess
 
 logger = logging.getLogger(__name__)
@@ -311,7 +312,7 @@ def build(
         parent, spec = read_checkpoint(init)
         check_fit(init, {name: parent.config.options[name] for name in ("face_px", "channels")}, options)
         patch_grid(image_size, parent.config.patch_size)  # raises where they do not fit
-        preprocess = read_preprocess(str(init), image_size=image_size)
+        preprocess = read_preprocess(Path(init), parent.config, image_size=image_size)
         model = _new(parent.config.encoder | {"image_size": image_size}, labels, options, preprocess)
         inherit(model, parent, head=spec.labels == tuple(labels))
         return model, preprocess

@@ -37,9 +37,10 @@ from fervit.models.architectures.encoder import EncoderSizes, encoder_values, ne
 from fervit.models.architectures.vit import build_backbone
 from fervit.models.backbone import attention_in_steps
 from fervit.models.checkpoint import read_checkpoint
+from fervit.models.folders.processor import read_preprocess
 from fervit.models.inherit import check_fit, inherit, model_type_of
 from fervit.models.positions import patch_grid
-from fervit.models.pretrained import label_fields, read_preprocess
+from fervit.models.pretrained import label_fields
 from fervit.types import Preprocess
 
 Tensor = torch.Tensor
@@ -148,7 +149,7 @@ def build(
         patch_grid(image_size, parent.config.patch_size)  # raises where they do not fit
         model = _new(parent.config.encoder | {"image_size": image_size}, labels, options)
         inherit(model, parent, head=spec.labels == tuple(labels))
-        return model, read_preprocess(str(init), image_size=image_size)
+        return model, read_preprocess(Path(init), parent.config, image_size=image_size)
     encoder, preprocess = build_backbone(init, image_size)
     model = _new(encoder_values(encoder.config), labels, options)
     model.backbone.load_state_dict(encoder.state_dict())

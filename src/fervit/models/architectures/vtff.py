@@ -34,8 +34,10 @@ from fervit.models.architectures.local_binary_patterns import WHITE, local_binar
 from fervit.models.architectures.vit import build_backbone
 from fervit.models.backbone import attention_in_steps, layers_in
 from fervit.models.checkpoint import read_checkpoint
+from fervit.models.folders.config import read_config
+from fervit.models.folders.files import find_folder
 from fervit.models.inherit import check_fit, inherit, model_type_of
-from fervit.models.pretrained import HALF, label_fields, quiet_transformers, read_safetensors
+from fervit.models.pretrained import HALF, label_fields, read_safetensors
 from fervit.models.timm import TIMM_NORM_EPS
 from fervit.types import Preprocess
 
@@ -349,9 +351,8 @@ def _patch_size(init: str | Path) -> int:
         kernel = read_safetensors(Path(init)).get("patch_embed.proj.weight")
         return PATCH if kernel is None else int(kernel.shape[-1])
     try:
-        with quiet_transformers():
-            config = AutoConfig.from_pretrained(str(init), local_files_only=Path(init).is_dir())
-    except (OSError, ValueError):
+        config = read_config(find_folder(str(init)))
+    except (OSError, ValueError, ModelError):
         return PATCH
     return int(getattr(config, "patch_size", PATCH))
 
