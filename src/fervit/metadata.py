@@ -4,7 +4,6 @@ One validator for `config.json` and `preprocessor_config.json` of a folder, `ens
 file: all of them become the JSON object that is checked here.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 from fervit.errors import ModelError, unknown
@@ -112,8 +111,7 @@ def _object(what: str, values: object, known: Sequence[str], *, required: Sequen
 
 
 def _number(name: str, value: object, least: float, most: float) -> None:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not fits or not least <= float(value) <= most:  # type: ignore[arg-type]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:  # also for NaN
         raise _wrong(name, value, f"a number from {least:g} to {most:g}")
 
 

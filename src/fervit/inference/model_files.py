@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fervit.config.architectures import SCRATCH
 from fervit.errors import DataError, ModelError, reason
-from fervit.files import ASSETS, file_digest, is_pickle, read_json
+from fervit.files import ASSETS, file_digest, is_pickle, open_regular, read_json
 
 SHIPPED_MODELS = ("mobilenet", "tiny", "mobilenet_int8")  # by name, in place of a path; the first is the default
 SHIPPED = "shipped"  # as starting weights: the Transformer that is bundled with this installation
@@ -140,7 +140,7 @@ def check_file(path: Path) -> None:
             "or pip install 'fervit[train]' to run the folder itself"
         )
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             magic = file.read(4)
     except FileNotFoundError:
         named = f"; by name there are {', '.join(SHIPPED_MODELS)}" if path.name == str(path) and not path.suffix else ""

@@ -12,6 +12,7 @@ import numpy as np
 
 from fervit.concurrency import PerProcess, WorkerThreads
 from fervit.errors import ModelError, reason, unknown
+from fervit.runtime.graph_checks import check_graph, check_ir
 from fervit.runtime.ort import OrtSession, Shape, cores, open_session
 from fervit.types import METADATA_KEY, OUTPUT
 
@@ -94,9 +95,13 @@ def open_model(path: Path, *, runtime: str, threads: int | None = None) -> Sessi
     """Open a model file on a runtime in `RUNTIMES`.
 
     Raises:
-        ModelError: the file cannot be read.
+        ModelError: the file cannot be read, or its graph is none of a classifier's (`check_graph`).
         MissingExtra: the runtime is not installed.
     """
+    if path.suffix.lower() == ".xml":
+        check_ir(path)
+    else:
+        check_graph(path)
     if runtime == "onnxruntime":
         return OnnxSession(path, threads=threads)
     from fervit.runtime.openvino import OpenVinoSession

@@ -1,7 +1,6 @@
 # mypy: disallow-untyped-calls=False
 """`config.json` of anyone's model folder, checked before anything is built; Python code that it names is never run."""
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def _check_values(path: Path, values: Mapping[str, object]) -> None:
             raise ModelError(f"{path}: {name} names code elsewhere ({str(value)[:80]!r}), which is never run")
         numbers = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, int | float)]
         numbers = [v for v in numbers if not isinstance(v, bool)]
-        if not all(math.isfinite(v) and abs(v) <= MAX_NUMBER for v in numbers):
+        if not all(abs(v) <= MAX_NUMBER for v in numbers):  # also for NaN
             raise ModelError(f"{path}: {name} is {_short(value)}; expected finite numbers up to {MAX_NUMBER:,.0f}")
         whole = [v for v in numbers if isinstance(v, int)]
         if any(part in key for part in REPEATED) and "size" not in key and sum(map(abs, whole)) > MAX_REPEATS:

@@ -18,7 +18,7 @@ from transformers.image_processing_backends import PilBackend
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
 from fervit.errors import ModelError, reason
-from fervit.metadata import FILTERS, MAX_RESIZED
+from fervit.metadata import FILTERS, MAX_RESIZED, MEAN
 from fervit.models.folders.files import PROCESSOR, read_object
 from fervit.types import Preprocess
 
@@ -33,6 +33,7 @@ FLAGS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_conver
 NEUTRAL = ("do_convert_rgb", "do_reduce_labels")
 # Such a processor resizes the shortest edge to more than what it cuts: LeViT by this factor.
 LEVIT_FACTOR = 256 / 224
+MAX_FACTOR = 1e6  # of rescaling; 1/255 is common
 CONVNEXT_WARPS_FROM = 384  # px from which a ConvNeXt's processor cuts nothing
 
 
@@ -225,7 +226,7 @@ def _mean_and_std(path: Path, processor: Any, config: PreTrainedConfig) -> tuple
         if processor.include_top:  # it divides by the deviation once more, and also where nothing else is normalised
             std = [a * b for a, b in zip(std, _per_channel(path, processor, "image_std", channels), strict=True)]
     factor = processor.rescale_factor if processor.do_rescale else 1.0
-    if not isinstance(factor, int | float) or not math.isfinite(factor) or factor <= 0:
+    if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor <= MAX_FACTOR:
         raise ModelError(f"{path}: rescale_factor is {str(factor)[:60]!r}; expected a number above 0")
     if not all(value > 0 for value in std):
         raise ModelError(f"{path}: image_std is {std}; expected numbers above 0")
@@ -239,7 +240,7 @@ def _per_channel(path: Path, processor: Any, name: str, channels: int) -> list[f
     """Return a number for each channel: one number counts for all, as do three equal ones for the one of grey input."""
     value = getattr(processor, name, None)
     numbers = list(value) if isinstance(value, list | tuple) else [value]
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in numbers):
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= MEAN[1] for v in numbers):
         raise ModelError(f"{path}: {name} is {str(value)[:60]}; expected a number for each channel")
     if len(set(numbers)) == 1 and len(numbers) in (1, 3):
         numbers = numbers[:1] * channels
