@@ -12,6 +12,7 @@ import numpy as np
 from fervit.data.dataset import SPLITS, Dataset
 from fervit.data.labelling.values import LABEL_COLUMNS, NAME_COLUMNS, check_named, column_labels, row_place
 from fervit.data.listing import Listing, ReadOptions, assemble
+from fervit.data.readers.parquet_pages import check_pages
 from fervit.data.source_files import one_line
 from fervit.data.splits import USAGE_COLUMNS, USAGES, split_ids_of
 from fervit.errors import DataError, MissingExtra
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 IMAGE_COLUMNS = ("image", "img")
 BATCH_ROWS = 512
+BATCH_BYTES = 512_000_000  # of a batch whose rows are all as large as its dictionary
 OWN_METADATA = b"fervit"  # key of what `write_parquet` notes: all labels, also those that no image has
 
 
@@ -52,7 +54,7 @@ def read_parquet(path: Path, store: Path, options: ReadOptions) -> Dataset:
             if not options.rules and options.need_labels:
                 check_named(labels.codes.nameless, classes, str(path))
             listing = Listing(path.name, str(path), labels, split_ids, _sources(file, columns), as_saved=bool(saved))
-            return assemble(listing, lambda: _contents(file, image), store, options)
+            return assemble(listing, lambda: _contents(path, file, image), store, options)
     except (ArrowException, OSError) as error:
         raise not_parquet(path, error) from error
 
@@ -114,8 +116,15 @@ def _values(file: "ParquetFile", column: str) -> list[object]:
     return values
 
 
-def _contents(file: "ParquetFile", column: str) -> Iterator[bytes]:
-    for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column]):
+def _contents(path: Path, file: "ParquetFile", column: str) -> Iterator[bytes]:
+    """Yield the encoded images; as few are unpacked at once as their dictionary is large.
+
+    Raises:
+        DataError: see `check_pages`.
+    """
+    dictionary = check_pages(path, file.metadata, column)
+    rows = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, dictionary)))
+    for batch in file.iter_batches(batch_size=rows, columns=[column]):
         for value in batch.column(0).to_pylist():
             data = value.get("bytes") if isinstance(value, dict) else value
             yield data if isinstance(data, bytes) else b""
