@@ -190,7 +190,11 @@ class Preprocess:
             ModelError: a field is missing, unknown, of another type or out of its range.
         """
         check_preprocess(values)
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        fields: dict[str, Any] = dict(values)
+        for name in ("mean", "std", "resize_to"):
+            if fields.get(name) is not None:
+                fields[name] = tuple(fields[name])
+        return cls(**fields)
 
 
 @dataclass(frozen=True)

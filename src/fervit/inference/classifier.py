@@ -14,6 +14,7 @@ from fervit.probabilities import softmax
 from fervit.runtime.sessions import AUTO, Session, choose_runtime, open_model
 from fervit.types import OUTPUT, ModelSpec
 
+AGAIN = "; export it again"
 BATCH_SIZE = 32  # larger ones are no faster per face on a CPU and only take memory
 
 
@@ -77,7 +78,7 @@ def _read_spec(session: Session, path: Path) -> ModelSpec:
     try:
         spec = ModelSpec.from_json(text)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{path}: {str(error).removesuffix(AGAIN)}{AGAIN}") from error
     if not spec.labels:
         raise ModelError(f"{path}: its metadata has no labels; export it again")
     return spec

@@ -83,13 +83,13 @@ def spec_of(config: PreTrainedConfig, folder: Path) -> ModelSpec:
         raise ModelError(f"{folder / CONFIG}: {error}") from error
 
 
-def _labels_of(config: PreTrainedConfig, folder: Path) -> list[str]:
+def _labels_of(config: PreTrainedConfig, folder: Path) -> list[object]:
     """Return the names of the labels in their order, 0 to K - 1; numbers as texts."""
-    names = config.id2label or {}
+    names: dict[int, object] = {int(k): name for k, name in (config.id2label or {}).items()}
     if sorted(names) != list(range(len(names))):
         raise ModelError(
             f"{folder / CONFIG}: id2label has the numbers {', '.join(map(str, sorted(names)[:20]))}; expected "
             f"0 to {len(names) - 1}"
         )
     labels = [names[k] for k in range(len(names))]
-    return [str(label) if type(label) is int else label for label in labels]
+    return [str(label) if isinstance(label, int) and not isinstance(label, bool) else label for label in labels]

@@ -42,7 +42,7 @@ def _resize_by_pillow(x: Tensor, shape: tuple[int, int], interpolation: str) -> 
     planes = x.float().cpu().flatten(0, 1).numpy()
     filter_ = Pillow.Resampling(FILTERS[interpolation])
     resized = np.stack([np.asarray(Pillow.fromarray(plane).resize(shape[::-1], filter_)) for plane in planes])
-    y = torch.from_numpy(resized).unflatten(0, x.shape[:2]).to(x.device)
+    y: Tensor = torch.from_numpy(resized).view(*x.shape[:2], *shape).to(x.device)
     return y if x.is_floating_point() else (y + 0.5).floor().clamp(0, 255).to(x.dtype)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel, pipeline
 
 from fervit.errors import ImageError, ModelError
 from fervit.evaluation.explanations import METHODS, explain
@@ -265,6 +265,7 @@ def test_oblong_images_that_would_stay_so_are_said_aloud(tmp_path: Path, caplog:
 def test_a_checkpoint_keeps_what_it_was_given(tmp_path: Path) -> None:
     for k, name in enumerate(("shortest edge and crop", "crop alone", "another factor", "lanczos", "crop of a square")):
         model, spec = load_checkpoint(write_folder(tmp_path / f"{k}", "vit", PROCESSORS[name]))
+        assert isinstance(model, PreTrainedModel)
         save_checkpoint(model, spec, tmp_path / f"{k}-again")
         assert load_checkpoint(tmp_path / f"{k}-again")[1].preprocess == spec.preprocess
         assert ModelSpec.from_json(spec.to_json()) == spec

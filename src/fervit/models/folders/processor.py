@@ -15,7 +15,7 @@ from typing import Any
 import transformers
 from transformers import PreTrainedConfig
 from transformers.image_processing_backends import PilBackend
-from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.auto_mappings import IMAGE_PROCESSOR_MAPPING_NAMES
 
 from fervit.errors import ModelError, reason
 from fervit.metadata import FILTERS, MAX_RESIZED, MEAN
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 NAMES = {number: name for name, number in FILTERS.items()}
 # The classes that resize, cut, rescale and normalise as all others do, in code of their own, or in a way known here.
-OWN_STEPS = ("Beit", "MobileNetV2", "MobileNetV1", "Segformer", "ConvNext", "Levit", "PoolFormer", "EfficientNet")
-OWN_STEPS = tuple(f"{name}ImageProcessorPil" for name in OWN_STEPS)
+OWN = ("Beit", "MobileNetV2", "MobileNetV1", "Segformer", "ConvNext", "Levit", "PoolFormer", "EfficientNet")
+OWN_STEPS = tuple(f"{name}ImageProcessorPil" for name in OWN)
 FLAGS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
 # Steps that change nothing here: crops are RGB, and labels are no part of the input.
 NEUTRAL = ("do_convert_rgb", "do_reduce_labels")
@@ -239,7 +239,7 @@ def _mean_and_std(path: Path, processor: Any, config: PreTrainedConfig) -> tuple
 def _per_channel(path: Path, processor: Any, name: str, channels: int) -> list[float]:
     """Return a number for each channel: one number counts for all, as do three equal ones for the one of grey input."""
     value = getattr(processor, name, None)
-    numbers = list(value) if isinstance(value, list | tuple) else [value]
+    numbers: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
     if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= MEAN[1] for v in numbers):
         raise ModelError(f"{path}: {name} is {str(value)[:60]}; expected a number for each channel")
     if len(set(numbers)) == 1 and len(numbers) in (1, 3):
