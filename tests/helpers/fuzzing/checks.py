@@ -102,8 +102,10 @@ class Checker:
             check_predictions(result.predictions)
 
 
-def attempt(read: Callable[[], T], path: Path | None = None) -> tuple[T | None, FervitError | None]:
-    """Return what `read` returns, or the error by which it refuses, whose message must be one line that names `path`.
+def attempt(read: Callable[[], T], path: Path | None = None) -> tuple[T | None, str | None]:
+    """Return what `read` returns, or the message by which it refuses, which must be one line that names `path`.
+
+    The error itself would hold the image that it was about in memory.
 
     Raises:
         Broken: the message is not.
@@ -118,7 +120,7 @@ def attempt(read: Callable[[], T], path: Path | None = None) -> tuple[T | None, 
             raise Broken(f"a message of one printable line was expected, got {message[:1000]!r}") from error
         if path is not None and path.name not in message:
             raise Broken(f"a message that names the file was expected, got {message!r}") from error
-        return None, error
+        return None, message
 
 
 def _frames(path: Path) -> str:
