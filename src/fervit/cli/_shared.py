@@ -59,10 +59,12 @@ def program() -> str:
 
 
 def _shown(argument: str) -> str:
+    from fervit.files import name_of
+
     option, equals, value = argument.rpartition("=")
     path = Path(value)
     outside = path.is_absolute() or ".." in path.parts or value.startswith("~")
-    return option + equals + path.name if outside and path.name else argument
+    return name_of(option + equals + path.name if outside and path.name else argument)
 
 
 def check_split(split: str) -> None:
@@ -107,11 +109,12 @@ def write_json(target: str, value: object) -> None:
     from fervit.files import cannot_write
 
     text = json.dumps(value, ensure_ascii=False, indent=None if target == STDOUT else 2)
+    encoded = text.encode("utf-8", "backslashreplace")  # a name that is not UTF-8 becomes an escape of JSON
     if target == STDOUT:
-        typer.echo(text.encode())  # UTF-8, whatever the terminal's encoding
+        typer.echo(encoded)  # UTF-8, whatever the terminal's encoding
         return
     try:
-        Path(target).write_text(text + "\n", encoding="utf-8")
+        Path(target).write_bytes(encoded + b"\n")
     except OSError as error:
         raise cannot_write(target, error) from error
 

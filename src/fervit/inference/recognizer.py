@@ -98,7 +98,8 @@ class Recognizer:
         """Return one prediction for each face of an image, most confident face first; no face is `[]`.
 
         Args:
-            image: a path, bytes, an open file, a Pillow image, or an `(H, W, 3)` uint8 RGB array.
+            image: whatever `fervit.media.images.as_image` takes: a path, bytes, an open file, a Pillow image, or an
+                RGB array.
             crop: take the whole image as the face instead of detecting.
 
         Raises:

@@ -1,12 +1,16 @@
 """Class folders: splits by name, folder or content, labels, links, and folders that hold no images."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from fervit.cli._shared import write_json
 from fervit.data import Dataset, load, save
+from fervit.data.audit import inspect
 from fervit.data.cache import content_hash
 from fervit.data.readers import class_folders
 from fervit.errors import DataError
@@ -148,3 +152,23 @@ def test_labels_that_no_image_has_survive_saving_and_overwriting(faces: Dataset,
         assert load(tmp_path / name).data_hash == content_hash(few.images, few.targets, few.split_ids)
     save(few.with_labels([*few.labels, "contempt"]), tmp_path / "x", overwrite=True)
     assert set(load(tmp_path / "x").labels) == {*faces.labels, "contempt"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such names are of Linux")
+def test_names_that_are_not_utf8_stay_apart_and_can_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / os.fsdecode(b"set\xff")
+    write_image(folder / "train" / "sad" / "a.png", seed=1)
+    for k, name in enumerate((b"n\xff.png", b"n\xfe.png", rb"n\xff.png", b"broken\xfd.png")):
+        path = folder / "train" / "happy" / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (48, 48), 50 * k).save(tmp_path / "a.png")
+        path.write_bytes(b"broken" if b"broken" in name else (tmp_path / "a.png").read_bytes())
+    dataset = load(folder)
+    assert dataset.sources is not None
+    names = {f"train/happy/{name}" for name in (r"n\xff.png", r"n\xfe.png", r"n\\xff.png")}
+    assert set(dataset.sources) == {*names, "train/sad/a.png"}
+    assert dataset.skipped == (r"train/happy/broken\xfd.png",)
+    write_json("-", inspect(dataset).to_dict())
+    assert r"broken\\xfd.png" in capsys.readouterr().out

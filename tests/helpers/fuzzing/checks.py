@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from unittest import mock
 
 import numpy as np
@@ -24,6 +24,9 @@ from tests.helpers.fuzzing.cases import Case
 
 MAX_FRAMES = 100  # of a video; a damaged header may make it an endless one
 MOST_TOTAL_S = 3.0  # processor time for all frames of a video, each of which may take `MOST_CPU_S`
+if TYPE_CHECKING:
+    from fervit.serve.finder import Finder
+
 MOST_CPU_S = 2.0  # processor time of one reading, all threads together; waiting is limited by the watchdog
 MAX_MESSAGE = 400  # characters, and the file's name
 T = TypeVar("T")
@@ -46,10 +49,12 @@ class Checker:
     Attributes:
         recognizer: detects and classifies faces.
         read_image: decodes a path or bytes; a broken one takes its place to test the test.
+        finder: finds faces in a request's bytes as the service does; None where its packages are not installed.
     """
 
     recognizer: Recognizer
     read_image: Callable[[Path | bytes], Image] = read_image
+    finder: "Finder | None" = None
 
     def check(self, case: Case, path: Path) -> str:
         """Read the case's file; return `READ` if any reader could, else `REFUSED`.
@@ -70,6 +75,11 @@ class Checker:
             raise Broken(f"read by its path: {error or 'an image'}; from its bytes: {other or 'an image'}")
         attempt(lambda: decode(case.data, common_shape([case.data], None)))
         attempt(lambda: decode(case.data, Shape(48, 48, 1 + 2 * (case.seed % 2))))
+        if self.finder is not None and case.seed % 4 == 1:
+            limit_cpu(MOST_CPU_S)
+            found = self.finder.find(case.data)
+            if found.refusal is not None and not " ".join(found.refusal).isprintable():
+                raise Broken(f"a refusal of one line was expected, got {found.refusal}")
         if image is None or again is None:
             return REFUSED
         check_image(image)
@@ -92,8 +102,10 @@ class Checker:
             check_predictions(result.predictions)
 
 
-def attempt(read: Callable[[], T], path: Path | None = None) -> tuple[T | None, FervitError | None]:
-    """Return what `read` returns, or the error by which it refuses, whose message must be one line that names `path`.
+def attempt(read: Callable[[], T], path: Path | None = None) -> tuple[T | None, str | None]:
+    """Return what `read` returns, or the message by which it refuses, which must be one line that names `path`.
+
+    The error itself would hold the image that it was about in memory.
 
     Raises:
         Broken: the message is not.
@@ -108,7 +120,7 @@ def attempt(read: Callable[[], T], path: Path | None = None) -> tuple[T | None, 
             raise Broken(f"a message of one printable line was expected, got {message[:1000]!r}") from error
         if path is not None and path.name not in message:
             raise Broken(f"a message that names the file was expected, got {message!r}") from error
-        return None, error
+        return None, message
 
 
 def _frames(path: Path) -> str:

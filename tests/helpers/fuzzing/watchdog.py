@@ -51,14 +51,14 @@ class Summary:
         failures: those that must not be.
         printed: by case, what libraries printed while it was read.
         slowest: processor time in s and number of the slowest case.
-        peak: most bytes that a worker had resident.
+        peak: most bytes that a worker had resident, and minus the number of the first case that took so many.
     """
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
     printed: dict[int, str] = field(default_factory=dict)
     slowest: tuple[float, int] = (0.0, -1)
-    peak: int = 0
+    peak: tuple[int, int] = (0, -1)
 
     @property
     def cases(self) -> int:
@@ -70,7 +70,8 @@ class Summary:
         kinds = sorted({kind for kind, _ in self.outcomes})
         lines = [f"{k:8} {self.outcomes[k, 'read']:6} read {self.outcomes[k, 'refused']:6} refused" for k in kinds]
         end = f"{self.cases} cases, {len(self.failures)} failures, slowest {self.slowest[0]:.2f} s (case "
-        return "\n".join([*lines, f"{end}{self.slowest[1]}), peak {self.peak / 1e6:.0f} MB"])
+        peak = f"peak {self.peak[0] / 1e6:.0f} MB (case {-self.peak[1]})"
+        return "\n".join([*lines, f"{end}{self.slowest[1]}), {peak}"])
 
 
 def run_cases(start: int, stop: int, folder: Path, broken: str | None = None) -> Summary:
@@ -155,7 +156,7 @@ def _tail(folder: Path) -> str:
 def _count(summary: Summary, report: dict[str, object], running: dict[str, object]) -> None:
     seed = int(str(report["seed"]))
     summary.slowest = max(summary.slowest, (float(str(report["cpu_s"])), seed))
-    summary.peak = max(summary.peak, int(str(report["peak"])))
+    summary.peak = max(summary.peak, (int(str(report["peak"])), -seed))
     if report["printed"]:
         summary.printed[seed] = str(report["printed"])
     if "failure" in report:

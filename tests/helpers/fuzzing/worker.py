@@ -13,16 +13,21 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 import fervit
 from fervit.errors import ImageError
+from fervit.inference.recognizer import Recognizer
 from fervit.types import Image
 from tests.helpers.fuzzing.cases import Case, make_case
 from tests.helpers.fuzzing.checks import Checker, limit_cpu
+
+if TYPE_CHECKING:
+    from fervit.serve.finder import Finder
 
 MOST_MEMORY = 1_000_000_000  # bytes that the process may have resident, libraries and models included
 ADDRESSES = 8_000_000_000  # bytes of address space: a case that asks for more fails before the machine is out of memory
@@ -36,6 +41,13 @@ def peak_memory() -> int:
         return int(line.split()[1]) * 1024
     usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return usage if sys.platform == "darwin" else usage * 1024
+
+
+def trim_memory() -> None:
+    """Give what is free back to the system, so that the next case is blamed for its own memory only."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps blocks of up to 32 MB
+    if trim is not None:
+        trim(0)
 
 
 _hoard: list[np.ndarray] = []
@@ -106,6 +118,16 @@ def _run(checker: Checker, case: Case, path: Path) -> dict[str, object]:
     return report
 
 
+def _finder(recognizer: Recognizer) -> "Finder | None":
+    """Return the service's finder of faces, for every format that it can be told to take."""
+    if not find_spec("fastapi"):
+        return None
+    from fervit.serve.finder import Finder
+    from fervit.serve.settings import FORMATS, Settings
+
+    return Finder(Settings(formats=FORMATS), recognizer.spec)
+
+
 class Printed:
     """What is printed in this process from here on, by C libraries too, goes to two files.
 
@@ -147,13 +169,15 @@ def main(start: int, stop: int, folder: Path, broken: str | None = None) -> None
     faulthandler.enable()
     faulthandler.register(signal.SIGPROF, chain=True)  # it prints where the time went, and then the process ends
     recognizer = fervit.load("tiny", threads=1, runtime="onnxruntime")
-    checker = Checker(recognizer, BROKEN[broken]) if broken else Checker(recognizer)
+    finder = _finder(recognizer)
+    checker = Checker(recognizer, BROKEN[broken], finder) if broken else Checker(recognizer, finder=finder)
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
     for seed in range(start, stop):
         case = make_case(seed)
         path = folder / case.name
         path.write_bytes(case.data)
         printed.take()  # encoders print, too
+        trim_memory()
         printed.tell({"begin": seed, "path": str(path), "what": case.what})
         report = _run(checker, case, path)
         stdout, report["printed"] = printed.take()

@@ -19,7 +19,7 @@ from fervit.data.readers.class_folders import SUFFIXES, ImageFile, Layout, read_
 from fervit.data.source_files import cannot_read
 from fervit.data.splits import USAGES, find_split
 from fervit.errors import DataError
-from fervit.files import open_regular, read_regular
+from fervit.files import name_of, open_regular, read_regular
 
 FER2013_NAME = re.compile(r"(Training|PublicTest|PrivateTest)_(\d+)", re.IGNORECASE)
 SAMPLED_FILES, SAMPLED_BYTES = 128, 65_536  # that are read, to see whether images were changed unnoticed
@@ -124,11 +124,11 @@ def _build(folder: Path, layout: Layout, store: Path, options: ReadOptions) -> D
 
     declared = [found.label for found in layout.classes]
     listing = Listing(
-        name=folder.name,
-        where=str(folder),
+        name=name_of(folder.name),
+        where=name_of(folder),
         labels=name_labels([entries[k][1] for k in order], str(folder), declared),
         split_ids=None if unsplit else np.array(ids, dtype=np.int8)[order],
-        sources=paths,
+        sources=[name_of(path) for path in paths],
     )
     return assemble(listing, contents, store, options)
 
