@@ -23,51 +23,55 @@ MinConfidence = Annotated[
 ]
 
 
+InputPaths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...",
+        help="Photos, videos, folders of both, patterns such as '*.jpg', a camera's address (rtsp://...), or - for "
+        "a file or a list of paths on standard input.",
+    ),
+]
+JsonFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Write JSON lines, one a face, to FILE; - is stdout.")
+]
+AnnotateInto = Annotated[
+    Path | None,
+    typer.Option(metavar="OUT", help="Write copies with boxes and labels into this folder, or one video's as .mp4."),
+]
+DetectEvery = Annotated[
+    int, typer.Option(min=1, help="Detect faces in every N-th frame of a video; interpolate between.")
+]
+Smooth = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="Smooth a video's probabilities over time; 0: not.")
+]
+SkipDone = Annotated[
+    bool, typer.Option("--skip-done", help="Skip images that the result files have already, and append.")
+]
+SkipVideos = Annotated[bool, typer.Option("--skip-videos", help="Leave out the videos and animated images in folders.")]
+Tile = Annotated[bool, typer.Option("--tile", help="Search big images tile by tile too: small faces in group photos.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
     app.command()(predict)
 
 
 def predict(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="INPUT...",
-            help="Photos, videos, folders of both, patterns such as '*.jpg', a camera's address (rtsp://...), or - for "
-            "a file or a list of paths on standard input.",
-        ),
-    ],
+    inputs: InputPaths,
     model: Annotated[Path | None, typer.Option(help=MODEL)] = None,
-    json: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write JSON lines, one a face, to FILE; - is stdout.")
-    ] = None,
+    json: JsonFile = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CSV, one row a face.")] = None,
     parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Parquet, one row a face.")] = None,
-    annotate: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="OUT", help="Write copies with boxes and labels into this folder, or one video's as .mp4."
-        ),
-    ] = None,
+    annotate: AnnotateInto = None,
     timeline: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw a video's expressions over time.")] = None,
     every: Annotated[int, typer.Option(min=1, help="Look only at every N-th frame of a video.")] = 1,
-    detect_every: Annotated[
-        int, typer.Option(min=1, help="Detect faces in every N-th frame of a video; interpolate between.")
-    ] = 3,
-    smooth: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Smooth a video's probabilities over time; 0: not.")
-    ] = 0.2,
-    skip_done: Annotated[
-        bool, typer.Option("--skip-done", help="Skip images that the result files have already, and append.")
-    ] = False,
-    skip_videos: Annotated[
-        bool, typer.Option("--skip-videos", help="Leave out the videos and animated images in folders.")
-    ] = False,
+    detect_every: DetectEvery = 3,
+    smooth: Smooth = 0.2,
+    skip_done: SkipDone = False,
+    skip_videos: SkipVideos = False,
     crop: Annotated[bool, typer.Option("--crop", help="The images are face crops already: do not detect.")] = False,
     detector: Detector = "auto",
-    tile: Annotated[
-        bool, typer.Option("--tile", help="Search big images tile by tile too: small faces in group photos.")
-    ] = False,
+    tile: Tile = False,
     min_confidence: MinConfidence = 0.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces classified at once.")] = 32,
     threads: Threads = None,

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Unpack
 
 import typer
 
-from fervit.cli._shared import program, require_torch
+from fervit.cli._shared import bar, command_line, program, require_torch
 from fervit.formatting import percent
 
 if TYPE_CHECKING:
     from fervit.config import TrainConfig
     from fervit.data import Dataset, LoadKeywords
     from fervit.training.finetune import RunFigures
+    from fervit.training.options import RunKeywords
 
 
 class Stopped(KeyboardInterrupt):
@@ -121,6 +122,15 @@ def find_inputs(
     weights = starting_weights(init or config.init)
     check_starting_weights(weights)
     return dataset, weights
+
+
+@contextmanager
+def shown_run(epochs: int, *, what: str = "training", **options: "Unpack[RunKeywords]") -> "Iterator[RunKeywords]":
+    """Show a run's progress; yield its options with what shows it, and with the command line."""
+    from fervit.training.progress import ProgressBar
+
+    with ProgressBar(epochs, bar(note=True), what=what) as shown:
+        yield {**options, "command": command_line(), "callbacks": [shown], "progress": shown.on_prediction}
 
 
 def as_text(figures: "RunFigures", out: Path) -> str:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import Data, DropLabels, LabelMap, Threads, bar, command_line
+from fervit.cli._shared import Data, DropLabels, LabelMap, Threads
 from fervit.cli.training._options import Init, Out, Overwrite, Resume, Settings, Votes
-from fervit.cli.training._run import as_text, find_inputs, stoppable_run
+from fervit.cli.training._run import as_text, find_inputs, shown_run, stoppable_run
 
 
 def register(app: typer.Typer) -> None:
@@ -43,20 +43,6 @@ def distill(
         dataset, weights = find_inputs(
             config, data, init=init, votes=votes, label_map=label_map, drop_labels=drop_labels
         )
-        from fervit.training.progress import ProgressBar
-
-        with ProgressBar(config.epochs, bar(note=True)) as shown:
-            figures = api.distill(
-                teacher,
-                dataset,
-                out,
-                recipe=config,
-                init=weights,
-                resume=resume,
-                overwrite=overwrite,
-                command=command_line(),
-                callbacks=[shown],
-                threads=threads,
-                progress=shown.on_prediction,
-            )
+        with shown_run(config.epochs, resume=resume, overwrite=overwrite, threads=threads) as keywords:
+            figures = api.distill(teacher, dataset, out, recipe=config, init=weights, **keywords)
     typer.echo(as_text(figures, out))

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import Threads, bar, command_line, require_torch
+from fervit.cli._shared import Threads, require_torch
 from fervit.cli.training._options import Overwrite, Resume
-from fervit.cli.training._run import stoppable_run
+from fervit.cli.training._run import shown_run, stoppable_run
 
 if TYPE_CHECKING:
     from fervit.training.pretraining.run import PretrainFigures
@@ -50,20 +50,12 @@ def pretrain(
         check_starting_weights(weights)
         datasets = [loaded(source, need_labels=False) for source in data]
         from fervit.training.pretraining.run import pretrain as run
-        from fervit.training.progress import ProgressBar
 
-        with ProgressBar(config.epochs, bar(note=True), what="pre-training") as shown:
-            figures = run(
-                config,
-                datasets,
-                out,
-                init=weights,
-                resume=resume,
-                overwrite=overwrite,
-                command=command_line(),
-                callbacks=[shown],
-                threads=threads,
-            )
+        with shown_run(config.epochs, what="pre-training", resume=resume, overwrite=overwrite, threads=threads) as (
+            _,
+            keywords,
+        ):
+            figures = run(config, datasets, out, init=weights, **keywords)
     typer.echo(as_text(figures, out))
 
 
