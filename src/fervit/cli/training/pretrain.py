@@ -51,10 +51,9 @@ def pretrain(
         datasets = [loaded(source, need_labels=False) for source in data]
         from fervit.training.pretraining.run import pretrain as run
 
-        with shown_run(config.epochs, what="pre-training", resume=resume, overwrite=overwrite, threads=threads) as (
-            _,
-            keywords,
-        ):
+        with shown_run(
+            config.epochs, what="pre-training", resume=resume, overwrite=overwrite, threads=threads
+        ) as keywords:
             figures = run(config, datasets, out, init=weights, **keywords)
     typer.echo(as_text(figures, out))
 
