@@ -1,13 +1,14 @@
 """Videos: read with true times; what is broken is reported in one line."""
 
 import os
+import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from fervit.errors import VideoError
 from fervit.media.video import probe, read_frames
@@ -175,6 +176,19 @@ def test_times_never_go_below_zero(tmp_path: Path, reader: str) -> None:
     (tmp_path / "swapped.ts").write_bytes(data[half:] + data[:half])
     times = [frame.time_s for frame in read_frames(tmp_path / "swapped.ts")]
     assert times and times[0] >= 0 and times == sorted(times)
+
+
+def test_frames_with_a_named_colour_profile_crash_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.new("RGB", (64, 48), "teal").save(tmp_path / "frame.png", icc_profile=profile)
+    code = (
+        "import gc, sys; from fervit.media.video import read_frames\n"
+        "for _ in range(5): print(len(list(read_frames(sys.argv[1])))); gc.collect()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "frame.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["1"] * 5), done.stderr
 
 
 def test_frames_with_exif_are_read(tmp_path: Path, reader: str) -> None:

@@ -34,6 +34,16 @@ def from_angle(clockwise_deg: float) -> Matrix:
 
 
 def of_mp4(path: Path) -> Matrix | None:
+    """Return `read_mp4` of a file by its path.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return read_mp4(file)
+
+
+def read_mp4(file: IO[bytes]) -> Matrix | None:
     """Return the matrix of the first video track of an MP4 or MOV, or None where the file is of another kind.
 
     It is the track's own, followed by the whole film's.
@@ -41,17 +51,16 @@ def of_mp4(path: Path) -> Matrix | None:
     Raises:
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
-        end = file.seek(0, 2)
-        film, first = AS_STORED, None
-        for name, start, stop in _boxes(file, 0, end):
-            if name != b"moov":
-                continue
-            for inner, inner_start, inner_stop in _boxes(file, start, stop):
-                if inner == b"mvhd":
-                    film = _matrix(file, inner, inner_start)
-                elif inner == b"trak" and first is None:
-                    first = _video_track(file, inner_start, inner_stop)
+    end = file.seek(0, 2)
+    film, first = AS_STORED, None
+    for name, start, stop in _boxes(file, 0, end):
+        if name != b"moov":
+            continue
+        for inner, inner_start, inner_stop in _boxes(file, start, stop):
+            if inner == b"mvhd":
+                film = _matrix(file, inner, inner_start)
+            elif inner == b"trak" and first is None:
+                first = _video_track(file, inner_start, inner_stop)
     return None if first is None else _then(first, film)
 
 

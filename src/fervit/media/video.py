@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cv2 import VideoCapture
 
 FALLBACK_RATE = 25.0  # frames/s where a file has none
+CODECS_WITH_MATRIX = ("h264", "hevc", "vvc")  # that can say in the stream itself how it is shown (ITU-T H.264, D.2.27)
 FRAME_4K = 4096 * 2160  # pixels
 MAX_FRAME = 40_000_000  # pixels; 8K has 33 million, and a header may say anything
 MOST_ANIMATED = 50.0  # frames/s of an animated image, as browsers show them
@@ -170,6 +171,8 @@ def _read_pyav(source: VideoSource, every: int) -> Iterator[Frame]:
     import av
 
     index, broken, time_s, offset_s = 0, 0, 0.0, 0.0
+    with _opened(source, source_name(source)) as file:
+        stored = orientation.read_mp4(file)
     with _open_pyav(source) as (container, stream):
         rate = float(stream.average_rate or FALLBACK_RATE)
         start_s = max(container.start_time or 0, 0) / 1_000_000
@@ -195,7 +198,8 @@ def _read_pyav(source: VideoSource, every: int) -> Iterator[Frame]:
                     offset_s = time_s + 1 / rate - own_s
                 time_s = own_s + offset_s
                 if index % every == 0:
-                    yield Frame(index, time_s, orientation.upright(_square_pixels(frame, shape), _matrix(frame)))
+                    matrix = _matrix(frame, stored, stream.codec_context.name)
+                    yield Frame(index, time_s, orientation.upright(_square_pixels(frame, shape), matrix))
                 index += 1
     if broken and index:
         log.warning("%s: %d broken packets skipped; last frame at %.1f s", source_name(source), broken, time_s)
@@ -214,14 +218,24 @@ def _square_width(width: int, shape: float) -> int:
     return round(width * shape) if 1 / MOST_SQUEEZED <= shape <= MOST_SQUEEZED else width
 
 
-def _matrix(frame: "VideoFrame") -> orientation.Matrix:
-    """Return how a frame wants to be shown; `frame.rotation` would be the angle only, without mirroring."""
+def _matrix(frame: "VideoFrame", stored: orientation.Matrix | None, codec: str) -> orientation.Matrix:
+    """Return how a frame wants to be shown.
+
+    Args:
+        frame: as it is decoded.
+        stored: what an MP4's header says; None in other files.
+        codec: the stream's. A frame's own data are looked at only where they can say more than the header: PyAV 18
+            frees the data of others twice where these have a name, such as the colour profile of a PNG.
+    """
+    turned = orientation.from_angle(-frame.rotation)  # the angle only, without mirroring
+    if codec not in CODECS_WITH_MATRIX:
+        return stored or turned
     try:
         for data in frame.side_data:
             if data.type.name == "DISPLAYMATRIX":
                 return orientation.from_side_data(bytes(data))
-    except ValueError:  # PyAV knows no name of another kind beside it, such as EXIF
-        return orientation.from_angle(-frame.rotation)
+    except ValueError:  # PyAV knows no name of another kind beside it
+        return stored or turned
     return orientation.AS_STORED
 
 

@@ -114,7 +114,10 @@ def _run_worker(start: int, stop: int, folder: Path, broken: str | None, summary
                 _count(summary, report, running or {})
                 running, following = None, int(report["seed"]) + 1
     if running is None and problem:
-        raise RuntimeError(f"the worker {problem} before a case began:\n{_tail(folder)}")
+        if following == start:
+            raise RuntimeError(f"the worker {problem} before a case began:\n{_tail(folder)}")
+        what = f"one of the cases from {start} on; the worker was about to end, or to begin another"
+        summary.failures.append(Failure(following - 1, "", what, problem, _tail(folder)))
     if running is not None:
         following = int(str(running["begin"])) + 1
         problem = problem or "the worker ended without a word"

@@ -5,6 +5,7 @@ python -m tests.helpers.fuzzing.worker START STOP FOLDER [BROKEN]
 
 import ctypes
 import faulthandler
+import gc
 import json
 import os
 import resource
@@ -108,6 +109,7 @@ def _run(checker: Checker, case: Case, path: Path) -> dict[str, object]:
     report: dict[str, object] = {"seed": case.seed, "kind": case.kind}
     try:
         report["outcome"] = checker.check(case, path)
+        gc.collect()  # what a case spoils in memory is seen now, and not in a later one
     except Exception as error:  # noqa: BLE001  (any is what this test looks for)
         report |= {"failure": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
     finally:
@@ -171,6 +173,8 @@ def main(start: int, stop: int, folder: Path, broken: str | None = None) -> None
     recognizer = fervit.load("tiny", threads=1, runtime="onnxruntime")
     finder = _finder(recognizer)
     checker = Checker(recognizer, BROKEN[broken], finder) if broken else Checker(recognizer, finder=finder)
+    gc.collect()
+    gc.freeze()  # what there is by now need not be looked at after every case
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
     for seed in range(start, stop):
         case = make_case(seed)
