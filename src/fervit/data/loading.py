@@ -11,7 +11,7 @@ from fervit.data.labelling.rules import DropLabels, LabelMap, read_rules
 from fervit.data.listing import ReadOptions
 from fervit.data.source_files import cannot_read, special_file
 from fervit.errors import DataError, is_count, quoted, reason
-from fervit.files import as_path, file_digest, replacing
+from fervit.files import as_path, file_digest, name_of, replacing
 
 log = logging.getLogger(__name__)
 
@@ -159,11 +159,13 @@ def _read(source: str | Path, form: str, options: ReadOptions) -> Dataset:
         from fervit.data.readers.fer2013 import read_csv
 
         key = _file_key(path) + ("" if options.need_labels else "-unlabelled")  # a csv keeps its size
-        return cached(key, lambda store: read_csv(path, store, options), name=path.name)
+        return cached(key, lambda store: read_csv(path, store, options), name=name_of(path.name))
     if form == "parquet":
         from fervit.data.readers.parquet import read_parquet
 
-        return cached(_file_key(path) + options.key, lambda store: read_parquet(path, store, options), name=path.name)
+        return cached(
+            _file_key(path) + options.key, lambda store: read_parquet(path, store, options), name=name_of(path.name)
+        )
     if form == "folder":
         from fervit.data.readers.folder import read_folder
 

@@ -17,6 +17,7 @@ from fervit.data.listing import ReadOptions, index_labels
 from fervit.data.source_files import find_column, find_columns, open_csv
 from fervit.data.splits import USAGE_COLUMNS, USAGES, make_splits, split_ids_of
 from fervit.errors import DataError
+from fervit.files import name_of
 from fervit.labels import FER7, canonical
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _dataset(path: Path, images: np.ndarray, source: SourceLabels, given: np.nda
 
     split_ids, notes = make_splits(given, contents)
     return Dataset(
-        name=path.name,
+        name=name_of(path.name),
         labels=labels,
         images=images,
         targets=targets,

@@ -47,7 +47,7 @@ def read_folder(folder: Path, options: ReadOptions) -> Dataset:
         ([(found.tree.path, found.label, found.split) for found in layout.classes], files, _sample(folder, files))
     )
     key = f"folder-{hashlib.sha256(said.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}{options.key}"
-    dataset = cached(key, lambda store: _build(folder, layout, store, options), name=folder.name)
+    dataset = cached(key, lambda store: _build(folder, layout, store, options), name=name_of(folder.name))
     return replace(dataset, notes=(*layout.notes, *dataset.notes))  # not cached: about what is left out as well
 
 

@@ -16,6 +16,7 @@ from fervit.data.readers.parquet_pages import check_pages
 from fervit.data.source_files import one_line
 from fervit.data.splits import USAGE_COLUMNS, USAGES, split_ids_of
 from fervit.errors import DataError, MissingExtra
+from fervit.files import name_of
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -53,7 +54,9 @@ def read_parquet(path: Path, store: Path, options: ReadOptions) -> Dataset:
             labels = replace(labels, declared=labels.declared or saved)
             if not options.rules and options.need_labels:
                 check_named(labels.codes.nameless, classes, str(path))
-            listing = Listing(path.name, str(path), labels, split_ids, _sources(file, columns), as_saved=bool(saved))
+            listing = Listing(
+                name_of(path.name), str(path), labels, split_ids, _sources(file, columns), as_saved=bool(saved)
+            )
             return assemble(listing, lambda: _contents(path, file, image), store, options)
     except (ArrowException, OSError) as error:
         raise not_parquet(path, error) from error
