@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fervit.media.opencv import quiet_opencv
+
 CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 FLAGS = [
     "--no-sandbox",
@@ -43,6 +45,7 @@ def film(path: Path, images: Iterable[np.ndarray]) -> Path:
     """Write 640 x 480 images as a WebM of 15 frames a second."""
     import cv2
 
+    quiet_opencv()  # its FFmpeg keeps to what it was told before its first file
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 15, (640, 480))
     if not writer.isOpened():
         pytest.skip("this OpenCV writes no WebM")

@@ -1,5 +1,7 @@
 """Videos: written at their own times, and one clear line where they cannot be."""
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +59,19 @@ def test_a_disk_that_is_full_at_the_end_is_one_clear_line(tmp_path: Path, monkey
     with pytest.raises(VideoError, match=r"cannot write .*clip\.mp4: No space left"):
         sink.close()
     sink.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such names are of Linux")
+@pytest.mark.parametrize("writer", ["pyav", "opencv"])
+def test_a_name_that_is_not_utf8_is_written_or_refused(
+    writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / os.fsdecode(b"n\xff.webm")
+    if writer == "pyav":
+        pytest.importorskip("av")
+        write_video(path, moving(3))
+        assert path.stat().st_size
+        return
+    monkeypatch.setattr(fervit.media.video_writer, "find_spec", lambda name: None)
+    with pytest.raises(VideoError, match=r"cannot write .*n\\xff\.webm: OpenCV writes no such names"):
+        write_video(path, moving(3))

@@ -375,7 +375,7 @@ def test_a_decoder_that_never_ends_is_ended(tiny_onnx: Path, photo: bytes) -> No
 
 
 def test_an_image_that_needs_too_much_memory_is_refused() -> None:
-    deep = encode(Image.fromarray(np.full((2000, 2000), 30_000, np.uint16)), "PNG")
+    deep = encode(Image.fromarray(np.full((4900, 4900), 30_000, np.uint16)), "PNG")
     run = (
         "from fervit.serve import finder as f; from fervit.serve.settings import Settings; "
         "from fervit.types import ModelSpec, Preprocess; spec = ModelSpec('vit', Preprocess(32, (0,) * 3, (1,) * 3)); "

@@ -1,6 +1,5 @@
 """The command line: one Typer app, a module per group of commands; heavy imports stay inside commands."""
 
-import os
 import sys
 import warnings
 from typing import Annotated
@@ -68,9 +67,8 @@ def main() -> None:
     ends it with status 141.
     """
     guard()
-    # What these print about damaged files would stand beside the one line that says it here.
+    # What Pillow prints about damaged files would stand beside the one line that says it here.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         try:
             app()

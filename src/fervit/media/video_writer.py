@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image as Pillow
 
 from fervit.errors import MissingExtra, VideoError, is_number, quoted, reason
-from fervit.files import as_path
+from fervit.files import SURROGATES, as_path
 from fervit.media.images import source_name
-from fervit.media.opencv import opencv
+from fervit.media.opencv import opencv, quiet_opencv
 from fervit.media.sources import EXPECTED_ARRAY, is_rgb
 from fervit.media.video import FALLBACK_RATE
 from fervit.types import Image
@@ -163,6 +163,11 @@ class _OpencvSink:
 
     def __init__(self, path: Path, image: Image, rate: float, start_s: float):
         cv2 = opencv()
+        quiet_opencv()
+        if SURROGATES.search(str(path)):  # OpenCV crashes the process on such names
+            raise VideoError(
+                f"cannot write {source_name(path)}: OpenCV writes no such names: pip install 'fervit[video]'"
+            )
         self.shape, self._rate, self._start_s, self._written = image.shape, rate, start_s, 0
         height, width = image.shape[:2]
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP90"), rate, (width, height))
