@@ -204,8 +204,7 @@ def distill(
         ModelError: as `train`; or the teacher cannot be read, or has other labels than the data.
     """
     config, out = _configured(recipe, teacher_weight=TEACHER_WEIGHT), as_path(out, "the folder of a run", ConfigError)
-    if not config.teacher_weight:
-        raise ConfigError("teacher_weight is 0, so the teacher would teach nothing: use `fervit train`")
+    check_teacher_weight(config)
     with _held(out, options):  # before the teacher predicts, which takes minutes
         dataset = loaded(data, votes=votes)
         init = _weights(init, config)
@@ -275,6 +274,18 @@ def _held(out: str | Path, options: "RunKeywords") -> AbstractContextManager[Non
     from fervit.folders import run_folder
 
     return run_folder(Path(out), resume=options.get("resume", False), overwrite=options.get("overwrite", False))
+
+
+def check_teacher_weight(config: "TrainConfig") -> None:
+    """Refuse a student's configuration in which the teacher has no weight.
+
+    Raises:
+        ConfigError: `teacher_weight` is 0.
+    """
+    from fervit.errors import ConfigError
+
+    if not config.teacher_weight:
+        raise ConfigError("teacher_weight is 0, so the teacher would teach nothing: use `fervit train`")
 
 
 def _configured(recipe: "str | Path | TrainConfig", **defaults: float) -> "TrainConfig":

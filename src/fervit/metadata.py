@@ -20,7 +20,7 @@ MAX_LABELS, MAX_LABEL, MAX_TEXT, MAX_INPUTS = 10_000, 200, 2000, 64
 # A margin takes (1 + 2 * margin)² times the memory of the face.
 MARGIN, OFFSET = (-0.45, 1.0), (-1.0, 1.0)
 STD, MEAN = (1e-9, 1e9), (-1e9, 1e9)
-TEMPERATURE = (1e-3, 1e3)
+TEMPERATURE = (1e-6, 1e6)
 
 PREPROCESS_FIELDS = ("image_size", "mean", "std", "interpolation", "crop_margin", "crop_offset", "resize_to")
 SPEC_FIELDS = ("arch", "preprocess", "labels", "temperature", "name", "licence", "data_hash", "metrics", "extra_inputs")

@@ -117,7 +117,7 @@ def test_one_picture_and_a_split_that_lacks_classes_give_defined_figures() -> No
     report = evaluate(FakeClassifier(), labelled_images([2], [3]), split=PUBLIC_TEST).to_dict()
     assert report["n"] == 1 and report["accuracy"] == report["macro_f1"] == report["balanced_accuracy"] == 0
     assert report["per_class"]["angry"] == {
-        **{"precision": 0, "recall": 0, "recall_ci95": None, "f1": 0, "f1_ci95": None, "support": 0}
+        **{"precision": None, "recall": None, "recall_ci95": None, "f1": None, "f1_ci95": None, "support": 0}
     }
     assert "NaN" not in json.dumps(report)
 

@@ -11,7 +11,7 @@ from typing import TypedDict
 import numpy as np
 
 from fervit import probabilities
-from fervit.errors import ConfigError, is_number, quoted
+from fervit.errors import ConfigError, DataError, is_number, quoted
 from fervit.evaluation import intervals
 from fervit.evaluation.intervals import FEWEST, Proportion
 
@@ -187,7 +187,8 @@ def threshold_for(
         safe: ask it of the lower end of the 95 % interval rather than of the fraction itself.
 
     Raises:
-        ConfigError: `precision` is not in that range, or the arrays have other shapes.
+        ConfigError: `precision` is not in that range, or an array has another shape.
+        DataError: there is not a target for each row.
     """
     if not is_number(precision, 0, 1) or not precision:
         raise ConfigError(f"expected a fraction of correct predictions, above 0 and at most 1; got {quoted(precision)}")
@@ -195,7 +196,7 @@ def threshold_for(
         if not isinstance(value, np.ndarray) or value.ndim != dimensions or value.dtype.kind not in "fiu":
             raise ConfigError(f"expected {name} as an array of numbers, got {quoted(value)}")
     if len(probs) != len(targets):
-        raise ConfigError(f"expected a target for each of {len(probs)} rows of probs, got {len(targets)}")
+        raise DataError(f"expected a target for each of {len(probs)} rows of probs, got {len(targets)}")
     threshold, accepted, correct = _cumulative(probs, targets)
     reached = correct / accepted
     if safe:

@@ -39,6 +39,7 @@ def distill(
     from fervit.config.training import load_config
 
     config = load_config(recipe, set_ or (), defaults={"teacher_weight": api.TEACHER_WEIGHT})
+    api.check_teacher_weight(config)
     with stoppable_run(out, resume=resume, overwrite=overwrite):
         dataset, weights = find_inputs(
             config, data, init=init, votes=votes, label_map=label_map, drop_labels=drop_labels
