@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import math
 import os
 import shutil
 import stat
@@ -171,6 +172,7 @@ def _read_pyav(source: VideoSource, every: int) -> Iterator[Frame]:
     import av
 
     index, broken, time_s, offset_s = 0, 0, 0.0, 0.0
+    rotation, matrix = math.nan, orientation.AS_STORED  # of the frame before
     with _opened(source, source_name(source)) as file:
         stored = orientation.read_mp4(file)
     with _open_pyav(source) as (container, stream):
@@ -198,7 +200,8 @@ def _read_pyav(source: VideoSource, every: int) -> Iterator[Frame]:
                     offset_s = time_s + 1 / rate - own_s
                 time_s = own_s + offset_s
                 if index % every == 0:
-                    matrix = _matrix(frame, stored, stream.codec_context.name)
+                    if frame.rotation != rotation:  # not of every frame: its own data and it keep each other in memory
+                        rotation, matrix = frame.rotation, _matrix(frame, stored, stream.codec_context.name)
                     yield Frame(index, time_s, orientation.upright(_square_pixels(frame, shape), matrix))
                 index += 1
     if broken and index:
