@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import math
 import os
 import shutil
 import stat
@@ -171,8 +172,7 @@ def _read_pyav(source: VideoSource, every: int) -> Iterator[Frame]:
     import av
 
     index, broken, time_s, offset_s = 0, 0, 0.0, 0.0
-    angle: int | None = None
-    matrix = orientation.AS_STORED
+    rotation, matrix = math.nan, orientation.AS_STORED  # of the frame before
     with _opened(source, source_name(source)) as file:
         stored = orientation.read_mp4(file)
     with _open_pyav(source) as (container, stream):
@@ -199,9 +199,9 @@ def _read_pyav(source: VideoSource, every: int) -> Iterator[Frame]:
                 if own_s + offset_s < time_s:  # files joined without new times begin again: go on from the last
                     offset_s = time_s + 1 / rate - own_s
                 time_s = own_s + offset_s
-                if angle != frame.rotation:  # once in most videos: a frame whose side data were read is freed late
-                    angle, matrix = frame.rotation, _matrix(frame, stored, stream.codec_context.name)
                 if index % every == 0:
+                    if frame.rotation != rotation:  # not of every frame: its own data and it keep each other in memory
+                        rotation, matrix = frame.rotation, _matrix(frame, stored, stream.codec_context.name)
                     yield Frame(index, time_s, orientation.upright(_square_pixels(frame, shape), matrix))
                 index += 1
     if broken and index:
