@@ -54,6 +54,7 @@ def test_an_existing_file_stays_without_overwrite(folder: Path, tmp_path: Path) 
         export(folder, tmp_path / "m.bin")
 
 
+@pytest.mark.slow
 def test_a_model_that_predicts_differently_is_not_written(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

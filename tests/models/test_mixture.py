@@ -91,6 +91,7 @@ def exported(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_the_exported_file_predicts_as_the_folder_whatever_the_crops(made: Path, exported: Path, name: str) -> None:
     if name == "openvino":

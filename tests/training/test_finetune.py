@@ -42,6 +42,7 @@ def test_a_run_learns_and_leaves_a_model_folder_with_its_log(tmp_path: Path, wei
     assert "license:" in (tmp_path / "run" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_thirty_two_images_are_learnt_by_heart(tmp_path: Path, weights: Path) -> None:
     dataset = faces(32)
     both = Dataset(**{**vars(dataset), "images": np.concatenate([dataset.images] * 2),
@@ -86,6 +87,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path: Path, weights: 
     assert len((tmp_path / "cut" / "metrics.csv").read_text().splitlines()) == 1 + 3
 
 
+@pytest.mark.slow
 def test_batch_norms_and_dropout_in_chunks_give_one_result_for_a_seed_and_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,7 @@ class ByBrightness(torch.nn.Module):
         return SimpleNamespace(logits=20.0 * torch.nn.functional.one_hot(level, 7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [1.0, 0.2])
 def test_a_live_teacher_predicts_every_augmented_image_and_has_its_weight(
     tmp_path: Path, weights: Path, cores: int, weight: float

@@ -181,6 +181,7 @@ class Published:
         return self.residual(x, "Block8", 12, 1.0, [[], [(1, 3), (3, 1)]], relu=False)
 
 
+@pytest.mark.slow
 def test_a_published_graph_becomes_a_folder_that_predicts_as_it_does(tmp_path: Path) -> None:
     published = Published()
     x = torch.from_numpy(published.rng.uniform(-1, 1, (2, 3, 112, 112)).astype(np.float32))

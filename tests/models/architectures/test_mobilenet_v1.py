@@ -63,6 +63,7 @@ def test_other_weights_and_small_images_are_refused(init: str, image_size: int, 
         new(vit_folder if init == "vit" else init, image_size=image_size)
 
 
+@pytest.mark.slow
 def test_weights_for_tensorflow_js_become_a_folder_that_predicts_as_they_do(tmp_path: Path) -> None:
     """A network of the published one's form with random weights, computed step by step, beside the folder's."""
     rng = np.random.default_rng(0)

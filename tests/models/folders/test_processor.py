@@ -150,6 +150,7 @@ def expect(folder: Path, images: list[np.ndarray]) -> np.ndarray:
     return np.array([[row[name] for name in FER7] for row in rows])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_predictions_are_those_of_the_pipeline(tmp_path: Path, kind: str, name: str) -> None:
@@ -165,6 +166,7 @@ def test_predictions_are_those_of_the_pipeline(tmp_path: Path, kind: str, name: 
     np.testing.assert_allclose(TorchClassifier(folder).probs(IMAGES), expected, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vit", "dinov2"])
 @pytest.mark.parametrize(
     "name", ["not normalised", "another factor", "lanczos", "shortest edge and crop", "crop alone"]
@@ -187,6 +189,7 @@ def test_training_sees_nearly_the_same_pixels(tmp_path: Path, name: str) -> None
         assert np.abs(actual - expected).max() <= 2.5 * level
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mean", [[0.4], [0.4, 0.4, 0.4], 0.4])
 def test_a_model_of_grey_images_is_given_grey_images(tmp_path: Path, mean: object) -> None:
     processor = VIT | {"image_mean": mean, "image_std": mean}
