@@ -26,7 +26,7 @@ $(VENV)/.ok: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/fervit demo $(if $(PHOTO),--photo "$(PHOTO)")
 
-# Before every commit: under a minute on two quiet cores.
+# Before every commit: two and a half minutes on two cores.
 check: lint types fast
 
 # What CI runs: everything.
