@@ -76,15 +76,20 @@ def test_a_truncated_video_gives_the_frames_it_has(media: Path, tmp_path: Path, 
     assert 15 < len(frames) < 40
 
 
-def test_files_joined_without_new_times_go_on_where_the_first_ends(tmp_path: Path, reader: str) -> None:
+def transport_stream(path: Path) -> Path:
+    """Write twelve frames as MPEG-2 in a transport stream, which may be cut and joined anywhere."""
     av = pytest.importorskip("av")
-    part = tmp_path / "part.ts"
-    with av.open(str(part), "w") as container:
+    with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg2video", rate=20)
         stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "yuv420p"
         for image, _ in moving(12):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
+    return path
+
+
+def test_files_joined_without_new_times_go_on_where_the_first_ends(tmp_path: Path, reader: str) -> None:
+    part = transport_stream(tmp_path / "part.ts")
     (tmp_path / "joined.mts").write_bytes(2 * part.read_bytes())
     times = [frame.time_s for frame in read_frames(tmp_path / "joined.mts")]
     assert len(times) >= 23
@@ -163,14 +168,7 @@ def test_a_header_that_cannot_be_is_a_clear_line_or_left_out(clip: Path, reader:
 
 
 def test_times_never_go_below_zero(tmp_path: Path, reader: str) -> None:
-    av = pytest.importorskip("av")
-    part = tmp_path / "part.ts"
-    with av.open(str(part), "w") as container:
-        stream = container.add_stream("mpeg2video", rate=20)
-        stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "yuv420p"
-        for image, _ in moving(12):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
+    part = transport_stream(tmp_path / "part.ts")
     data = part.read_bytes()
     half = len(data) // 2 // 188 * 188
     (tmp_path / "swapped.ts").write_bytes(data[half:] + data[:half])
