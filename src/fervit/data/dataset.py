@@ -45,6 +45,8 @@ class Dataset:
         notes: what was decided about the source that its owner may not expect, a sentence each; `load` logs them.
         codes: which labels are numbers or truth values in the source. Empty in what `load` returns: they are named by
             then, or refused.
+        subjects: the person on each image, where the source says who it is; or None.
+        licence: the terms that the images may be used under, as SPDX or in words; empty where nothing is known.
 
     Raises:
         DataError: two labels are the same, or one is no printable line.
@@ -62,6 +64,8 @@ class Dataset:
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     codes: Codes = Codes()
+    subjects: Sequence[str] | None = None
+    licence: str = ""
 
     def __post_init__(self) -> None:
         if twice := sorted({name for name in self.labels if self.labels.count(name) > 1}):
@@ -101,6 +105,7 @@ class Dataset:
             rows=self.rows[index],
             votes=None if self.votes is None else self.votes[index],
             sources=None if self.sources is None else [self.sources[int(i)] for i in index],
+            subjects=None if self.subjects is None else [self.subjects[int(i)] for i in index],
         )
 
     def with_labels(self, labels: Sequence[str]) -> "Dataset":
@@ -141,5 +146,6 @@ class Dataset:
                 rows=self.rows[first:last],
                 votes=None if self.votes is None else self.votes[first:last],
                 sources=None if self.sources is None else self.sources[first:last],
+                subjects=None if self.subjects is None else self.subjects[first:last],
             )
         return self.take(chosen)

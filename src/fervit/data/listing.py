@@ -46,6 +46,8 @@ class Listing:
         sources: name per row, for messages.
         notes: what was decided about the source so far, in words.
         as_saved: whether fervit wrote the source, so that its splits are as their owner wants them.
+        subjects: the person on the image of each row, where the source says who it is; or None.
+        licence: see `Dataset.licence`.
     """
 
     name: str
@@ -55,6 +57,8 @@ class Listing:
     sources: list[str]
     notes: tuple[str, ...] = ()
     as_saved: bool = False
+    subjects: list[str] | None = None
+    licence: str = ""
 
 
 def index_labels(labels: SourceLabels) -> tuple[tuple[str, ...], np.ndarray]:
@@ -91,4 +95,6 @@ def assemble(listing: Listing, contents: Contents, store: Path, options: ReadOpt
         skipped=skipped,
         notes=(*listing.notes, *listing.labels.notes, *made_up, *unreadable),
         codes=listing.labels.codes,
+        subjects=None if listing.subjects is None else [listing.subjects[row] for row in kept],
+        licence=listing.licence,
     )

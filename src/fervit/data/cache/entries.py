@@ -242,6 +242,8 @@ def _store(folder: Path, dataset: Dataset) -> dict[str, object]:
         "skipped": list(dataset.skipped),
         "notes": list(dataset.notes),
         "codes": [dict(dataset.codes.names), dict(dataset.codes.nameless)],
+        "subjects": None if dataset.subjects is None else list(dataset.subjects),
+        "licence": dataset.licence,
     }
 
 
@@ -257,5 +259,7 @@ def _load(entry: Path, meta: Mapping[str, Any], name: str | None) -> Dataset:
         skipped=tuple(meta["skipped"]),
         notes=tuple(meta["notes"]),
         codes=Codes(*meta["codes"]),
+        subjects=meta.get("subjects"),  # an entry from before there were any has none
+        licence=meta.get("licence", ""),
         **small,
     )

@@ -247,6 +247,7 @@ def _part(dataset: Dataset, rows: np.ndarray) -> Dataset:
             split_ids=split_ids,
             rows=dataset.rows[rows],
             sources=None if dataset.sources is None else [dataset.sources[int(k)] for k in rows],
+            subjects=None if dataset.subjects is None else [dataset.subjects[int(k)] for k in rows],
             data_hash=content_hash(images, targets, split_ids),
         )
 
