@@ -1,10 +1,12 @@
 """Recipes and their settings."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from fervit.config.training import AugmentConfig, TrainConfig, load_config, recipe_names
+from fervit.config.augmentation import DEGRADATIONS, AugmentConfig
+from fervit.config.training import TrainConfig, load_config, recipe_names
 from fervit.errors import ConfigError
 
 
@@ -52,6 +54,15 @@ def test_overrides_reach_nested_keys_and_keep_their_types() -> None:
         ("augment.shift=-1.0", "augment.shift must be 0 or more"),
         ("augment.scale_min=0.0", r"augment.scale_min must be above 0 and at most scale_max \(1.0\), got 0.0"),
         ("augment.scale_max=0.5", "augment.scale_min"),
+        ("augment.jpeg_prob=1.5", "augment.jpeg_prob must lie between 0 and 1, got 1.5"),
+        ("augment.noise_pro=0.5", "did you mean 'augment.noise_prob'"),
+        ("augment.jpeg_min=0", "augment.jpeg_min must lie between 1 and 95, got 0"),
+        ("augment.jpeg_min=9.5", "augment.jpeg_min must be int, got 9.5"),
+        ("augment.low_res_min=1", "augment.low_res_min must lie between 2 and 1024, got 1"),
+        ("augment.gamma_max=0.5", "augment.gamma_max must lie between 1.0 and 10.0, got 0.5"),
+        ("augment.dark_min=0.0", "augment.dark_min must lie between 0.01 and 1.0, got 0.0"),
+        ("augment.shadow_min=0.95", "augment.shadow_min must lie between 0.0 and 0.9, got 0.95"),
+        ("augment.turn_deg=-1.0", "augment.turn_deg must be 0 or more, got -1.0"),
         ("lr.x=1", "lr.x: lr is a plain value"),
         ("schedule=cosin", "did you mean 'cosine'"),
         ("lr", "key=value"),
@@ -80,4 +91,8 @@ def test_recipe_file_that_is_missing_or_not_toml(tmp_path: Path) -> None:
 def test_defaults_switch_every_augmentation_off() -> None:
     config = AugmentConfig()
     assert not any((config.flip_prob, config.rotate_deg, config.shift, config.blur_prob, config.erase_prob))
+    assert not any(getattr(config, name) for name in DEGRADATIONS)
+    assert {field.name for field in fields(config) if field.name.endswith("_prob")} - set(DEGRADATIONS) == {
+        *("flip_prob", "blur_prob", "erase_prob", "mix_prob")
+    }
     assert TrainConfig().augment == config

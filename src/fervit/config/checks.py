@@ -42,6 +42,13 @@ def check_below_one(settings: object, names: Iterable[str], prefix: str = "") ->
             raise ConfigError(f"{prefix}{name} must lie in [0, 1), got {quoted(getattr(settings, name))}")
 
 
+def check_ranges(settings: object, ranges: Mapping[str, tuple[float, float]], prefix: str = "") -> None:
+    """Raise `ConfigError` for a setting outside of its range, whose two ends are included."""
+    for name, (low, high) in ranges.items():
+        if not low <= _number(settings, name, prefix) <= high:
+            raise ConfigError(f"{prefix}{name} must lie between {low} and {high}, got {getattr(settings, name)}")
+
+
 def check_multiple(settings: object, name: str, factor: int, prefix: str = "") -> None:
     """Raise `ConfigError` for a setting that `factor` does not divide."""
     if _number(settings, name, prefix) % factor:

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from fervit.config.augmentation import AugmentConfig
 from fervit.config.checks import check_below_one, check_choices, check_not_negative, check_positive
 from fervit.config.overrides import Table, apply_overrides, checked_fields, pop_table
-from fervit.config.training import CHOICES, AugmentConfig
+from fervit.config.training import CHOICES
 from fervit.errors import ConfigError
 
 # A random resized crop and a flip are all that a masked autoencoder wants (section 4.1, table 1e); half the side is a

@@ -6,57 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fervit.config.architectures import ARCHS, ArchOptions, ViTOptions
+from fervit.config.augmentation import AugmentConfig
 from fervit.config.checks import check_below_one, check_choices, check_fractions, check_not_negative, check_positive
 from fervit.config.overrides import Table, apply_overrides, checked_fields, pop_table
 from fervit.errors import ConfigError, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Random changes to training images; every default is 'off'.
-
-    Attributes:
-        flip_prob: probability of a left-right mirror.
-        rotate_deg: rotation drawn uniformly from ± this many degrees.
-        scale_min: smallest fraction of the image's side that the crop shows (1 = the whole image).
-        scale_max: largest such fraction; above 1 shows a border (reflected).
-        shift: translation drawn from ± this fraction of the side, on each axis.
-        brightness: additive change drawn from ± this fraction of the full range.
-        contrast: factor drawn from 1 ± this value, about the image's mean.
-        blur_prob: probability of a Gaussian blur.
-        blur_sigma: its standard deviation is drawn from 0.1 to this, in px of the source image.
-        erase_prob: probability of erasing one random rectangle (Zhong et al. 2017, arXiv 1708.04896).
-        erase_max: its largest fraction of the area.
-        mix_prob: probability that a batch is mixed.
-        mixup_alpha: Beta parameter of mixup (arXiv 1710.09412); 0 = off.
-        cutmix_alpha: Beta parameter of CutMix (arXiv 1905.04899); 0 = off. With both, half of the mixed batches each.
-    """
-
-    flip_prob: float = 0.0
-    rotate_deg: float = 0.0
-    scale_min: float = 1.0
-    scale_max: float = 1.0
-    shift: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    blur_prob: float = 0.0
-    blur_sigma: float = 1.0
-    erase_prob: float = 0.0
-    erase_max: float = 0.25
-    mix_prob: float = 0.0
-    mixup_alpha: float = 0.0
-    cutmix_alpha: float = 0.0
-
-    def __post_init__(self) -> None:
-        sizes = ("rotate_deg", "shift", "brightness", "contrast", "blur_sigma", "mixup_alpha", "cutmix_alpha")
-        check_not_negative(self, sizes, "augment.")
-        check_fractions(self, ("flip_prob", "blur_prob", "erase_prob", "erase_max", "mix_prob"), "augment.")
-        if not 0 < self.scale_min <= self.scale_max:
-            raise ConfigError(
-                f"augment.scale_min must be above 0 and at most scale_max ({self.scale_max}), got {self.scale_min}"
-            )
 
 
 @dataclass(frozen=True)
@@ -100,7 +55,7 @@ class TrainConfig:
         crop_margin: fraction of a detected box's side to add on every side before cropping, at prediction.
         seed: of everything random.
         model: the architecture's own options, see `config.architectures`.
-        augment: see `AugmentConfig`.
+        augment: see `config.augmentation`.
     """
 
     arch: str = "vit"

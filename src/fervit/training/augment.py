@@ -2,6 +2,7 @@
 
 The geometric changes are one `grid_sample` from the source pixels straight to the input size, so that an
 image is interpolated once. Grey images stay one channel until the very end, which saves two thirds of the work.
+What imitates bad photos is in `training/degradation/` and acts on the source pixels, before the geometry.
 """
 
 import math
@@ -9,8 +10,10 @@ import math
 import torch
 from torch.nn import functional as F
 
-from fervit.config.training import AugmentConfig
+from fervit.config.augmentation import AugmentConfig
 from fervit.models.inputs import copy_to_device, normalise, resize
+from fervit.training.degradation import before_the_lens, behind_the_lens
+from fervit.training.degradation.draws import chosen_rows, uniform
 from fervit.types import Preprocess
 
 Tensor = torch.Tensor
@@ -26,16 +29,18 @@ class Augmenter:
     def __init__(self, config: AugmentConfig, preprocess: Preprocess):
         self.config = config
         self.preprocess = preprocess
-        self._warps = bool(config.rotate_deg or config.shift or config.scale_min != 1 or config.scale_max != 1)
+        turns = config.rotate_deg or config.turn_prob
+        self._warps = bool(turns or config.shift or config.scale_min != 1 or config.scale_max != 1)
 
     def __call__(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return `(B, 3, S, S)` float32 input and the `(B, K)` targets that go with it."""
         config, size = self.config, self.preprocess.image_size
-        x = images.float() / 255
+        x = before_the_lens(images.float() / 255, config)
         if config.blur_prob:
             x = random_blur(x, config.blur_prob, config.blur_sigma)
+        x = behind_the_lens(x, config)
         if config.flip_prob:
-            flipped = _uniform(len(x), x.device) < config.flip_prob
+            flipped = uniform(len(x), x.device) < config.flip_prob
             x = torch.where(flipped[:, None, None, None], x.flip(-1), x)
         x = random_affine(x, size, config) if self._warps else resize(x, self.preprocess)
         if config.brightness or config.contrast:
@@ -52,10 +57,13 @@ def random_affine(x: Tensor, size: int, config: AugmentConfig) -> Tensor:
     if min(x.shape[-2:]) > 1.5 * size:  # grid_sample has no antialiasing of its own
         x = F.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)
     count = len(x)
-    angle = _uniform(count, "cpu", -1, 1) * math.radians(config.rotate_deg)
-    scale = _uniform(count, "cpu", config.scale_min, config.scale_max)
+    angle = uniform(count, "cpu", -1, 1) * math.radians(config.rotate_deg)
+    if config.turn_prob:
+        turned = uniform(count, "cpu") < config.turn_prob
+        angle = torch.where(turned, uniform(count, "cpu", -1, 1) * math.radians(config.turn_deg), angle)
+    scale = uniform(count, "cpu", config.scale_min, config.scale_max)
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    shift = _uniform(2 * count, "cpu", -2, 2).view(2, count) * config.shift  # the grid spans -1..1
+    shift = uniform(2 * count, "cpu", -2, 2).view(2, count) * config.shift  # the grid spans -1..1
     theta = torch.stack([torch.stack([cos, -sin, shift[0]], 1), torch.stack([sin, cos, shift[1]], 1)], 1)
     grid = F.affine_grid(copy_to_device(theta, x.device), [count, x.shape[1], size, size], align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
@@ -64,18 +72,18 @@ def random_affine(x: Tensor, size: int, config: AugmentConfig) -> Tensor:
 def random_light(x: Tensor, brightness: float, contrast: float) -> Tensor:
     """Scale each image about its mean by 1 ± contrast and add ± brightness; clipped to 0..1."""
     count = len(x)
-    factor = 1 + contrast * _uniform(count, x.device, -1, 1).view(-1, 1, 1, 1)
-    offset = brightness * _uniform(count, x.device, -1, 1).view(-1, 1, 1, 1)
+    factor = 1 + contrast * uniform(count, x.device, -1, 1).view(-1, 1, 1, 1)
+    offset = brightness * uniform(count, x.device, -1, 1).view(-1, 1, 1, 1)
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
     return ((x - mean) * factor + mean + offset).clamp(0, 1)
 
 
 def random_blur(x: Tensor, prob: float, sigma_max: float) -> Tensor:
     """Blur each image with probability `prob`, by a Gaussian of a random deviation in source px."""
-    chosen = copy_to_device((_uniform(len(x), "cpu") < prob).nonzero().flatten(), x.device)
+    chosen = chosen_rows(x, prob)
     if not len(chosen):
         return x
-    sigma = _uniform(len(chosen), x.device, 0.1, max(0.1, sigma_max))
+    sigma = uniform(len(chosen), x.device, 0.1, max(0.1, sigma_max))
     radius = max(1, math.ceil(3 * sigma_max))
     radius = min(radius, min(x.shape[-2:]) - 1)  # reflection padding must fit
     offsets = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
@@ -93,16 +101,16 @@ def random_blur(x: Tensor, prob: float, sigma_max: float) -> Tensor:
 def random_erase(x: Tensor, prob: float, area_max: float) -> Tensor:
     """Fill one random rectangle of each image, with probability `prob`, by a random grey; area 2 % to `area_max`."""
     count, _, height, width = x.shape
-    area = _uniform(count, x.device, 0.02, area_max)
-    aspect = torch.exp(_uniform(count, x.device, -1, 1) * math.log(3.0))
+    area = uniform(count, x.device, 0.02, area_max)
+    aspect = torch.exp(uniform(count, x.device, -1, 1) * math.log(3.0))
     h, w = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
-    top, left = _uniform(count, x.device) * (1 - h), _uniform(count, x.device) * (1 - w)
+    top, left = uniform(count, x.device) * (1 - h), uniform(count, x.device) * (1 - w)
     ys = (torch.arange(height, device=x.device) + 0.5) / height
     xs = (torch.arange(width, device=x.device) + 0.5) / width
     rows = (ys >= top[:, None]) & (ys < (top + h)[:, None])
     columns = (xs >= left[:, None]) & (xs < (left + w)[:, None])
-    erased = (_uniform(count, x.device) < prob)[:, None, None] & rows[:, :, None] & columns[:, None, :]
-    return torch.where(erased[:, None], _uniform(count, x.device).view(-1, 1, 1, 1), x)
+    erased = (uniform(count, x.device) < prob)[:, None, None] & rows[:, :, None] & columns[:, None, :]
+    return torch.where(erased[:, None], uniform(count, x.device).view(-1, 1, 1, 1), x)
 
 
 def mix(x: Tensor, targets: Tensor, mixup_alpha: float, cutmix_alpha: float) -> tuple[Tensor, Tensor]:
@@ -124,8 +132,3 @@ def mix(x: Tensor, targets: Tensor, mixup_alpha: float, cutmix_alpha: float) -> 
     else:
         x = ratio * x + (1 - ratio) * x.flip(0)
     return x, ratio * targets + (1 - ratio) * targets.flip(0)
-
-
-def _uniform(count: int, device: torch.device | str, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """Draw `(count,)` from [low, high) on the CPU, so that every device sees the same numbers."""
-    return copy_to_device(torch.rand(count) * (high - low) + low, device)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fervit.config.training import AugmentConfig, TrainConfig
+from fervit.config.augmentation import AugmentConfig
+from fervit.config.training import TrainConfig
 from fervit.data.cache import cached_array
 from fervit.data.dataset import TRAIN, Dataset
 from fervit.data.labelling.matching import explain_missing

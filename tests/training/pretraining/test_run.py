@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import fervit.training.pretraining.run
-from fervit.config.training import AugmentConfig
+from fervit.config.augmentation import AugmentConfig
 from fervit.data import load
 from fervit.errors import ConfigError, DataError, ModelError
 from fervit.models import build_model
