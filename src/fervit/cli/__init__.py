@@ -10,7 +10,7 @@ from fervit.cli import cache, data, demo
 from fervit.cli._streams import READER_GONE, guard
 from fervit.cli.evaluation import compare, evaluate, robustness
 from fervit.cli.inference import benchmark, explain, poker_face, predict, serve, webcam
-from fervit.cli.training import distill, ensemble, export, pretrain, train
+from fervit.cli.training import augment, distill, ensemble, export, pretrain, train
 from fervit.errors import FervitError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 for module in (
     predict,
     train,
+    augment,
     export,
     distill,
     pretrain,

@@ -1,4 +1,4 @@
-"""Settings of the random changes to training images; what each does is in `training/augment.py`."""
+"""Settings of the random changes to training images; what each does is in `training/augment.py` and below it."""
 
 from dataclasses import dataclass
 

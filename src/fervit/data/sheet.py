@@ -55,26 +55,37 @@ def dataset_sheet(dataset: Dataset, *, columns: int = 16, scale: float | None = 
 
     `scale` is by default what makes an image about 64 px wide.
     """
-    height, width = dataset.images.shape[1:3]
-    scale = 64 / width if scale is None else scale
+    scale = 64 / dataset.images.shape[2] if scale is None else scale
     rng = np.random.default_rng(seed)
     shown = drawable(tuple(dataset.labels))
-    font = font_for("".join(shown.values()), 15)
     strips = []
     for target, label in enumerate(dataset.labels):
         rows = np.flatnonzero(dataset.targets == target)
         chosen = np.sort(rng.choice(rows, size=min(columns, len(rows)), replace=False))
         count = f"{len(rows):,} ({percent(len(rows) / max(1, len(dataset)), 1)})"
         strips.append((shown[label], count, dataset.images[chosen]))
-    lines = [line for label, count, _ in strips for line in (label, count)]
+    return strip_sheet(strips, columns=columns, scale=scale)
+
+
+def strip_sheet(strips: Sequence[tuple[str, str, np.ndarray]], *, columns: int, scale: float = 1.0) -> Image.Image:
+    """Draw rows of images with two lines of text each on the left.
+
+    Args:
+        strips: for each row a title, a line under it, and `(N, H, W, C)` uint8 images, N at most `columns`.
+        columns: images that fit in a row.
+        scale: factor on the images' size.
+    """
+    lines = [line for title, detail, _ in strips for line in (title, detail)]
+    font = font_for("".join(lines), 15)
     margin = round(max((font.getlength(line) for line in lines), default=0)) + 8 * GAP_PX
+    height, width = strips[0][2].shape[1:3] if strips else (1, 1)
     cell_width, cell_height = round(width * scale) + GAP_PX, max(40, round(height * scale)) + GAP_PX
     sheet = Image.new("RGB", (margin + columns * cell_width, max(1, len(strips) * cell_height)), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for row, (label, count, images) in enumerate(strips):
+    for row, (title, detail, images) in enumerate(strips):
         top = row * cell_height
-        draw.text((4 * GAP_PX, top + 2), label, fill=INK, font=font)
-        draw.text((4 * GAP_PX, top + 20), count, fill=INK, font=font)
+        draw.text((4 * GAP_PX, top + 2), title, fill=INK, font=font)
+        draw.text((4 * GAP_PX, top + 20), detail, fill=INK, font=font)
         if len(images):
             sheet.paste(contact_sheet(images, columns=columns, scale=scale), (margin, top))
     return sheet

@@ -57,14 +57,14 @@ def test_sensor_noise_grows_in_the_dark_as_read_noise_does() -> None:
     sigma = noise.view(400, 3, 4, 256).std((2, 3))
     assert (sigma[:, 0] > sigma[:, 2]).float().mean() > 0.8  # some have hardly any read noise
     grown = (sigma[:, 0] / sigma[:, 2])[sigma[:, 2] > 0.02]
-    largest = math.sqrt((1 + (0.3 / 0.15) ** 2) / (1 + (0.3 / 0.6) ** 2))
+    largest = math.sqrt((1 + (0.2 / 0.15) ** 2) / (1 + (0.2 / 0.6) ** 2))
     assert grown.max() < 1.15 * largest and grown.max() > 0.8 * largest
 
 
 def test_sensor_noise_keeps_its_deviation_however_it_clumps_and_colours_share_most_of_it() -> None:
     x = torch.full((300, 3, 24, 24), 0.5)
     noise = random_iso(x, 1.0, 0.08) - x
-    assert abs(noise.std((1, 2, 3)).mean().item() - 0.04 * math.sqrt(1 + 4 * 0.03) / math.sqrt(1.03)) < 0.006
+    assert abs(noise.std((1, 2, 3)).mean().item() - 0.04 * math.sqrt((1 + 4 * 0.013) / 1.013)) < 0.006
     shared = (noise[:, 0] * noise[:, 1]).mean() / noise.square().mean()
     assert 0.75 < shared < 0.87
     neighbours = (noise[..., 1:] * noise[..., :-1]).mean((1, 2, 3)) / noise.square().mean((1, 2, 3))

@@ -56,7 +56,7 @@ def random_iso(x: Tensor, prob: float, sigma_max: float) -> Tensor:
 
     Light L has a shot noise of variance a L and a read noise of variance b. Stored as v = sqrt(L) (a gamma of 2),
     the deviation of v is sqrt(a + b / v²) / 2: even over the light parts, and growing in the dark, as in photos. The
-    deviation in white is drawn from 0 to `sigma_max`, read noise from 0 to 0.3 of it. Demosaicing and noise reduction
+    deviation in white is drawn from 0 to `sigma_max`, read noise from 0 to 0.2 of it. Demosaicing and noise reduction
     leave clumps of pixels: the noise is a random mixture of itself and its mean over 3 x 3 px. Colour images have most
     of it in common over the channels.
     """
@@ -65,7 +65,7 @@ def random_iso(x: Tensor, prob: float, sigma_max: float) -> Tensor:
         return x
     part, count = x[rows], len(rows)
     white = per_image(uniform(count, x.device, 0, sigma_max))
-    read = per_image(uniform(count, x.device, 0, 0.3)) ** 2
+    read = per_image(uniform(count, x.device, 0, 0.2)) ** 2
     clumped = per_image(uniform(count, x.device))
     sigma = white * ((1 + read / part.clamp(min=DARKEST) ** 2) / (1 + read)).sqrt()
     noise = normal_like(part[:, :1])
