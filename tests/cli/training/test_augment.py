@@ -40,7 +40,7 @@ def test_own_faces_are_drawn_from_the_train_split() -> None:
 
 
 def test_what_cannot_be_drawn_or_written_is_said() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'augment.jpeg_prob'"):
+    with pytest.raises(ConfigError, match=r"did you mean 'augment\.jpeg_prob'"):
         run("--out", "a.png", "--set", "augment.jpeg_pro=1")
     with pytest.raises(DataError, match=r"cannot write a.none"):
         run("--out", "a.none", "--columns", 1, "--size", 16)

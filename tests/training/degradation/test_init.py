@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from fervit.config.augmentation import DEGRADATIONS, AugmentConfig
+from fervit.config.training import config_from_dict
 from fervit.training.augment import Augmenter, random_affine
 from fervit.training.degradation import before_the_lens, behind_the_lens
 from fervit.types import Preprocess
 
 HALF = (0.5, 0.5, 0.5)
-ALL = AugmentConfig(**dict.fromkeys(DEGRADATIONS, 0.5))
+ALL = config_from_dict({"augment": dict.fromkeys(DEGRADATIONS, 0.5)}).augment
 
 
 def images(count: int = 32, channels: int = 1, side: int = 48) -> torch.Tensor:
@@ -35,7 +36,7 @@ def test_all_at_once_give_finite_input_in_range_and_leave_the_targets(channels: 
 @pytest.mark.parametrize("name", [*DEGRADATIONS, "all"])
 def test_a_seed_repeats_each_of_them_and_another_differs(name: str) -> None:
     settings = dict.fromkeys(DEGRADATIONS if name == "all" else [name], 0.5)
-    augmenter = Augmenter(AugmentConfig(**settings), Preprocess(48, HALF, HALF))
+    augmenter = Augmenter(config_from_dict({"augment": settings}).augment, Preprocess(48, HALF, HALF))
     x, targets = images(16, 3), torch.zeros(16, 7)
     before = x.clone()
     torch.manual_seed(1)

@@ -61,10 +61,10 @@ def test_a_block_offset_compresses_as_a_crop_from_a_larger_image() -> None:
 def test_random_jpeg_loses_more_at_low_quality_and_only_for_the_drawn_images() -> None:
     torch.manual_seed(0)
     x = faces(120, 1)
-    stored = random_jpeg(x, 0.5, 10)
+    stored = random_jpeg(x.clone(), 0.5, 10)
     changed = (stored != x).flatten(1).any(1)
     assert 35 < changed.sum() < 85
-    losses = [(random_jpeg(x, 1.0, low) - x).abs().mean().item() for low in (5, 40, 90)]
+    losses = [(random_jpeg(x.clone(), 1.0, low) - x).abs().mean().item() for low in (5, 40, 90)]
     assert losses[0] > 1.1 * losses[1] > 1.5 * losses[2]
     assert random_jpeg(x, 0.0, 10) is x
 
@@ -76,10 +76,10 @@ def test_low_resolution_is_an_area_mean_enlarged_bilinearly(channels: int) -> No
 
     def stored(small: torch.Tensor) -> torch.Tensor:
         seen.append(small)
-        return small
+        return small / 2  # what happens here happens before the enlarging
 
     torch.manual_seed(0)
-    blurred = random_low_res(x, 1.0, 12, stored)
+    blurred = random_low_res(x.clone(), 1.0, 12, stored)
     torch.manual_seed(0)
     torch.rand(60)  # which images
     sides = log_uniform(60, "cpu", 12, 48).round().int().tolist()
@@ -89,32 +89,14 @@ def test_low_resolution_is_an_area_mean_enlarged_bilinearly(channels: int) -> No
         torch.testing.assert_close(seen[0][k, :, :side, :side], torch.from_numpy(np.stack(shrunk)), atol=1e-5, rtol=0)
         torch.testing.assert_close(seen[0][k, :, -1, :side], seen[0][k, :, side - 1, :side])  # the edge repeats
         large = F.interpolate(seen[0][k : k + 1, :, :side, :side], (48, 48), mode="bilinear", align_corners=False)
-        torch.testing.assert_close(blurred[k], large[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(blurred[k], large[0] / 2, atol=1e-5, rtol=0)
 
 
 def test_low_resolution_of_oblong_and_of_small_images() -> None:
     torch.manual_seed(0)
     x = torch.rand(20, 1, 20, 40)
-    assert random_low_res(x, 1.0, 5).shape == x.shape
+    assert random_low_res(x.clone(), 1.0, 5).shape == x.shape
     constant = torch.full((20, 1, 20, 40), 0.3)
-    torch.testing.assert_close(random_low_res(constant, 1.0, 2), constant)
+    torch.testing.assert_close(random_low_res(constant.clone(), 1.0, 2), constant)
     assert random_low_res(x, 1.0, 40) is x, "already as small"
     assert random_low_res(x, 0.0, 5) is x
-
-
-def test_jpeg_acts_on_the_few_pixels_of_a_small_face() -> None:
-    """Its blocks are 8 px of the small image, so that each spans several times as many after enlarging."""
-    x = faces(8, 1, 96)
-    torch.manual_seed(0)
-    sides = set()
-
-    def stored(small: torch.Tensor) -> torch.Tensor:
-        sides.add(small.shape[-1])
-        return jpeg(small, torch.full((len(small),), 5.0))
-
-    blocky = random_low_res(x[:1].repeat(6, 1, 1, 1), 1.0, 12, stored)
-    assert max(sides) < 96
-    torch.manual_seed(0)
-    smooth = random_low_res(x[:1].repeat(6, 1, 1, 1), 1.0, 12)
-    torch.testing.assert_close(blocky.mean(), smooth.mean(), atol=0.03, rtol=0)
-    assert (blocky - smooth).abs().mean() > 2 * (jpeg(x[:1], torch.tensor([5.0])) - x[:1]).abs().mean() / 3

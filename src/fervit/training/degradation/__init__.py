@@ -5,7 +5,8 @@ that is where it happens: a block of JPEG is 8 px of the stored image, a sixth o
 of 100 px, and noise belongs to a pixel of the sensor. Lengths that belong to the scene (motion, shadows, masks) are
 fractions of the face's side. The order is that of a photo: occluders, light, tone and colour; motion (the Gaussian
 blur of `training/augment.py` stands for the lens); then the stored pixels. A face far away has few of them, and
-noise and JPEG act on those few, before the image is enlarged again. Only the rows that are drawn are computed.
+noise and JPEG act on those few, before the image is enlarged again. Only the rows that are drawn are
+computed, and written into the batch in place.
 """
 
 import torch
@@ -20,7 +21,7 @@ Tensor = torch.Tensor
 
 
 def before_the_lens(x: Tensor, config: AugmentConfig) -> Tensor:
-    """Change the scene, its light and its colours, and move; what is off draws no random number."""
+    """Change the scene, its light and its colours, and move, in place; what is off draws no random number."""
     if config.occlude_prob:
         x = random_occluder(x, config.occlude_prob)
     if config.shadow_prob:
@@ -39,7 +40,7 @@ def before_the_lens(x: Tensor, config: AugmentConfig) -> Tensor:
 
 
 def behind_the_lens(x: Tensor, config: AugmentConfig) -> Tensor:
-    """Add noise and JPEG artefacts, for some images on fewer pixels; what is off draws no random number."""
+    """Add noise and JPEG, for some images on fewer pixels, in place; what is off draws no random number."""
 
     def stored(pixels: Tensor) -> Tensor:
         if config.iso_prob:

@@ -1,6 +1,6 @@
 """What a camera does to a face: motion blur, and the noise of its sensor.
 
-Every function takes and returns `(B, C, H, W)` in 0..1 and changes each image with probability `prob`.
+Every function changes each image of `x`, `(B, C, H, W)` in 0..1, with probability `prob`, in place, and returns `x`.
 """
 
 import math
@@ -25,7 +25,7 @@ def random_motion(x: Tensor, prob: float, length_max: float) -> Tensor:
     kernel = motion_kernel(uniform(count, x.device, 0, longest), uniform(count, x.device, 0, math.pi), radius)
     kernel = kernel.repeat_interleave(x.shape[1], 0)[:, None]  # (n * C, 1, 2r + 1, 2r + 1), one group a channel
     flat = F.pad(part.reshape(1, -1, *part.shape[-2:]), (radius,) * 4, mode="reflect")
-    return x.index_copy(0, rows, F.conv2d(flat, kernel, groups=len(kernel)).view_as(part))
+    return x.index_copy_(0, rows, F.conv2d(flat, kernel, groups=len(kernel)).view_as(part))
 
 
 def motion_kernel(length: Tensor, angle: Tensor, radius: int) -> Tensor:
@@ -48,7 +48,7 @@ def random_noise(x: Tensor, prob: float, sigma_max: float) -> Tensor:
         return x
     part = x[rows]
     sigma = per_image(uniform(len(rows), x.device, 0, sigma_max))
-    return x.index_copy(0, rows, (part + sigma * normal_like(part)).clamp(0, 1))
+    return x.index_copy_(0, rows, (part + sigma * normal_like(part)).clamp(0, 1))
 
 
 def random_iso(x: Tensor, prob: float, sigma_max: float) -> Tensor:
@@ -75,4 +75,4 @@ def random_iso(x: Tensor, prob: float, sigma_max: float) -> Tensor:
     noise = (clumped * clumps + (1 - clumped) * noise) / norm
     if part.shape[1] == 3:
         noise = 0.9 * noise + 0.436 * normal_like(part)  # 0.9² + 0.436² = 1
-    return x.index_copy(0, rows, (part + sigma * noise).clamp(0, 1))
+    return x.index_copy_(0, rows, (part + sigma * noise).clamp(0, 1))

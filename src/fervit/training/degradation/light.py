@@ -1,7 +1,7 @@
 """How the light and the camera's colours change a face: shadow, low light, tone curve, white balance, loss of colour.
 
-Every function takes and returns `(B, C, H, W)` in 0..1 and changes each image with probability `prob`. Values are those
-that are stored (gamma-encoded); a factor on them is a factor on the light, to a power.
+Every function changes each image of `x`, `(B, C, H, W)` in 0..1, with probability `prob`, in place, and returns `x`.
+Values are those that are stored (gamma-encoded); a factor on them is a factor on the light, to a power.
 """
 
 import math
@@ -32,7 +32,7 @@ def random_shadow(x: Tensor, prob: float, light_min: float) -> Tensor:
     distance = torch.where(uniform(count, x.device).view(-1, 1, 1) < 0.5, line, ellipse)
     lost = (1 - uniform(count, x.device, light_min, 0.9)).view(-1, 1, 1)
     factor = 1 - lost * torch.sigmoid(4 * distance / edge)
-    return x.index_copy(0, rows, part * factor[:, None])
+    return x.index_copy_(0, rows, part * factor[:, None])
 
 
 def random_dark(x: Tensor, prob: float, light_min: float) -> Tensor:
@@ -40,7 +40,7 @@ def random_dark(x: Tensor, prob: float, light_min: float) -> Tensor:
     rows = chosen_rows(x, prob)
     if not len(rows):
         return x
-    return x.index_copy(0, rows, x[rows] * per_image(log_uniform(len(rows), x.device, light_min, 1.0)))
+    return x.index_copy_(0, rows, x[rows] * per_image(log_uniform(len(rows), x.device, light_min, 1.0)))
 
 
 def random_gamma(x: Tensor, prob: float, gamma_max: float) -> Tensor:
@@ -49,7 +49,7 @@ def random_gamma(x: Tensor, prob: float, gamma_max: float) -> Tensor:
     if not len(rows):
         return x
     gamma = per_image(log_uniform(len(rows), x.device, 1 / gamma_max, gamma_max))
-    return x.index_copy(0, rows, x[rows].pow(gamma))
+    return x.index_copy_(0, rows, x[rows].pow(gamma))
 
 
 def random_colour(x: Tensor, prob: float, saturation: float, white_balance: float) -> Tensor:
@@ -71,7 +71,7 @@ def random_colour(x: Tensor, prob: float, saturation: float, white_balance: floa
     lit = part * gains[:, :, None, None]
     grey = (lit * luma.view(1, 3, 1, 1)).sum(1, keepdim=True)
     factor = per_image(uniform(count, x.device, 1 - saturation, 1 + saturation))
-    return x.index_copy(0, rows, (grey + (lit - grey) * factor).clamp(0, 1))
+    return x.index_copy_(0, rows, (grey + (lit - grey) * factor).clamp(0, 1))
 
 
 def random_grey(x: Tensor, prob: float) -> Tensor:
@@ -83,7 +83,7 @@ def random_grey(x: Tensor, prob: float) -> Tensor:
         return x
     part = x[rows]
     luma = copy_to_device(torch.tensor(LUMA), x.device).view(1, 3, 1, 1)
-    return x.index_copy(0, rows, (part * luma).sum(1, keepdim=True).expand_as(part))
+    return x.index_copy_(0, rows, (part * luma).sum(1, keepdim=True).expand_as(part))
 
 
 def _turned_axes(part: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ FINGERS = (
 
 
 def random_occluder(x: Tensor, prob: float) -> Tensor:
-    """Put a mask, glasses or a hand, a third each, before each image of `(B, C, H, W)` with probability `prob`."""
+    """Put a mask, glasses or a hand, a third each, before each image, with probability `prob`, in place."""
     rows = chosen_rows(x, prob)
     if not len(rows):
         return x
@@ -38,8 +38,8 @@ def random_occluder(x: Tensor, prob: float) -> Tensor:
         own = copy_to_device((kind == number).nonzero().flatten(), x.device)
         if len(own):
             cover, colour = draw(part[own])
-            part = part.index_copy(0, own, part[own] + cover[:, None] * (colour - part[own]))
-    return x.index_copy(0, rows, part)
+            part.index_copy_(0, own, part[own] + cover[:, None] * (colour - part[own]))
+    return x.index_copy_(0, rows, part)
 
 
 def _mask(part: Tensor) -> Cover:
@@ -86,8 +86,7 @@ def _hand(part: Tensor) -> Cover:
     distance = (u**2 + v**2).sqrt() - 1.1
     spread, thickness = _drawn(part, 0.8, 1.15), _drawn(part, 0.22, 0.3)
     for (x0, y0), (x1, y1) in FINGERS:
-        x1, y1 = x1 * spread, y1 * spread
-        along_x, along_y = x1 - x0, y1 - y0
+        along_x, along_y = x1 * spread - x0, y1 * spread - y0
         along = (((u - x0) * along_x + (v - y0) * along_y) / (along_x**2 + along_y**2)).clamp(0, 1)
         finger = ((u - x0 - along * along_x) ** 2 + (v - y0 - along * along_y) ** 2).sqrt() - thickness
         distance = torch.minimum(distance, finger)

@@ -1,6 +1,8 @@
 """What a recipe's augmentation does to faces, drawn: a row for each change that is on, and one for all together."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +56,7 @@ def augmentation_sheet(config: AugmentConfig, images: np.ndarray, *, size_px: in
     Raises:
         ConfigError: no augmentation is on.
     """
-    faces = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    faces = torch.from_numpy(images.copy()).permute(0, 3, 1, 2)  # a mapped file is not writable
     rows = _rows(config, colour=faces.shape[1] == 3)
     if not rows:
         raise ConfigError("nothing to draw: every setting of the recipe's table [augment] is off")
@@ -73,7 +75,7 @@ def tinted(dataset: Dataset) -> np.ndarray:
 def _rows(config: AugmentConfig, *, colour: bool) -> list[tuple[str, str, AugmentConfig]]:
     """Return title, how often, and a configuration with nothing else, for each augmentation that is on."""
     switches = {name for names in USUAL.values() for name in names} | set(DEGRADATIONS)
-    nothing = dataclasses.replace(config, **{name: getattr(OFF, name) for name in switches})
+    nothing = _changed(config, {name: getattr(OFF, name) for name in switches})
     rows = []
     for title, names in USUAL.items():
         own = {name: getattr(config, name) for name in names}
@@ -82,13 +84,16 @@ def _rows(config: AugmentConfig, *, colour: bool) -> list[tuple[str, str, Augmen
             continue
         of = "batches" if names[0] == "mix_prob" else "images"
         often = "all images" if prob is None else f"{100 * prob:.0f} % of the {of}"
-        alone = dataclasses.replace(nothing, **own | ({} if prob is None else {names[0]: 1.0}))
+        alone = _changed(nothing, own if prob is None else own | {names[0]: 1.0})
         rows.append((title, often, alone))
     for name in DEGRADATIONS:
         if (prob := getattr(config, name)) and (colour or name not in ("colour_prob", "grey_prob")):
-            alone = dataclasses.replace(nothing, **{name: 1.0})
-            rows.append((TITLES[name], f"{100 * prob:.0f} % of the images", alone))
+            rows.append((TITLES[name], f"{100 * prob:.0f} % of the images", _changed(nothing, {name: 1.0})))
     return rows
+
+
+def _changed(config: AugmentConfig, settings: Mapping[str, Any]) -> AugmentConfig:
+    return dataclasses.replace(config, **settings)
 
 
 def _augmented(config: AugmentConfig, faces: torch.Tensor, size_px: int, seed: int) -> np.ndarray:

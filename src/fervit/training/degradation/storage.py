@@ -1,6 +1,6 @@
 """How an image is stored: with how few pixels, and as JPEG.
 
-`random_low_res` and `random_jpeg` take and return `(B, C, H, W)` in 0..1.
+`random_low_res` and `random_jpeg` change images of `x`, `(B, C, H, W)` in 0..1, in place, and return `x`.
 """
 
 import math
@@ -55,11 +55,21 @@ def random_low_res(x: Tensor, prob: float, side_min: int, stored: Callable[[Tens
     sides = log_uniform(len(rows), "cpu", side_min, largest).round()
     limit = int(sides.max())  # of this call: an image with a smaller side repeats its last pixels up to there
     sides = copy_to_device(sides, x.device)
-    shrink = [_area_weights(_scaled(sides, n, largest), n, limit) for n in x.shape[-2:]]
-    small = shrink[0][:, None] @ x[rows] @ shrink[1][:, None].mT
+    lengths = [(_scaled(sides, length, largest), length, limit) for length in x.shape[-2:]]
+    small = _resampled(x[rows], *(_area_weights(*numbers) for numbers in lengths))
     small = stored(small) if stored else small
-    grow = [_bilinear_weights(_scaled(sides, n, largest), n, limit) for n in x.shape[-2:]]
-    return x.index_copy(0, rows, grow[0][:, None] @ small @ grow[1][:, None].mT)
+    return x.index_copy_(0, rows, _resampled(small, *(_bilinear_weights(*numbers) for numbers in lengths)))
+
+
+def _resampled(x: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Return `(n, C, h, w)` from `(n, C, H, W)` by `(n, h, H)` weights down the columns and `(n, w, W)` along the rows.
+
+    The channels lie side by side, so that each image is one product of matrices for each direction.
+    """
+    count, channels, height, width = x.shape
+    x = down @ x.transpose(1, 2).reshape(count, height, channels * width)
+    x = x.view(count, -1, width) @ across.mT
+    return x.view(count, down.shape[1], channels, across.shape[1]).transpose(1, 2).contiguous()
 
 
 def _scaled(sides: Tensor, length: int, largest: int) -> Tensor:
@@ -91,7 +101,7 @@ def random_jpeg(x: Tensor, prob: float, quality_min: int) -> Tensor:
     quality = uniform(len(rows), x.device, quality_min, QUALITY_MAX)
     cell = BLOCK if x.shape[1] == 1 else 2 * BLOCK
     top, left = (int(n) for n in torch.randint(cell, (2,)))
-    return x.index_copy(0, rows, jpeg(x[rows], quality, (top, left)))
+    return x.index_copy_(0, rows, jpeg(x[rows], quality, (top, left)))
 
 
 def jpeg(x: Tensor, quality: Tensor, offset: tuple[int, int] = (0, 0)) -> Tensor:
