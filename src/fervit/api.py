@@ -13,6 +13,8 @@ from fervit.files import as_path
 if TYPE_CHECKING:
     from fervit.config import TrainConfig
     from fervit.data import Dataset, LoadKeywords
+    from fervit.data.mixtures.loading import Sources
+    from fervit.data.mixtures.mixture import Mixture
     from fervit.evaluation.comparison import Comparison
     from fervit.evaluation.prediction import PredictOptions
     from fervit.evaluation.report import Report
@@ -45,6 +47,13 @@ def loaded(data: "str | Path | Dataset", **options: "Unpack[LoadKeywords]") -> "
     if not callable(getattr(data, "take", None)) or not hasattr(data, "labels"):
         raise DataError(f"expected a data set by name, file or folder, or a loaded one, got {quoted(data)}")
     return data
+
+
+def mixed(data: "Sources", **options: "Unpack[LoadKeywords]") -> "Dataset | Mixture":
+    """Return one or several data sets to learn from; see `fervit.data.mixtures.loading.load_mixture`."""
+    from fervit.data.mixtures.loading import load_mixture
+
+    return load_mixture(data, **options)
 
 
 def evaluate(
@@ -120,7 +129,7 @@ def compare(
 
 def train(
     recipe: "str | Path | TrainConfig",
-    data: "str | Path | Dataset",
+    data: "Sources",
     out: str | Path,
     *,
     init: str | Path | None = None,
@@ -139,11 +148,12 @@ def train(
 
     Args:
         recipe: the name of a recipe that comes with fervit, a `.toml` file, or a `TrainConfig`.
-        data: whatever `fervit.load_dataset` reads, or a `Dataset`.
+        data: whatever `fervit.load_dataset` reads, or a `Dataset`; or several of them to learn from together, each
+            `"SOURCE@WEIGHT"` where its images are to be drawn more or less often than others.
         out: the folder of the run, which becomes a Hugging Face model folder.
         init: starting weights: a Hub id, a model folder, a safetensors file, `shipped` or `scratch`; default: the
             recipe's.
-        votes: FER+ votes to join to `data` (csv or parquet).
+        votes: FER+ votes to join to `data` (csv or parquet); of several data sets, to FER2013.
         teacher: what to learn from besides the labels; `distill` makes one from a model.
         **options: the fields of `fervit.training.RunOptions`: `resume`, `overwrite`, `command`, `callbacks`,
             `threads`.
@@ -160,7 +170,7 @@ def train(
     """
     config, out = _configured(recipe), as_path(out, "the folder of a run", ConfigError)
     with _held(out, options):
-        dataset = loaded(data, votes=votes)
+        dataset = mixed(data, votes=votes)
         init = _weights(init, config)
         from fervit.training.finetune import train as run
 
@@ -169,7 +179,7 @@ def train(
 
 def distill(
     teacher: "str | Path | Classifier",
-    data: "str | Path | Dataset",
+    data: "Sources",
     out: str | Path,
     *,
     recipe: "str | Path | TrainConfig" = "tiny",
@@ -187,11 +197,11 @@ def distill(
 
     Args:
         teacher: a shipped model's name, an `.onnx` file, a model or ensemble folder, or an opened classifier.
-        data: whatever `fervit.load_dataset` reads, or a `Dataset`.
+        data: whatever `fervit.load_dataset` reads, or a `Dataset`, or several of them, as for `train`.
         out: the folder of the run, which becomes a Hugging Face model folder.
         recipe: the student's; a recipe that sets no `teacher_weight` gets 0.5.
         init: the student's starting weights, as those of `train`.
-        votes: FER+ votes to join to `data` (csv or parquet).
+        votes: FER+ votes to join to `data` (csv or parquet); of several data sets, to FER2013.
         **options: as those of `train`, and `progress`, which is called with the numbers of predictions done and of all
             while the teacher predicts.
 
@@ -206,7 +216,7 @@ def distill(
     config, out = _configured(recipe, teacher_weight=TEACHER_WEIGHT), as_path(out, "the folder of a run", ConfigError)
     check_teacher_weight(config)
     with _held(out, options):  # before the teacher predicts, which takes minutes
-        dataset = loaded(data, votes=votes)
+        dataset = mixed(data, votes=votes)
         init = _weights(init, config)
         from fervit.training.finetune import train as run
         from fervit.training.parallel import torch_threads

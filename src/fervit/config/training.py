@@ -42,6 +42,10 @@ class TrainConfig:
         patch_drop: fraction of each image's patches left out while training (arXiv 2208.07220); 0 = none.
         drop_not_a_face: leave out training images to which no FER+ voter gave an expression.
         drop_conflicts: leave out training images whose identical copies have another label.
+        drop_leaks: leave out training images that stand in an evaluation split of any data set, also near duplicates:
+            `true`, `false`, or `auto`: where several data sets are mixed (FER2013 alone is trained on as it is).
+        class_sampling: how often an image is drawn by its class: `natural` (as it comes), `square_root` (divided by the
+            square root of the class's count) or `balanced` (all classes equally often).
         class_balance: beta of the loss weights by effective number of images (arXiv 1901.05555); 0 = off.
         logit_adjust: tau of the logit-adjusted loss (arXiv 2007.07314); 0 = off.
         sam_rho: radius of sharpness-aware minimization (arXiv 2010.01412), two passes a step; 0 = off.
@@ -79,6 +83,8 @@ class TrainConfig:
     patch_drop: float = 0.0
     drop_not_a_face: bool = False
     drop_conflicts: bool = False
+    drop_leaks: str = "auto"
+    class_sampling: str = "natural"
     class_balance: float = 0.0
     logit_adjust: float = 0.0
     sam_rho: float = 0.0
@@ -106,6 +112,8 @@ CHOICES = {
     "schedule": ("cosine", "linear", "constant"),
     "precision": ("auto", "fp32", "bf16"),
     "calibration": ("temperature", "bcts", "none"),
+    "class_sampling": ("natural", "square_root", "balanced"),
+    "drop_leaks": ("auto", "true", "false"),
 }
 
 
@@ -141,6 +149,8 @@ def config_from_dict(values: Mapping[str, object]) -> TrainConfig:
     if not isinstance(arch, str) or arch not in ARCHS:
         raise ConfigError(unknown("arch", str(arch), ARCHS))
     model = ARCHS[arch](**checked_fields(ARCHS[arch], pop_table(fields, "model"), "model."))
+    if isinstance(fields.get("drop_leaks"), bool):  # as TOML has it
+        fields["drop_leaks"] = str(fields["drop_leaks"]).lower()
     augment = AugmentConfig(**checked_fields(AugmentConfig, pop_table(fields, "augment"), "augment."))
     return TrainConfig(**checked_fields(TrainConfig, fields), model=model, augment=augment)
 

@@ -228,8 +228,8 @@ def near_duplicates(dataset: Dataset, groups: np.ndarray | None = None) -> tuple
     """
     if groups is None:
         groups = duplicate_groups(dataset.images)
-    thumbnails = _thumbnails(dataset.images, THUMBNAIL_PX)
-    coarse = _normalised(_thumbnails(thumbnails[..., None], COARSE_PX))
+    thumbnails = thumbnails_of(dataset.images)
+    coarse = _coarse(thumbnails)
     found: list[np.ndarray] = []
     for start in range(0, len(coarse), BLOCK_ROWS):
         similar = coarse[start : start + BLOCK_ROWS] @ coarse[start:].T  # (b, N - start)
@@ -237,17 +237,52 @@ def near_duplicates(dataset: Dataset, groups: np.ndarray | None = None) -> tuple
         pairs = np.stack([first, second], axis=1)[first < second] + start
         found.append(pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]])
     candidates = np.concatenate(found) if found else np.zeros((0, 2), np.int64)
-    correlations = np.zeros(len(candidates), np.float32)
-    for start in range(0, len(candidates), BLOCK_ROWS):
-        block = candidates[start : start + BLOCK_ROWS]
-        left, right = (_normalised(thumbnails[block[:, side]]) for side in (0, 1))
-        correlations[start : start + BLOCK_ROWS] = (left * right).sum(axis=1)
+    correlations = _correlations(thumbnails, thumbnails, candidates)
     chosen = np.flatnonzero(correlations >= NEAR_CORRELATION)
     chosen = chosen[np.argsort(-correlations[chosen], kind="stable")]
     pairs = candidates[chosen]
     swap = dataset.split_ids[pairs[:, 0]] > dataset.split_ids[pairs[:, 1]]
     pairs[swap] = pairs[swap][:, ::-1]
     return pairs, np.minimum(correlations[chosen], 1.0)
+
+
+def thumbnails_of(images: np.ndarray) -> np.ndarray:
+    """Return `(N, 48, 48)` uint8 grey versions of `(N, H, W, C)` images, in which images of all sizes are compared."""
+    return _thumbnails(images, THUMBNAIL_PX)
+
+
+def stand_in(thumbnails: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of N images are, or nearly are, among M others: two `(N,)` bool, of equal and of near ones.
+
+    Both are given as `thumbnails_of` makes them. Equal ones have the same thumbnail; near ones are what
+    `near_duplicates` finds, without the equal ones.
+    """
+    digests = {hashlib.blake2b(other.tobytes(), digest_size=16).digest() for other in others}
+    same = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() in digests for image in thumbnails]
+    equal, near = np.array(same, bool), np.zeros(len(thumbnails), bool)
+    coarse, other_coarse = _coarse(thumbnails), _coarse(others)
+    for start in range(0, len(thumbnails), BLOCK_ROWS):
+        similar = coarse[start : start + BLOCK_ROWS] @ other_coarse.T  # (b, M)
+        first, second = np.nonzero(similar >= COARSE_CORRELATION)
+        pairs = np.stack([first + start, second], axis=1)
+        pairs = pairs[~equal[pairs[:, 0]]]
+        near[pairs[_correlations(thumbnails, others, pairs) >= NEAR_CORRELATION, 0]] = True
+    return equal, near
+
+
+def _coarse(thumbnails: np.ndarray) -> np.ndarray:
+    """Return `(N, 144)` float32: thumbnails made smaller still, normalised."""
+    return _normalised(_thumbnails(thumbnails[..., None], COARSE_PX))
+
+
+def _correlations(left: np.ndarray, right: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return the `(P,)` float32 correlations of thumbnails `left[pairs[:, 0]]` and `right[pairs[:, 1]]`."""
+    correlations = np.zeros(len(pairs), np.float32)
+    for start in range(0, len(pairs), BLOCK_ROWS):
+        block = pairs[start : start + BLOCK_ROWS]
+        one, other = _normalised(left[block[:, 0]]), _normalised(right[block[:, 1]])
+        correlations[start : start + BLOCK_ROWS] = (one * other).sum(axis=1)
+    return correlations
 
 
 def _in(dataset: Dataset, split: str) -> np.ndarray:

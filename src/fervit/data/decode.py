@@ -15,8 +15,7 @@ from fervit.media.images import opening
 
 MAX_PIXELS = 64_000_000  # of one encoded image; a bomb declares more, checked before anything is decoded
 MAX_BYTES = 6 * MAX_PIXELS  # of an encoded image: none is larger than 16 bits per channel without compression
-KEEP_SIZE_PX = 64  # images that are all of one size up to this stay as they are (FER2013: 48)
-SIZE_PX = 224  # side that all others are resized to: what ViT checkpoints expect
+SIZE_PX = 224  # largest side that images are kept at: what ViT checkpoints expect
 COPY_ROWS = 512  # images per step when a file of images is rewritten
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
 
@@ -104,8 +103,9 @@ class ImageArrayFile:
 def decode_all(contents: Contents, store: Path, *, size_px: int | None = None) -> Decoded:
     """Decode every image to one shape, into `store / "images.npy"`; those that cannot be read are left out.
 
-    Images that are all of one size, at most 64 px, keep it. All others are squashed to a square of
-    `size_px` (default 224 px; the aspect ratio is not kept, as Hugging Face's ViT image processor does it).
+    Images that are all of one size, at most 224 px, keep it (FER2013's 48 px, RAF-DB's 100 px). All others are squashed
+    to a square of `size_px` (by default of their longest side, at most 224 px; the aspect ratio is not kept, as Hugging
+    Face's ViT image processor does it).
     The result has one channel when every image is grey, whatever mode it is stored in, else three.
     """
     shape = common_shape(contents(), size_px)
@@ -143,9 +143,9 @@ def common_shape(contents: Iterable[bytes], size_px: int | None) -> Shape:
     channels = 1 if grey else 3
     if size_px is None and len(sizes) == 1:
         width, height = next(iter(sizes))
-        if max(width, height) <= KEEP_SIZE_PX:
+        if max(width, height) <= SIZE_PX:
             return Shape(height, width, channels)
-    side = size_px or SIZE_PX
+    side = size_px or min(SIZE_PX, max(map(max, sizes), default=SIZE_PX))
     return Shape(side, side, channels)
 
 

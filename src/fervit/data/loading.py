@@ -7,10 +7,11 @@ from typing import TypedDict
 from fervit.data.cache import cached
 from fervit.data.dataset import Dataset
 from fervit.data.labelling.apply import apply_rules, name_numbers
-from fervit.data.labelling.rules import DropLabels, LabelMap, read_rules
+from fervit.data.labelling.rules import DropLabels, LabelMap, LabelRules, read_rules
 from fervit.data.listing import ReadOptions
 from fervit.data.source_files import cannot_read, special_file
-from fervit.errors import DataError, is_count, quoted, reason
+from fervit.data.source_spec import parse_source
+from fervit.errors import ConfigError, DataError, is_count, quoted, reason
 from fervit.files import as_path, file_digest, name_of, replacing
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class LoadKeywords(TypedDict, total=False):
 
     votes: str | Path | None
     size_px: int | None
-    label_map: LabelMap | None
+    label_map: LabelMap | LabelRules | None
     drop_labels: DropLabels | None
     need_labels: bool
 
@@ -37,7 +38,7 @@ def load(
     *,
     votes: str | Path | None = None,
     size_px: int | None = None,
-    label_map: LabelMap | None = None,
+    label_map: LabelMap | LabelRules | None = None,
     drop_labels: DropLabels | None = None,
     need_labels: bool = True,
 ) -> Dataset:
@@ -49,8 +50,8 @@ def load(
     Args:
         source: a csv or parquet file, a folder of class folders, `synthetic[:N[:seed]]` or a Hub id.
         votes: FER+ votes to join (csv or parquet), for FER2013 in its csv order.
-        size_px: side to squash images to; by default images that are all of one size up to 64 px keep it
-            and others become 224 px. A csv keeps its size.
+        size_px: side to squash images to; by default images that are all of one size up to 224 px keep it, and
+            others become squares of their longest side, at most 224 px. A csv keeps its size.
         label_map: new names of labels, matched by name whatever its spelling: `"suprise=surprise,joy=happy"`, a
             mapping, a TOML file, or for numbers the name of a label set (`fer7`, `ferplus8`, `raf7`, `affectnet8`).
         drop_labels: labels whose images are left out, such as `"contempt"`.
@@ -58,12 +59,13 @@ def load(
 
     Raises:
         DataError: the source is none of these, missing or malformed, or its labels need names.
-        ConfigError: `label_map` or `drop_labels` is malformed.
+        ConfigError: `label_map` or `drop_labels` is malformed, or the source has a weight, which is for training.
     """
     from fervit.data.synthetic.dataset import parse_synthetic
 
     if not (isinstance(source, str) and parse_synthetic(source) is not None):
         as_path(source, "a data set", DataError)
+    source = _unweighted(source)
     form = form_of(source)
     if votes is not None and form in ("folder", "hub"):
         raise DataError(
@@ -151,6 +153,20 @@ def check_out(out: Path, *, overwrite: bool) -> None:
     found = "folder" if out.is_dir() else "file"
     if out.exists() and meant != found:
         raise DataError(f"{out} is a {found}; names that end in .csv or .parquet make files, all others folders")
+
+
+def _unweighted(source: str | Path) -> str | Path:
+    """Return a source whose name ends in no weight.
+
+    Raises:
+        ConfigError: it has one other than 1.
+    """
+    spec = parse_source(source, ())
+    if spec.weight != 1:
+        raise ConfigError(
+            f"{source}: a weight says how often training draws the images of a source; here give {spec.source}"
+        )
+    return spec.source if isinstance(source, str) else source
 
 
 def _read(source: str | Path, form: str, options: ReadOptions) -> Dataset:

@@ -34,6 +34,13 @@ class Augmenter:
 
     def __call__(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return `(B, 3, S, S)` float32 input and the `(B, K)` targets that go with it."""
+        return self.finish(self.place(images), targets)
+
+    def place(self, images: Tensor) -> Tensor:
+        """Return `(B, C, S, S)` float32 in 0..1: what acts on source pixels, and the way to the input's size.
+
+        Images of several sizes are placed size by size, and the rest is done to the whole batch, by `finish`.
+        """
         config, size = self.config, self.preprocess.image_size
         x = before_the_lens(images.float() / 255, config)
         if config.blur_prob:
@@ -42,7 +49,11 @@ class Augmenter:
         if config.flip_prob:
             flipped = uniform(len(x), x.device) < config.flip_prob
             x = torch.where(flipped[:, None, None, None], x.flip(-1), x)
-        x = random_affine(x, size, config) if self._warps else resize(x, self.preprocess)
+        return random_affine(x, size, config) if self._warps else resize(x, self.preprocess)
+
+    def finish(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the input of a batch that was placed, and its targets: light, erasing, mixing, normalised."""
+        config = self.config
         if config.brightness or config.contrast:
             x = random_light(x, config.brightness, config.contrast)
         if config.erase_prob:

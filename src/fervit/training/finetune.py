@@ -9,15 +9,15 @@ import dataclasses
 import json
 import logging
 from pathlib import Path
-from typing import Unpack
+from typing import NotRequired, Unpack
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, set_seed
 
 from fervit.config.training import TrainConfig
-from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
-from fervit.errors import DataError
+from fervit.data.dataset import PUBLIC_TEST, Dataset
+from fervit.data.mixtures.mixture import Mixture, as_mixture
 from fervit.evaluation.calibration import fit_checked
 from fervit.evaluation.report import Report
 from fervit.folders import RUN_FILE, run_folder
@@ -28,20 +28,20 @@ from fervit.models.checkpoint import read_checkpoint
 from fervit.models.classifier import TorchClassifier
 from fervit.reports.card import Origin, model_card
 from fervit.reports.settings_text import to_toml
+from fervit.training.mixed.data import TrainingData, prepare
+from fervit.training.mixed.validation import Figures, SourceFigures, figures_of, mixed_figures
 from fervit.training.options import RunKeywords, RunOptions
 from fervit.training.parallel import torch_threads
 from fervit.training.run_folder import (
     BEST,
     RunRecord,
     describe,
-    describe_data,
     open_run,
     seconds_of,
     write_json,
 )
-from fervit.training.targets import make_targets, training_rows
-from fervit.training.teachers import LiveTeacher, Teacher
-from fervit.training.trainer import EVAL_BATCH, FervitTrainer, Figures, TrainingData, check_fits, figures_of
+from fervit.training.teachers import Teacher
+from fervit.training.trainer import EVAL_BATCH, FervitTrainer, check_fits
 from fervit.types import ModelSpec
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class RunFigures(Figures):
         calibration: what was fitted on these images and folded into the head: `bcts`, `temperature` or `none`.
         before_calibration: accuracy and loss of that epoch.
         cross_validated: accuracy and loss after calibration, each image calibrated by a fit to others.
+        sources: after calibration, the figures on each of several data sets.
     """
 
     epoch: float
@@ -63,11 +64,12 @@ class RunFigures(Figures):
     calibration: str
     before_calibration: dict[str, float]
     cross_validated: dict[str, float]
+    sources: NotRequired[list[SourceFigures]]
 
 
 def train(
     config: TrainConfig,
-    dataset: Dataset,
+    dataset: Dataset | Mixture,
     out: str | Path,
     *,
     init: str | Path | None = None,
@@ -76,11 +78,13 @@ def train(
 ) -> RunFigures:
     """Fine-tune on `dataset`'s train split, choosing the best epoch on its public_test split.
 
-    The private_test split is never read. Returns the validation figures of the kept weights.
+    Of a mixture, the best epoch is that with the highest mean of the data sets' accuracies on public_test, each
+    counting alike. The private_test split is never predicted; with `drop_leaks`, its images (not their labels) are
+    compared with those to learn from. Returns the validation figures of the kept weights.
 
     Args:
         config: the settings of the run.
-        dataset: with the splits train and public_test.
+        dataset: with the splits train and public_test; of a mixture, every data set may lack one of them.
         out: the folder of the run, which becomes a model folder.
         init: starting weights, see `TrainConfig.init`; None takes the configuration's.
         teacher: what to learn from besides the labels, see `TrainConfig.teacher_weight`.
@@ -95,10 +99,9 @@ def train(
     out, how = Path(out), RunOptions(**options)
     with run_folder(out, resume=how.resume, overwrite=how.overwrite), torch_threads(how.threads):
         init = starting_weights(init or config.init)
-        data = _training_data(dataset, config, teacher)
+        data, record = prepare(as_mixture(dataset), config, teacher)
         set_seed(config.seed)
         model, spec = _new_model(init, dataset, config, name=out.name)
-        record = describe_data(dataset, n_train=len(data.train), n_val=len(data.validation))
         run = describe(dataclasses.asdict(config), record, init=str(init), command=how.command)
         if teacher is not None:
             run["teacher"] = teacher.description
@@ -106,6 +109,7 @@ def train(
         # Only now: with wrong weights, data or settings an earlier run in the folder stays as it is.
         with open_run(out, run, defaults, how):
             trainer = FervitTrainer(model, config, spec, data, out, how.callbacks)
+            data = data.without_pixels()  # they are on the device by now
             if not (how.resume and trainer.out_of_patience()):
                 trainer.fit(resume=how.resume)
             figures = _finish(out, spec, data, run)
@@ -113,25 +117,8 @@ def train(
     return figures
 
 
-def _training_data(dataset: Dataset, config: TrainConfig, teacher: Teacher | None) -> TrainingData:
-    """Return the images to learn from with their targets, and those to validate on."""
-    train_set, val_set = dataset.split(TRAIN), dataset.split(PUBLIC_TEST)
-    rows = training_rows(train_set, config)
-    occurring = np.unique(np.concatenate([train_set.targets[rows], val_set.targets]))
-    if len(occurring) == 1:
-        raise DataError(
-            f"{dataset.name}: all images to learn from and to validate on have the label "
-            f"{dataset.labels[occurring[0]]}; expected images of two or more labels"
-        )
-    predictions = None if teacher is None else teacher.predictions
-    targets = make_targets(train_set, config, predictions)[rows]
-    if len(rows) < len(train_set):
-        train_set = train_set.take(rows)
-    return TrainingData(train_set, targets, val_set, predictions if isinstance(predictions, LiveTeacher) else None)
-
-
 def _new_model(
-    init: str | Path, dataset: Dataset, config: TrainConfig, *, name: str
+    init: str | Path, dataset: Dataset | Mixture, config: TrainConfig, *, name: str
 ) -> tuple[PreTrainedModel, ModelSpec]:
     """Build the model to train and its description.
 
@@ -155,10 +142,10 @@ def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> R
     """Turn the best weights into the run's model folder: grey folded in, calibrated, with its figures."""
     model, _ = read_checkpoint(out / BEST)
     best = json.loads((out / BEST / "figures.json").read_text(encoding="utf-8"))
-    if data.train.images.shape[-1] == 1:
+    if all(part.images.shape[-1] == 1 for part in data.train.parts):
         fold_luma(model, spec.preprocess)
-    targets = data.validation.targets
-    logits = TorchClassifier(model, spec).logits(data.validation.images, batch_size=EVAL_BATCH)
+    targets, classifier = data.validation.targets, TorchClassifier(model, spec)
+    logits = np.concatenate([classifier.logits(part.images, batch_size=EVAL_BATCH) for part in data.validation.parts])
     fit = fit_checked(logits, targets, run["config"]["calibration"])
     if fit.note:
         logger.warning("%s", fit.note)
@@ -168,14 +155,17 @@ def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> R
         head.weight.div_(temperature)
         head.bias.div_(temperature).add_(torch.from_numpy(bias).to(head.bias))
     unseen = figures_of(fit.unseen, targets)
+    calibrated, sources = mixed_figures(logits / temperature + bias, data.validation)
     figures: RunFigures = {
-        **figures_of(logits / temperature + bias, targets),
+        **calibrated,
         "epoch": best["epoch"],
         "n": len(targets),
         "calibration": fit.method,
         "before_calibration": {"accuracy": best["accuracy"], "loss": best["loss"]},
         "cross_validated": {"accuracy": unseen["accuracy"], "loss": unseen["loss"]},
     }
+    if sources:
+        figures["sources"] = sources
     spec = dataclasses.replace(spec, temperature=temperature, metrics={PUBLIC_TEST: figures})
     save_checkpoint(model, spec, out)
     (out / "README.md").write_text(card_of(spec, run), encoding="utf-8")

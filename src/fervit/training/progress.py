@@ -72,8 +72,11 @@ class ProgressBar(TrainerCallback):
     ) -> None:
         """Print the validation figures of an epoch."""
         if metrics is not None:
+            each = [(key.split(":", 1)[1], value) for key, value in metrics.items() if key.startswith("eval_accuracy:")]
+            parts = "".join(f"; {name} {100 * accuracy:.2f} %" for name, accuracy in each)
             self.progress.console.print(
                 f"epoch {metrics['epoch']:g}/{self.epochs}: public_test accuracy "
                 f"{100 * metrics['eval_accuracy']:.2f} %, macro-F1 {metrics['eval_macro_f1']:.3f}, "
-                f"loss {metrics['eval_loss']:.3f}"
+                f"loss {metrics['eval_loss']:.3f}{parts}",
+                markup=False,
             )

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import TrainOutput
 
 from fervit.config.pretraining import PretrainConfig
 from fervit.config.training import TrainConfig
-from fervit.data.dataset import Dataset
 from fervit.models.backbone import fuse_attention
 from fervit.models.contract import HasTrainingLoss
 from fervit.models.pretrained import quiet_transformers
@@ -52,6 +52,7 @@ class ResidentTrainer(Trainer):
 
     Attributes:
         workers: the threads that a batch is split over; one for a model whose `training_loss` sees it whole.
+        sampler: draws the rows of an epoch; None for each of them once, shuffled.
         losses: of the steps of this epoch, which a subclass collects; `epoch_loss` empties it.
         ema: the weight average that is saved and resumed with the weights, where a subclass keeps one.
     """
@@ -68,6 +69,7 @@ class ResidentTrainer(Trainer):
         *,
         count: int,
         eval_count: int = 0,
+        sampler: Sampler[int] | None = None,
     ):
         super().__init__(
             model,
@@ -80,6 +82,7 @@ class ResidentTrainer(Trainer):
         self.remove_callback(PrinterCallback)  # a library does not print; the command line shows a bar
         fuse_attention(self.model, self.args.device)
         self.out = out
+        self.sampler = sampler
         self.workers = Workers(1)
         if not isinstance(model, HasTrainingLoss):
             prepare_for_chunks(model)
@@ -96,6 +99,9 @@ class ResidentTrainer(Trainer):
         """Train as `transformers.Trainer` does, while the worker threads are running."""
         with self.workers:
             return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+
+    def _get_train_sampler(self, train_dataset: TorchDataset[int] | None = None) -> Sampler[int] | None:
+        return super()._get_train_sampler(train_dataset) if self.sampler is None else self.sampler
 
     def fit(self, *, resume: bool) -> None:
         """Train all epochs, or those after the last complete checkpoint, without transformers' own output."""
@@ -217,11 +223,6 @@ def trainer_arguments(
     return arguments
 
 
-def resident(dataset: Dataset, device: torch.device) -> Tensor:
-    """Copy the images to the device as `(N, C, H, W)` uint8."""
-    return torch.from_numpy(np.array(dataset.images)).permute(0, 3, 1, 2).contiguous().to(device)
-
-
 def use_bf16(precision: str) -> bool:
     """Return whether to multiply in bfloat16: where asked for, or on `auto` where the hardware is faster at it."""
     if precision != "auto":
@@ -231,8 +232,9 @@ def use_bf16(precision: str) -> bool:
     return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in BF16_INSTRUCTIONS)
 
 
-def _collate(rows: list[int]) -> dict[str, Tensor]:
-    return {"rows": torch.tensor(rows)}
+def _collate(rows: list[int]) -> dict[str, Tensor | np.ndarray]:
+    # accelerate copies tensors to the device and leaves arrays where they are.
+    return {"rows": torch.tensor(rows), "host_rows": np.array(rows)}
 
 
 def _tensorboard(out: Path) -> TrainerCallback:

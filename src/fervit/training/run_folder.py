@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import hashlib
 import json
 import logging
 import platform
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from fervit import __version__
-from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError
 from fervit.files import replacing
 from fervit.folders import RUN_FILE, clear_run, recover, run_folder
@@ -36,12 +34,29 @@ Settings = Mapping[str, Any]
 """A configuration as `dataclasses.asdict` gives it: values, or tables of values, by name."""
 
 
-class Source(TypedDict):
-    """One of several data sets: its name, its hash, and how many of its images were learnt from."""
+class Source(TypedDict, total=False):
+    """One of the data sets.
+
+    Attributes:
+        name: the data set's.
+        hash: of its content.
+        licence: of its images, as `Dataset.licence`.
+        weight: how often its images are drawn relative to their number.
+        n_train: images that were learnt from.
+        n_val: images that were validated on.
+        classes: images that were learnt from, by label.
+        leaks: images that were left out since an evaluation split has them, see `TrainConfig.drop_leaks`; missing where
+            these were not looked for.
+    """
 
     name: str
     hash: str
+    licence: str
+    weight: float
     n_train: int
+    n_val: int
+    classes: dict[str, int]
+    leaks: int
 
 
 class DataRecord(TypedDict, total=False):
@@ -54,7 +69,7 @@ class DataRecord(TypedDict, total=False):
         n_val: images that were validated on.
         votes: hash of the FER+ votes, where there are any.
         grey: whether all images have one channel.
-        sources: the data sets of pre-training.
+        sources: each of the data sets.
     """
 
     name: str
@@ -81,14 +96,6 @@ class RunRecord(TypedDict, total=False):
     seconds: float
     public_test: Mapping[str, object]
     pretraining: Mapping[str, object]
-
-
-def describe_data(dataset: Dataset, *, n_train: int, n_val: int) -> DataRecord:
-    """Return what `run.json` says of a data set, with the numbers of images in its two splits."""
-    data: DataRecord = {"name": dataset.name, "hash": dataset.data_hash, "n_train": n_train, "n_val": n_val}
-    if dataset.votes is not None:
-        data["votes"] = hashlib.sha256(dataset.votes.tobytes()).hexdigest()
-    return data
 
 
 def describe(config: Settings, data: DataRecord, *, init: str, command: str) -> RunRecord:

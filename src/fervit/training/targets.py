@@ -5,30 +5,44 @@ import numpy as np
 from fervit.config.training import TrainConfig
 from fervit.data.audit import duplicate_groups
 from fervit.data.dataset import Dataset
+from fervit.data.mixtures.mixture import Mixture, as_mixture
 from fervit.errors import DataError
 from fervit.training.teachers import LiveTeacher
 
 
-def training_rows(train_set: Dataset, config: TrainConfig) -> np.ndarray:
-    """Return the indices of the images to learn from: all but the noisy ones that the recipe leaves out.
+def training_rows(train: Dataset | Mixture, config: TrainConfig, *, leaks: np.ndarray | None = None) -> np.ndarray:
+    """Return the indices of the images to learn from: all but those that the recipe leaves out.
+
+    `drop_not_a_face` is about the parts of a mixture that have FER+ votes, and `drop_conflicts` about identical images
+    of one part.
+
+    Args:
+        train: the train split.
+        config: the recipe.
+        leaks: `(N,)` bool, images that stand in an evaluation split, see `TrainConfig.drop_leaks`.
 
     Raises:
         DataError: there is one label, `drop_not_a_face` without FER+ votes, or nothing is left.
     """
+    train_set = as_mixture(train)
     if len(train_set.labels) == 1:
         raise DataError(
             f"{train_set.name} has one label, {train_set.labels[0]}, and nothing can be learned from that: expected "
             "images of two or more expressions, in folders train/angry/x.jpg, train/happy/x.jpg, ..."
         )
-    kept = np.ones(len(train_set), bool)
+    kept = np.ones(len(train_set), bool) if leaks is None else ~leaks
     if config.drop_not_a_face:
-        if train_set.votes is None:
+        if all(part.votes is None for part in train_set.parts):
             raise DataError("drop_not_a_face needs FER+ votes: give --votes FILE")
-        kept &= train_set.votes.sum(axis=1) > 0
+        kept &= np.concatenate(
+            [np.ones(len(p), bool) if p.votes is None else p.votes.sum(axis=1) > 0 for p in train_set.parts]
+        )
     if config.drop_conflicts:
-        kept &= ~conflicting(train_set)
+        kept &= ~np.concatenate([conflicting(part) for part in train_set.parts])
     if not kept.any():
-        raise DataError(f"{train_set.name}: no training image is left after drop_not_a_face and drop_conflicts")
+        raise DataError(
+            f"{train_set.name}: no training image is left after drop_not_a_face, drop_conflicts and drop_leaks"
+        )
     return np.flatnonzero(kept)
 
 
@@ -42,7 +56,9 @@ def conflicting(dataset: Dataset) -> np.ndarray:
     return result
 
 
-def make_targets(dataset: Dataset, config: TrainConfig, teacher: np.ndarray | LiveTeacher | None = None) -> np.ndarray:
+def make_targets(
+    dataset: Dataset | Mixture, config: TrainConfig, teacher: np.ndarray | LiveTeacher | None = None
+) -> np.ndarray:
     """Return `(N, K)` float32 rows that sum to 1: labels, FER+ votes, a teacher and smoothing mixed as configured.
 
     `teacher` is `(N, K)`, a teacher's probabilities for the same images, as `teachers.soft_targets` makes them. A
@@ -52,14 +68,10 @@ def make_targets(dataset: Dataset, config: TrainConfig, teacher: np.ndarray | Li
     Raises:
         DataError: `votes_weight` without votes, or `teacher_weight` without a teacher.
     """
-    classes = len(dataset.labels)
-    targets = np.eye(classes)[dataset.targets]
-    if config.votes_weight:
-        if dataset.votes is None:
-            raise DataError("votes_weight needs FER+ votes: give --votes FILE, or --set votes_weight=0")
-        voted = dataset.votes.sum(axis=1, keepdims=True) > 0
-        mixed = (1 - config.votes_weight) * targets + config.votes_weight * dataset.votes
-        targets = np.where(voted, mixed, targets)
+    classes, parts = len(dataset.labels), as_mixture(dataset).parts
+    if config.votes_weight and all(part.votes is None for part in parts):
+        raise DataError("votes_weight needs FER+ votes: give --votes FILE, or --set votes_weight=0")
+    targets = np.concatenate([_with_votes(part, config.votes_weight) for part in parts])
     if config.teacher_weight:
         if teacher is None:
             raise DataError("teacher_weight needs a teacher: use `fervit distill TEACHER`, or --set teacher_weight=0")
@@ -67,6 +79,17 @@ def make_targets(dataset: Dataset, config: TrainConfig, teacher: np.ndarray | Li
             targets = (1 - config.teacher_weight) * targets + config.teacher_weight * teacher
     smooth = config.label_smoothing
     result: np.ndarray = ((1 - smooth) * targets + smooth / classes).astype(np.float32)
+    return result
+
+
+def _with_votes(dataset: Dataset, weight: float) -> np.ndarray:
+    """Return `(N, K)` rows that sum to 1: labels, mixed with FER+ votes where an image has any."""
+    targets = np.eye(len(dataset.labels))[dataset.targets]
+    if not weight or dataset.votes is None:
+        return targets
+    voted = dataset.votes.sum(axis=1, keepdims=True) > 0
+    mixed = (1 - weight) * targets + weight * dataset.votes
+    result: np.ndarray = np.where(voted, mixed, targets)
     return result
 
 

@@ -14,8 +14,9 @@ from torch import nn
 from fervit.config.augmentation import AugmentConfig
 from fervit.config.training import TrainConfig
 from fervit.data.cache import cached_array
-from fervit.data.dataset import TRAIN, Dataset
+from fervit.data.dataset import SPLITS, TRAIN, Dataset
 from fervit.data.labelling.matching import explain_missing
+from fervit.data.mixtures.mixture import Mixture, as_mixture
 from fervit.errors import ConfigError, ModelError
 from fervit.inference.loading import open_classifier
 from fervit.inference.model_files import find_folder, find_model, model_hash
@@ -92,7 +93,7 @@ class Teacher:
 
 def open_teacher(
     model: str | Path | Classifier,
-    dataset: Dataset,
+    dataset: Dataset | Mixture,
     config: TrainConfig,
     *,
     threads: int | None = None,
@@ -114,16 +115,39 @@ def open_teacher(
     if not config.teacher_views:
         return _open_live(model, dataset, config)
     if not isinstance(model, str | Path):
-        probs = soft_targets(model, dataset, config, progress=progress)
+        opened = model
+        probs = _of_all(lambda part, tick: soft_targets(opened, part, config, progress=tick), dataset, progress)
         return Teacher(probs, {"name": model.spec.name, "hash": hashlib.sha256(probs.tobytes()).hexdigest()})
     path = find_model(model)
     classifier = open_classifier(path, threads=threads)
     digest = model_hash(path)
-    probs = cached_soft_targets(classifier, digest, dataset, config, progress=progress)
+    probs = _of_all(
+        lambda part, tick: cached_soft_targets(classifier, digest, part, config, progress=tick), dataset, progress
+    )
     return Teacher(probs, {"name": path.name, "hash": digest})
 
 
-def _open_live(model: str | Path | Classifier, dataset: Dataset, config: TrainConfig) -> Teacher:
+def _of_all(
+    predict: Callable[[Dataset, Progress | None], np.ndarray], dataset: Dataset | Mixture, progress: Progress | None
+) -> np.ndarray:
+    """Return the predictions for the train images of every data set, one after the other, with one progress."""
+    parts = [part for part in as_mixture(dataset).parts if TRAIN in part.split_names]
+    if not parts:
+        dataset.split(TRAIN)  # raises
+    images = [int((part.split_ids == SPLITS.index(TRAIN)).sum()) for part in parts]
+    predictions = []
+    for k, part in enumerate(parts):
+
+        def tick(done: int, total: int, before: int = sum(images[:k]), own: int = images[k]) -> None:
+            views = total // own
+            if progress is not None:
+                progress(before * views + done, sum(images) * views)
+
+        predictions.append(predict(part, tick))
+    return np.concatenate(predictions)
+
+
+def _open_live(model: str | Path | Classifier, dataset: Dataset | Mixture, config: TrainConfig) -> Teacher:
     folder = find_folder(model) if isinstance(model, str | Path) else None
     if folder is None or folder.is_file():
         raise ConfigError(

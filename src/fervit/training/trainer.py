@@ -4,9 +4,8 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,53 +14,28 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import Dinov2Config, PreTrainedModel, TrainerCallback, ViTConfig
 
 from fervit.config.training import TrainConfig
-from fervit.data.dataset import Dataset
+from fervit.data.mixtures.mixture import Mixture
 from fervit.errors import ConfigError
-from fervit.evaluation.metrics import confusion_matrix, macro_f1, nll
 from fervit.files import replacing_folder
 from fervit.models import save_checkpoint
 from fervit.models.backbone import layers_of
 from fervit.models.contract import HasTrainingLoss
 from fervit.models.inputs import to_input
 from fervit.models.losses import soft_cross_entropy
-from fervit.probabilities import softmax
 from fervit.training.augment import Augmenter
 from fervit.training.dropping import add_drop_path, add_patch_drop
+from fervit.training.mixed.data import TrainingData
+from fervit.training.mixed.images import ResidentImages
+from fervit.training.mixed.sampler import sampler_for
+from fervit.training.mixed.validation import columns_of, mixed_figures, score_of
 from fervit.training.optim import averaged, freeze, parameter_groups, sam_perturbation
-from fervit.training.resident import ResidentTrainer, resident, trainer_arguments
+from fervit.training.resident import ResidentTrainer, trainer_arguments
 from fervit.training.run_folder import BEST, read_rows, write_json
 from fervit.training.targets import class_frequencies, class_weights
-from fervit.training.teachers import LiveTeacher
 from fervit.types import ModelSpec
 
 Tensor = torch.Tensor
 EVAL_BATCH = 256
-FIGURES: tuple[Literal["accuracy", "macro_f1", "loss"], ...] = ("accuracy", "macro_f1", "loss")
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """What a run learns from and is validated on.
-
-    Attributes:
-        train: the images to learn from.
-        targets: `(N, K)` float32 rows that sum to 1, one for each of them, see `targets.make_targets`.
-        validation: the images to choose the best epoch on.
-        teacher: what predicts each augmented image, to be mixed into its target; None without a live teacher.
-    """
-
-    train: Dataset
-    targets: np.ndarray
-    validation: Dataset
-    teacher: LiveTeacher | None = None
-
-
-class Figures(TypedDict):
-    """Accuracy and macro-F1, both 0..1, and the mean negative log-likelihood in nats."""
-
-    accuracy: float
-    macro_f1: float
-    loss: float
 
 
 class FervitTrainer(ResidentTrainer):
@@ -78,17 +52,19 @@ class FervitTrainer(ResidentTrainer):
     ):
         schedule = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
         args = trainer_arguments(config, out, schedule=schedule, evaluate=True)
-        super().__init__(model, args, out, callbacks, count=len(data.train), eval_count=len(data.validation))
+        sampler = sampler_for(data.train, config.class_sampling, seed=config.seed)
+        count, eval_count = len(data.train), len(data.validation)
+        super().__init__(model, args, out, callbacks, count=count, eval_count=eval_count, sampler=sampler)
         self.config, self.spec = config, spec
         self.augmenter = Augmenter(config.augment, spec.preprocess)
         self.low_augmenter = _low_augmenter(config, spec)
         device = self.args.device
-        self.images = resident(data.train, device)
+        self.images = ResidentImages(data.train.parts, device)
         self.targets = torch.from_numpy(data.targets).to(device)
         self.teacher = None if data.teacher is None else data.teacher.to(device)
         self.class_weights, self.logit_offset = _against_imbalance(data.train, config, device)
-        self.val_images = resident(data.validation, device)
-        self.val_targets = np.asarray(data.validation.targets)
+        self.val_images = ResidentImages(data.validation.parts, device)
+        self.validation = data.validation
         freeze(model, config.frozen_layers)
         if config.drop_path:
             add_drop_path(model, config.drop_path)
@@ -101,14 +77,14 @@ class FervitTrainer(ResidentTrainer):
     # --- the step -----------------------------------------------------------------------------------------
 
     def training_step(
-        self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Take one batch: average the weights so far, augment it, compute the gradient (twice with `sam_rho`)."""
         self._update_average()
         rows = inputs["rows"]
         low = self.low_augmenter if (self.state.epoch or 0) < self.config.low_epochs else None
         augmenter = low or self.augmenter
-        x, targets = augmenter(self.images[rows], self.targets[rows])
+        x, targets = augmenter.finish(self.images.placed(inputs["host_rows"], augmenter), self.targets[rows])
         if self.teacher is not None:
             with self.autocast():
                 targets = targets.lerp(self.teacher(x, self.spec.preprocess), self.config.teacher_weight)
@@ -158,15 +134,15 @@ class FervitTrainer(ResidentTrainer):
         epoch = round(self.state.epoch or 0.0, 3)
         self._swap_ema()
         try:
-            figures = figures_of(self.predict_logits(self.val_images), self.val_targets)
-            if figures["accuracy"] > self.best:
-                self.best = figures["accuracy"]
+            figures, sources = mixed_figures(self.predict_logits(self.val_images), self.validation)
+            if score_of(figures) > self.best:
+                self.best = score_of(figures)
                 with replacing_folder(self.out / BEST) as folder:  # a kill leaves the best one of before
                     save_checkpoint(self.model, self.spec, folder)
                     write_json(folder / "figures.json", {**figures, "epoch": epoch})
         finally:
             self._swap_ema()
-        metrics = {f"eval_{name}": figures[name] for name in FIGURES}
+        metrics = columns_of(figures, sources)
         rounded = {name: round(value, 5) for name, value in metrics.items()}
         self.write_row({"epoch": epoch, "train_loss": round(self.epoch_loss(), 5)} | rounded)
         metrics["epoch"] = epoch
@@ -178,12 +154,12 @@ class FervitTrainer(ResidentTrainer):
 
     def out_of_patience(self) -> bool:
         """Return whether none of the last `patience` epochs, also of those before a resume, was the best so far."""
-        accuracies = [float(row["eval_accuracy"]) for row in read_rows(self.out)]
-        waited = len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
+        scores = [score_of(row, "eval_") for row in read_rows(self.out)]
+        waited = len(scores) - 1 - scores.index(max(scores)) if scores else 0
         return bool(self.config.patience) and waited >= self.config.patience
 
-    def predict_logits(self, images: Tensor) -> np.ndarray:
-        """Return `(N, K)` float32 logits of resident uint8 images, without augmentation."""
+    def predict_logits(self, images: ResidentImages) -> np.ndarray:
+        """Return `(N, K)` float32 logits of resident images, part after part, without augmentation."""
 
         def logits_of(chunk: Tensor) -> Tensor:
             with torch.inference_mode(), self.autocast():
@@ -191,7 +167,8 @@ class FervitTrainer(ResidentTrainer):
             return logits
 
         self.model.train(False)
-        logits = self.workers.map(logits_of, torch.split(images, EVAL_BATCH))
+        chunks = [chunk for part in images.parts for chunk in torch.split(part, EVAL_BATCH)]
+        logits = self.workers.map(logits_of, chunks)
         self.model.train()
         result: np.ndarray = torch.cat(logits).numpy()
         return result
@@ -239,7 +216,7 @@ def _low_augmenter(config: TrainConfig, spec: ModelSpec) -> Augmenter | None:
     return Augmenter(config.augment, dataclasses.replace(spec.preprocess, image_size=config.low_size))
 
 
-def _against_imbalance(train_set: Dataset, config: TrainConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+def _against_imbalance(train_set: Mixture, config: TrainConfig, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the `(K,)` loss weights and the `(K,)` offset of the logits while training; 1 and 0 where off."""
     classes = len(train_set.labels)
     weights = class_weights(train_set.targets, classes, config.class_balance)
@@ -250,16 +227,6 @@ def _against_imbalance(train_set: Dataset, config: TrainConfig, device: torch.de
 
 
 def _read_best(out: Path) -> float:
-    """Return the validation accuracy of the best epoch before a resume; minus infinity where there was none."""
+    """Return the validation score of the best epoch before a resume; minus infinity where there was none."""
     path = out / BEST / "figures.json"
-    return float(json.loads(path.read_text(encoding="utf-8"))["accuracy"]) if path.is_file() else -math.inf
-
-
-def figures_of(logits: np.ndarray, targets: np.ndarray) -> Figures:
-    """Return accuracy, macro-F1 and loss of `(N, K)` logits."""
-    predicted = logits.argmax(axis=1)
-    return {
-        "accuracy": float((predicted == targets).mean()),
-        "macro_f1": float(macro_f1(confusion_matrix(targets, predicted, logits.shape[1]))),
-        "loss": nll(softmax(logits), targets),
-    }
+    return score_of(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else -math.inf

@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Unpack
 import typer
 
 from fervit.cli._shared import bar, command_line, program, require_torch
-from fervit.formatting import percent
+from fervit.formatting import percent, text_table
 
 if TYPE_CHECKING:
     from fervit.config import TrainConfig
     from fervit.data import Dataset, LoadKeywords
+    from fervit.data.mixtures.mixture import Mixture
     from fervit.training.finetune import RunFigures
     from fervit.training.options import RunKeywords
 
@@ -108,17 +109,17 @@ def _what_goes_on(out: Path, begun: bool) -> str:
 
 
 def find_inputs(
-    config: "TrainConfig", data: str, *, init: str | None, **options: "Unpack[LoadKeywords]"
-) -> "tuple[Dataset, str | Path]":
+    config: "TrainConfig", data: Sequence[str], *, init: str | None, **options: "Unpack[LoadKeywords]"
+) -> "tuple[Dataset | Mixture, str | Path]":
     """Load the data and find the starting weights, so that a mistake in them is reported before PyTorch is imported.
 
     Its import, which the progress bar needs, takes seconds.
     """
-    from fervit.api import loaded
+    from fervit.api import mixed
     from fervit.inference.model_files import check_starting_weights, starting_weights
 
     require_torch("training")
-    dataset = loaded(data, **options)
+    dataset = mixed(data, **options)
     weights = starting_weights(init or config.init)
     check_starting_weights(weights)
     return dataset, weights
@@ -135,10 +136,19 @@ def shown_run(epochs: int, *, what: str = "training", **options: "Unpack[RunKeyw
 
 def as_text(figures: "RunFigures", out: Path) -> str:
     """Return what a command prints of a finished run: its figures, what calibration did to them, and its folder."""
-    return (
+    sources = figures.get("sources", [])
+    table = [
+        (source["name"], f"{source['n']:,}", percent(source["accuracy"]), f"{source['macro_f1']:.3f}")
+        for source in sources
+    ]
+    rows = [
         f"best epoch {figures['epoch']:g}: public_test accuracy {100 * figures['accuracy']:.2f} %, "
-        f"macro-F1 {figures['macro_f1']:.3f} (n = {figures['n']})\n{_calibration(figures)}\nmodel folder: {out}"
-    )
+        f"macro-F1 {figures['macro_f1']:.3f} (n = {figures['n']})",
+        *([text_table(("data set", "n", "accuracy", "macro-F1"), table)] if table else []),
+        _calibration(figures),
+        f"model folder: {out}",
+    ]
+    return "\n".join(rows)
 
 
 def _calibration(figures: "RunFigures") -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import Data, DropLabels, LabelMap, Threads
+from fervit.cli._shared import DropLabels, LabelMap, Sources, Threads
 from fervit.cli.training._options import Init, Out, Overwrite, Resume, Settings, Votes
 from fervit.cli.training._run import as_text, find_inputs, shown_run, stoppable_run
 
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def distill(
     teacher: Annotated[Path, typer.Argument(help="The teacher: a model folder, an ensemble folder or an .onnx file.")],
-    data: Data,
+    data: Sources,
     out: Out,
     recipe: Annotated[
         str, typer.Option(help="The student's recipe: a name (`fervit recipes`), or a .toml file.")

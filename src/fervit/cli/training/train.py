@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import Data, DropLabels, LabelMap, Threads
+from fervit.cli._shared import DropLabels, LabelMap, Sources, Threads
 from fervit.cli.training._options import Init, Out, Overwrite, Resume, Settings, Votes
 from fervit.cli.training._run import as_text, find_inputs, shown_run, stoppable_run
 
@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    data: Data,
+    data: Sources,
     out: Out,
     recipe: Annotated[str, typer.Option(help="Name of a recipe (`fervit recipes`), or a .toml file.")] = "paper",
     init: Init = None,

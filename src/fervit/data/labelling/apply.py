@@ -44,8 +44,10 @@ def apply_rules(dataset: Dataset, rules: LabelRules, where: str, *, need_labels:
         DataError: a rule is about a label that does not occur, numbers have no names, no image is left, or the labels
             are those of a layout that was not understood.
     """
+    rules, passed = fitting(dataset, rules)
     named = _named(dataset, rules, where)
     names, notes = _renamed(dataset, rules, named)
+    notes = [*map(passed_over, passed), *notes]
     names, merging = _read_as_one(dataset, names, named)
     dropped, dropping = _dropped(dataset, names, rules, where)
     nameless = {old: at for old, at in dataset.codes.nameless.items() if old not in named and old not in dropped}
@@ -69,12 +71,36 @@ def apply_rules(dataset: Dataset, rules: LabelRules, where: str, *, need_labels:
     return replace(result, codes=Codes(), notes=(*dataset.notes, *notes, *merging, *dropping))
 
 
+def fitting(dataset: Dataset, rules: LabelRules) -> tuple[LabelRules, list[str]]:
+    """Return those of shared rules that are about labels of the data set, and the others as the user gave them.
+
+    Rules that are not shared stay as they are.
+    """
+    if not rules.shared:
+        return rules, []
+    known = [*dataset.labels, *dataset.codes.names.values()]
+    renamed = [*known, *rules.names.values(), *LABEL_SETS.get(rules.number_set or "", ())]
+    names = {old: new for old, new in rules.names.items() if find_places(known, [old]) != [None]}
+    drop = tuple(name for name in rules.drop if find_places(renamed, [name]) != [None])
+    number_set = rules.number_set if any(map(NUMBERED.fullmatch, dataset.labels)) else None
+    passed = [f"--label-map {old}={new}" for old, new in rules.names.items() if old not in {*names, *rules.optional}]
+    passed += [f"--drop-labels {name}" for name in rules.drop if name not in drop]
+    passed += [f"--label-map {rules.number_set}"] if rules.number_set is not None and number_set is None else []
+    return replace(rules, names=names, drop=drop, number_set=number_set), passed
+
+
+def passed_over(rule: str) -> str:
+    """Return in words that a shared rule is about no label of a source."""
+    return f"{rule} is about none of its labels and is passed over"
+
+
 def name_numbers(dataset: Dataset, rules: LabelRules, where: str) -> tuple[str, ...]:
     """Return the data set's labels with the names that numbers get; names are as they were.
 
     Raises:
         DataError: see `apply_rules`.
     """
+    rules, _ = fitting(dataset, rules)
     named = _named(dataset, rules, where)
     return tuple(
         named.get(label, dataset.codes.names.get(label, label))

@@ -28,12 +28,14 @@ class LabelRules:
         number_set: the label set in `LABEL_SETS` that names a source's numbers, if any.
         optional: those of `names` that need not occur, since they come from a file that may serve several sources.
         drop: labels whose images are left out, by their new or their old name.
+        shared: whether the rules serve several sources, so that those about labels that a source lacks are passed over.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     number_set: str | None = None
     optional: frozenset[str] = frozenset()
     drop: tuple[str, ...] = ()
+    shared: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.names or self.number_set or self.drop)
@@ -42,8 +44,8 @@ class LabelRules:
 NO_RULES = LabelRules()
 
 
-def read_rules(label_map: LabelMap | None = None, drop_labels: DropLabels | None = None) -> LabelRules:
-    """Read what `--label-map` and `--drop-labels` say.
+def read_rules(label_map: LabelMap | LabelRules | None = None, drop_labels: DropLabels | None = None) -> LabelRules:
+    """Read what `--label-map` and `--drop-labels` say; rules that were read before stay as they are.
 
     >>> read_rules("suprise=surprise,joy=happy", "contempt").names["joy"]
     'happy'
@@ -51,6 +53,8 @@ def read_rules(label_map: LabelMap | None = None, drop_labels: DropLabels | None
     Raises:
         ConfigError: a rule is malformed, contradicts another one, or its file cannot be read.
     """
+    if isinstance(label_map, LabelRules):
+        return label_map
     names: dict[str, str] = {}
     optional: set[str] = set()
     number_set = None

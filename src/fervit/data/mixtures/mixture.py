@@ -44,6 +44,14 @@ class Mixture:
         return "Mixture(" + ",\n        ".join(f"{part!r} @ {w:g}" for part, w in self.weighted) + ")"
 
     @property
+    def part_names(self) -> tuple[str, ...]:
+        """A name for each part that no other part has: a second `train.csv` is `train.csv (2)`."""
+        names = [part.name for part in self.parts]
+        return tuple(
+            f"{name} ({before + 1})" if (before := names[:k].count(name)) else name for k, name in enumerate(names)
+        )
+
+    @property
     def weighted(self) -> tuple[tuple[Dataset, float], ...]:
         """The parts, each with its weight."""
         return tuple(zip(self.parts, self.weights, strict=True))
@@ -65,7 +73,9 @@ class Mixture:
 
     @property
     def data_hash(self) -> str:
-        """Hex digest over the content and the weight of all parts."""
+        """Hex digest over the content and the weight of all parts; a single part's own where its weight is 1."""
+        if self.weights == (1.0,):
+            return self.parts[0].data_hash
         digest = hashlib.sha256()
         for part, weight in self.weighted:
             digest.update(f"{part.data_hash} {weight!r}\n".encode())
@@ -81,6 +91,11 @@ class Mixture:
         """The splits that at least one part has, in `SPLITS` order."""
         present = {name for part in self.parts for name in part.split_names}
         return tuple(name for name in SPLITS if name in present)
+
+    def cut(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Cut an array `(N, ...)` with an entry for each row into one array for each part."""
+        ends = np.cumsum([len(part) for part in self.parts])[:-1]
+        return np.split(rows, ends)
 
     def split(self, name: str) -> "Mixture":
         """Return one split of the parts that have it.
@@ -99,7 +114,15 @@ class Mixture:
         """Return the rows that ascending indices or a boolean mask `(N,)` select; parts without any are left out."""
         chosen = np.zeros(len(self), bool)
         chosen[rows] = True
-        ends = np.cumsum([len(part) for part in self.parts])[:-1]
-        masks = np.split(chosen, ends)
-        kept = [(part.take(mask), w) for (part, w), mask in zip(self.weighted, masks, strict=True) if mask.any()]
+        masks = self.cut(chosen)
+        kept = [
+            (part if mask.all() else part.take(mask), weight)
+            for (part, weight), mask in zip(self.weighted, masks, strict=True)
+            if mask.any()
+        ]
         return replace(self, parts=tuple(part for part, _ in kept), weights=tuple(weight for _, weight in kept))
+
+
+def as_mixture(data: Dataset | Mixture) -> Mixture:
+    """Return a mixture as it is, and a data set as the only part of one."""
+    return data if isinstance(data, Mixture) else Mixture((data,), (1.0,))

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -34,10 +34,11 @@ from fervit.reports.card import Origin
 from fervit.reports.card_backbone import PretrainingFigures, backbone_card
 from fervit.reports.settings_text import to_toml
 from fervit.training.augment import Augmenter
+from fervit.training.mixed.images import ResidentImages
 from fervit.training.options import RunKeywords, RunOptions
 from fervit.training.parallel import torch_threads
 from fervit.training.pretraining.mae import build_autoencoder, count_patches, reconstruction_image, to_backbone
-from fervit.training.resident import ResidentTrainer, resident, trainer_arguments
+from fervit.training.resident import ResidentTrainer, trainer_arguments
 from fervit.training.run_folder import DataRecord, RunRecord, describe, open_run, read_rows, seconds_of, write_json
 from fervit.types import ModelSpec, Preprocess
 
@@ -125,14 +126,15 @@ class PretrainTrainer(ResidentTrainer):
         super().__init__(model, args, out, [*callbacks, _EpochEnd(self)], count=count)
         self.config, self.preprocess = config, preprocess
         self.augmenter = Augmenter(config.augment, preprocess)
-        self.images = [resident(part, self.args.device) for part in faces]
+        self.images = ResidentImages(faces, self.args.device)
         self.patches = count_patches(model.config, preprocess.image_size)
 
     def training_step(
-        self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Augment and mask one batch and compute the gradient."""
-        x = self._augmented(inputs["rows"])
+        x = self.images.placed(inputs["host_rows"], self.augmenter)
+        x, _ = self.augmenter.finish(x, x.new_zeros(len(x), 0))
         noise = torch.rand(len(x), self.patches).to(x.device)  # on the CPU, so that every device masks alike
         loss = super().training_step(model, {"pixel_values": x, "noise": noise}, num_items_in_batch)
         self.losses.append(loss.detach())
@@ -167,24 +169,8 @@ class PretrainTrainer(ResidentTrainer):
 
     def shown(self) -> Tensor:
         """Return `(B, 3, S, S)` input of a few faces from all over the data, as they are."""
-        count = sum(map(len, self.images))
-        rows = np.unique(np.linspace(0, count - 1, SHOWN).round().astype(int))
-        parts = [to_input(images, self.preprocess) for images in self._gather(torch.from_numpy(rows))]
-        return torch.cat(parts)
-
-    def _augmented(self, rows: Tensor) -> Tensor:
-        parts = [self.augmenter(images, images.new_zeros(len(images), 0))[0] for images in self._gather(rows)]
-        return torch.cat(parts)
-
-    def _gather(self, rows: Tensor) -> list[Tensor]:
-        """Return the images of `rows`, counted through all data sets: a `(n, C, H, W)` uint8 part for each."""
-        parts, start = [], 0
-        for images in self.images:
-            own = rows[(rows >= start) & (rows < start + len(images))] - start
-            if len(own):
-                parts.append(images[own.to(images.device)])
-            start += len(images)
-        return parts
+        rows = np.unique(np.linspace(0, len(self.images) - 1, SHOWN).round().astype(int))
+        return torch.cat([to_input(images, self.preprocess) for _, images in self.images.gather(rows)])
 
 
 class _EpochEnd(TrainerCallback):
