@@ -47,9 +47,8 @@ class Mixture:
     def part_names(self) -> tuple[str, ...]:
         """A name for each part that no other part has: a second `train.csv` is `train.csv (2)`."""
         names = [part.name for part in self.parts]
-        return tuple(
-            f"{name} ({before + 1})" if (before := names[:k].count(name)) else name for k, name in enumerate(names)
-        )
+        before = [names[:k].count(name) for k, name in enumerate(names)]
+        return tuple(f"{name} ({count + 1})" if count else name for name, count in zip(names, before, strict=True))
 
     @property
     def weighted(self) -> tuple[tuple[Dataset, float], ...]:

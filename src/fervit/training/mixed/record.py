@@ -36,9 +36,8 @@ def _sources(data: Mixture, kept: np.ndarray, leaks: Leaks | None) -> list[Sourc
     ends = np.cumsum([int((part.split_ids == train).sum()) for part in data.parts])
     found = np.zeros(len(kept), bool) if leaks is None else leaks.rows
     sources: list[Source] = []
-    for name, (part, weight), own in zip(
-        data.part_names, data.weighted, np.split(np.arange(len(kept)), ends), strict=False
-    ):
+    rows = np.split(np.arange(len(kept)), ends[:-1])
+    for name, (part, weight), own in zip(data.part_names, data.weighted, rows, strict=True):
         targets = part.targets[part.split_ids == train][kept[own]]
         counts = np.bincount(targets, minlength=len(part.labels)).tolist()
         source: Source = {
