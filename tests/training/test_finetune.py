@@ -33,7 +33,9 @@ def test_a_run_learns_and_leaves_a_model_folder_with_its_log(tmp_path: Path, wei
     assert model.config.image_size == 32
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["command"] == "test"
-    assert run["data"] == {"name": "levels", "hash": "0" * 64, "n_train": 56, "n_val": 28}
+    source = {"name": "levels", "hash": "0" * 64, "n_train": 56, "n_val": 28}
+    classes = dict.fromkeys(FER7, 8)
+    assert run["data"] == source | {"sources": [source | {"licence": "", "weight": 1.0, "classes": classes}]}
     assert run["config"]["epochs"] == 25
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
     assert len(rows) == 25

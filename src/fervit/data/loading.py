@@ -63,9 +63,10 @@ def load(
     """
     from fervit.data.synthetic.dataset import parse_synthetic
 
+    if isinstance(source, str):
+        source = _unweighted(source)
     if not (isinstance(source, str) and parse_synthetic(source) is not None):
         as_path(source, "a data set", DataError)
-    source = _unweighted(source)
     form = form_of(source)
     if votes is not None and form in ("folder", "hub"):
         raise DataError(
@@ -155,7 +156,7 @@ def check_out(out: Path, *, overwrite: bool) -> None:
         raise DataError(f"{out} is a {found}; names that end in .csv or .parquet make files, all others folders")
 
 
-def _unweighted(source: str | Path) -> str | Path:
+def _unweighted(source: str) -> str:
     """Return a source whose name ends in no weight.
 
     Raises:
@@ -166,7 +167,7 @@ def _unweighted(source: str | Path) -> str | Path:
         raise ConfigError(
             f"{source}: a weight says how often training draws the images of a source; here give {spec.source}"
         )
-    return spec.source if isinstance(source, str) else source
+    return spec.source
 
 
 def _read(source: str | Path, form: str, options: ReadOptions) -> Dataset:

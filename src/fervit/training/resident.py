@@ -52,13 +52,14 @@ class ResidentTrainer(Trainer):
 
     Attributes:
         workers: the threads that a batch is split over; one for a model whose `training_loss` sees it whole.
-        sampler: draws the rows of an epoch; None for each of them once, shuffled.
+        sampler: draws the rows of an epoch, where a subclass has one; None for each of them once, shuffled.
         losses: of the steps of this epoch, which a subclass collects; `epoch_loss` empties it.
         ema: the weight average that is saved and resumed with the weights, where a subclass keeps one.
     """
 
     model: PreTrainedModel  # transformers types it as possibly None
     ema: list[Tensor] | None = None
+    sampler: Sampler[int] | None = None
 
     def __init__(
         self,
@@ -69,7 +70,6 @@ class ResidentTrainer(Trainer):
         *,
         count: int,
         eval_count: int = 0,
-        sampler: Sampler[int] | None = None,
     ):
         super().__init__(
             model,
@@ -82,7 +82,6 @@ class ResidentTrainer(Trainer):
         self.remove_callback(PrinterCallback)  # a library does not print; the command line shows a bar
         fuse_attention(self.model, self.args.device)
         self.out = out
-        self.sampler = sampler
         self.workers = Workers(1)
         if not isinstance(model, HasTrainingLoss):
             prepare_for_chunks(model)

@@ -52,9 +52,8 @@ class FervitTrainer(ResidentTrainer):
     ):
         schedule = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
         args = trainer_arguments(config, out, schedule=schedule, evaluate=True)
-        sampler = sampler_for(data.train, config.class_sampling, seed=config.seed)
-        count, eval_count = len(data.train), len(data.validation)
-        super().__init__(model, args, out, callbacks, count=count, eval_count=eval_count, sampler=sampler)
+        super().__init__(model, args, out, callbacks, count=len(data.train), eval_count=len(data.validation))
+        self.sampler = sampler_for(data.train, config.class_sampling, seed=config.seed)
         self.config, self.spec = config, spec
         self.augmenter = Augmenter(config.augment, spec.preprocess)
         self.low_augmenter = _low_augmenter(config, spec)

@@ -5,6 +5,7 @@ import errno
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -111,10 +112,12 @@ def test_data_sets_of_other_sizes_and_channels_share_a_batch(tmp_path: Path, wei
     trainer = PretrainTrainer(
         model, pretrain_config(), preprocess, [part.split("train") for part in data], tmp_path, []
     )
-    grey, colour = trainer._gather(torch.tensor([0, 23, 11, 12]))
+    rows = np.array([0, 23, 11, 12])
+    (places, grey), (others, colour) = trainer.images.gather(rows)
+    assert (places.tolist(), others.tolist()) == ([0, 2], [1, 3])
     assert grey.shape == (2, 1, 16, 16)
     assert colour.shape == (2, 3, 24, 24)
-    assert trainer._augmented(torch.tensor([0, 23, 11, 12])).shape == (4, 3, 32, 32)
+    assert trainer.images.placed(rows, trainer.augmenter).shape == (4, 3, 32, 32)
     assert trainer.shown().shape == (8, 3, 32, 32)
 
 
