@@ -30,6 +30,14 @@ def test_small_images_of_one_size_keep_it(tmp_path: Path) -> None:
     assert load(tmp_path / "d").images.shape == (2, 30, 40, 3)
 
 
+def test_images_of_100_px_are_not_blown_up(tmp_path: Path) -> None:
+    for k in range(2):
+        write_image(tmp_path / "d" / "train" / "sad" / f"{k}.png", size=(100, 100), mode="RGB", seed=k)
+    assert load(tmp_path / "d").images.shape == (2, 100, 100, 3)
+    write_image(tmp_path / "d" / "train" / "sad" / "small.png", size=(60, 50), mode="RGB", seed=3)
+    assert load(tmp_path / "d").images.shape == (3, 100, 100, 3)
+
+
 def test_grey_images_stored_as_rgb_come_out_grey(tmp_path: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
     folder = tmp_path / "d" / "train" / "sad"

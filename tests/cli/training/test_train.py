@@ -31,6 +31,20 @@ def test_train_says_how_good_the_model_is_and_where_it_is(tmp_path: Path) -> Non
     assert f"model folder: {tmp_path / 'run'}" in done.output
 
 
+def test_data_sets_are_mixed_and_each_has_its_figures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_timm(tmp_path / "w.safetensors")
+    settings = [word for s in ("image_size=32", "epochs=1", "drop_leaks=false") for word in ("--set", s)]
+    out = ["--out", tmp_path / "run", "--init", tmp_path / "w.safetensors"]
+    done = run("train", "--data", "synthetic:70", "--data", "synthetic:35:1@2", *out, *settings)
+    assert done.exit_code == 0, done.output
+    assert "data set" in done.output and "macro-F1" in done.output
+    sources = json.loads((tmp_path / "run" / "run.json").read_text())["public_test"]["sources"]
+    assert len(sources) == 2 and all(f"{source['name']} " in done.output for source in sources)
+    assert "weight 2" in caplog.text
+    refused = run("train", "--data", "synthetic:70", "--data", "synthetic:35@none", *out, "--overwrite")
+    assert "expected a weight above 0 after @" in error_of(refused)
+
+
 def train(data: Path, tmp_path: Path, *options: str) -> Result:
     """Train for an epoch on a folder; return the result."""
     save_timm(tmp_path / "w.safetensors")
