@@ -157,7 +157,9 @@ def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> R
     unseen = figures_of(fit.unseen, targets)
     calibrated, sources = mixed_figures(logits / temperature + bias, data.validation)
     figures: RunFigures = {
-        **calibrated,
+        "accuracy": calibrated["accuracy"],
+        "macro_f1": calibrated["macro_f1"],
+        "loss": calibrated["loss"],
         "epoch": best["epoch"],
         "n": len(targets),
         "calibration": fit.method,
@@ -165,6 +167,7 @@ def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> R
         "cross_validated": {"accuracy": unseen["accuracy"], "loss": unseen["loss"]},
     }
     if sources:
+        figures["mean_accuracy"] = calibrated["mean_accuracy"]
         figures["sources"] = sources
     spec = dataclasses.replace(spec, temperature=temperature, metrics={PUBLIC_TEST: figures})
     save_checkpoint(model, spec, out)

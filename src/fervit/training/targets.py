@@ -84,7 +84,7 @@ def make_targets(
 
 def _with_votes(dataset: Dataset, weight: float) -> np.ndarray:
     """Return `(N, K)` rows that sum to 1: labels, mixed with FER+ votes where an image has any."""
-    targets = np.eye(len(dataset.labels))[dataset.targets]
+    targets: np.ndarray = np.eye(len(dataset.labels))[dataset.targets]
     if not weight or dataset.votes is None:
         return targets
     voted = dataset.votes.sum(axis=1, keepdims=True) > 0

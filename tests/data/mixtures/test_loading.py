@@ -104,6 +104,7 @@ def test_a_source_of_train_images_alone_lends_a_tenth_to_validate_on(caplog: pyt
 def test_a_source_of_one_image_and_one_without_train_images_take_part(caplog: pytest.LogCaptureFixture) -> None:
     single = other(faces(1), split_ids=np.zeros(1, np.int8))
     mixture = load_mixture([faces(28), single])
+    assert isinstance(mixture, Mixture)
     assert len(mixture.split("train").parts[1]) == 1
     assert "other has too few images for a validation part" in caplog.text
     test_only = other(faces(14), split_ids=np.full(14, 2, np.int8))

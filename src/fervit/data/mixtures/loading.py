@@ -88,6 +88,7 @@ def _load_all(sources: Sequence[Source], options: LoadKeywords) -> list[Dataset]
     rules = replace(read_rules(options.get("label_map"), options.get("drop_labels")), shared=True)
     votes = options.get("votes")
     common: LoadKeywords = {**options, "label_map": rules, "drop_labels": None, "votes": None}
+    with_votes: LoadKeywords = {**common, "votes": votes}
     if votes is not None and not Path(votes).is_file():
         raise DataError(f"no FER+ votes at {votes}")
     parts, refused = [], []
@@ -97,7 +98,7 @@ def _load_all(sources: Sequence[Source], options: LoadKeywords) -> list[Dataset]
             continue
         if votes is not None:
             try:
-                parts.append(load(source, **{**common, "votes": votes}))
+                parts.append(load(source, **with_votes))
                 continue
             except DataError as error:  # of other images: the source is loaded without them
                 refused.append(error)
