@@ -46,6 +46,7 @@ def step_time(trainer: FervitTrainer, rows: np.ndarray) -> float:
     """Take a step; return its CPU time in seconds."""
     start = time.process_time()
     trainer.training_step(trainer.model, {"rows": torch.from_numpy(rows), "host_rows": rows})
+    assert trainer.optimizer is not None
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
     return time.process_time() - start

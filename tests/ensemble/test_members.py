@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fervit.cli import app
+from fervit.data.mixtures.mixture import as_mixture
 from fervit.ensemble import ensemble
 from fervit.ensemble.members import check_data, unique_names
 from fervit.ensemble.results import Choice
@@ -30,10 +31,10 @@ def test_data_of_some_of_the_members_expressions_or_in_other_spellings_will_do(
 ) -> None:
     spec = ModelSpec("cnn", Preprocess(32, (0.5,) * 3, (0.5,) * 3), labels=FER7)
     spelt = ("anger", *FER7[1:])
-    assert check_data(spec, make_dataset(labels=spelt)).labels == spelt
+    assert check_data(spec, as_mixture(make_dataset(labels=spelt))).labels == spelt
     assert "matched by their meaning: anger = angry" in caplog.text
     few = replace(make_dataset(), labels=FER7[:3], targets=np.arange(len(make_dataset())) % 3)
-    matched = check_data(spec, few)
+    matched = check_data(spec, as_mixture(few))
     assert matched.labels == FER7 and set(matched.targets.tolist()) == {0, 1, 2}
 
 

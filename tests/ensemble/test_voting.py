@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from fervit.cli import app
 from fervit.data.dataset import PUBLIC_TEST, Dataset
+from fervit.data.mixtures.mixture import Mixture
 from fervit.ensemble.members import Output
 from fervit.ensemble.results import Choice
 from fervit.ensemble.soups import soup
@@ -51,6 +52,25 @@ def test_evaluating_the_folder_gives_the_figures_that_were_written(made: tuple[P
     assert written["accuracy"] == report["accuracy"] == choice.mix.accuracy[0]
     assert written["nll"] == pytest.approx(report["nll"], abs=1e-5)
     assert f"{100 * report['accuracy']:.2f} %" in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_members_are_weighted_on_the_images_of_all_data_sets(
+    members: list[Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    colour = replace(
+        make_dataset(), name="colour", images=dataset.images.repeat(3, axis=3)[:, ::2, ::2], data_hash="1" * 64
+    )
+    mixture = Mixture((dataset, colour), (1.0, 1.0))
+    done: list[tuple[int, int]] = []
+    choice = ensemble(members, mixture, tmp_path / "E", progress=lambda k, total: done.append((k, total)))
+    public = mixture.split(PUBLIC_TEST)
+    assert choice.dataset == f"{dataset.name} + colour"
+    assert done[-1] == (len(members) * len(public),) * 2
+    alone = TorchClassifier(tmp_path / "E")
+    probs = np.concatenate([alone.probs(part.images) for part in public.parts])
+    np.testing.assert_allclose(choice.mix.probs, probs, atol=2e-3)
+    same_shape = soup(members[:2], mixture, tmp_path / "S", kind="uniform")
+    assert len(same_shape.mix.probs) == len(public)
 
 
 def test_no_other_split_than_public_test_is_read(members: list[Path], splits_read: list[str], tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def load(
     from fervit.data.synthetic.dataset import parse_synthetic
 
     if isinstance(source, str):
-        source = _unweighted(source)
+        source = unweighted(source)
     if not (isinstance(source, str) and parse_synthetic(source) is not None):
         as_path(source, "a data set", DataError)
     form = form_of(source)
@@ -156,7 +156,7 @@ def check_out(out: Path, *, overwrite: bool) -> None:
         raise DataError(f"{out} is a {found}; names that end in .csv or .parquet make files, all others folders")
 
 
-def _unweighted(source: str) -> str:
+def unweighted(source: str) -> str:
     """Return a source whose name ends in no weight.
 
     Raises:

@@ -3,14 +3,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from transformers import PreTrainedModel
 
-from fervit.data.dataset import Dataset
 from fervit.data.labelling.matching import explain_missing, match_models
+from fervit.data.mixtures.mixture import Mixture
 from fervit.errors import ConfigError, ModelError
 from fervit.evaluation.prediction import predict_dataset
 from fervit.folders import holds_nothing, locked
@@ -106,23 +106,23 @@ def _check_replaceable(out: Output) -> None:
         raise ConfigError(f"{folder} exists; add --overwrite to replace it")
 
 
-def check_data(spec: ModelSpec, part: Dataset) -> Dataset:
+def check_data(spec: ModelSpec, data: Mixture) -> Mixture:
     """Return the data with the members' labels, in its own order and spelling; see `match_models`.
 
     Raises:
         ModelError: only one of them has a label.
         DataError: the data has one label.
     """
-    part = match_models(part, spec.labels)
-    ours, theirs = ({canonical(name) for name in labels} for labels in (spec.labels, part.labels))
+    data = replace(data, parts=tuple(match_models(part, spec.labels) for part in data.parts))
+    ours, theirs = ({canonical(name) for name in labels} for labels in (spec.labels, data.labels))
     if ours != theirs:
-        extra = [name for name in part.labels if canonical(name) not in ours]
-        hint = f" ({explain_missing(extra, part.labels, spec.labels)})" if extra else ""
+        extra = [name for name in data.labels if canonical(name) not in ours]
+        hint = f" ({explain_missing(extra, data.labels, spec.labels)})" if extra else ""
         raise ModelError(
-            f"{part.name} and the members have different labels (only one of them has "
+            f"{data.name} and the members have different labels (only one of them has "
             f"{', '.join(sorted(ours ^ theirs))}); choose weights on data that has all of theirs{hint}"
         )
-    return part
+    return data
 
 
 def unique_names(specs: Sequence[ModelSpec], folders: Sequence[Path]) -> list[str]:
@@ -140,11 +140,21 @@ def read_rounded(folder: Path) -> tuple[PreTrainedModel, ModelSpec]:
     return model.half().float(), spec
 
 
-def predict_members(folders: Sequence[Path], part: Dataset, progress: Progress | None = None) -> np.ndarray:
+def predict_members(folders: Sequence[Path], data: Mixture, progress: Progress | None = None) -> np.ndarray:
     """Return `(M, N, K)` probabilities of models, one in memory at a time, columns in the data's order."""
-    count, predicted = len(part), []
+    count, predicted = len(data), []
     for k, folder in enumerate(folders):
         tick = None if progress is None else (lambda done, _, k=k: progress(k * count + done, len(folders) * count))
-        probs = predict_dataset(TorchClassifier(*read_rounded(folder)), part, progress=tick)
-        predicted.append(check_probs(probs, part.targets)[0])
+        probs = predict_mixture(TorchClassifier(*read_rounded(folder)), data, progress=tick)
+        predicted.append(check_probs(probs, data.targets)[0])
     return np.stack(predicted)
+
+
+def predict_mixture(classifier: TorchClassifier, data: Mixture, *, progress: Progress | None = None) -> np.ndarray:
+    """Return `(N, K)` probabilities of the images of all parts, see `predict_dataset`."""
+    probs, before = [], 0
+    for part in data.parts:
+        tick = None if progress is None else (lambda done, _, before=before: progress(before + done, len(data)))
+        probs.append(predict_dataset(classifier, part, progress=tick))
+        before += len(part)
+    return np.concatenate(probs)

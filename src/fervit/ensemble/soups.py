@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from fervit.data.dataset import PUBLIC_TEST, Dataset
+from fervit.data.mixtures.mixture import Mixture, as_mixture
 from fervit.ensemble.members import (
     SOUP_FILE,
     Members,
@@ -23,6 +24,7 @@ from fervit.ensemble.members import (
     check_data,
     check_members,
     output_folder,
+    predict_mixture,
     read_rounded,
     unique_names,
 )
@@ -30,7 +32,6 @@ from fervit.ensemble.results import Choice, compare_with_best_member, spec_metri
 from fervit.ensemble.weights import GREEDY, UNIFORM, temperature_of
 from fervit.errors import ConfigError, ModelError, unknown
 from fervit.evaluation.measurement import measure
-from fervit.evaluation.prediction import predict_dataset
 from fervit.files import replacing_folder
 from fervit.models import TorchClassifier, save_checkpoint
 from fervit.reports.card import Origin, model_card
@@ -49,7 +50,12 @@ def check_kind(kind: str) -> None:
 
 
 def soup(
-    folders: Sequence[Path], dataset: Dataset, out: Output | Path, *, kind: str, progress: Progress | None = None
+    folders: Sequence[Path],
+    dataset: Dataset | Mixture,
+    out: Output | Path,
+    *,
+    kind: str,
+    progress: Progress | None = None,
 ) -> Choice:
     """Average the weights of models and write the mean as a plain model folder, calibrated on public_test.
 
@@ -70,19 +76,20 @@ def soup(
     out = out if isinstance(out, Output) else Output(out)
     check_members(folders, out)
     with output_folder(out):
-        return _soup(folders, dataset.split(PUBLIC_TEST), out, kind, progress)
+        return _soup(folders, as_mixture(dataset).split(PUBLIC_TEST), out, kind, progress)
 
 
-def _soup(folders: Sequence[Path], part: Dataset, out: Output, kind: str, progress: Progress | None) -> Choice:
+def _soup(folders: Sequence[Path], data: Mixture, out: Output, kind: str, progress: Progress | None) -> Choice:
     """Make and write the soup of models that were checked, into a folder that is held."""
     loaded = [read_rounded(folder) for folder in folders]
     specs = [spec for _, spec in loaded]
     names = unique_names(specs, folders)
     check_alike([model for model, _ in loaded], specs, names)
-    part = check_data(specs[0], part)
+    data = check_data(specs[0], data)
+    part = data.joined()
     states = [model.state_dict() for model, _ in loaded]
     passes = len(folders) + (len(folders) - 1) * (kind == GREEDY) + 2
-    shared = _SharedModel(read_rounded(folders[0])[0], specs[0], part, progress, passes=passes)
+    shared = _SharedModel(read_rounded(folders[0])[0], specs[0], data, progress, passes=passes)
     predicted = np.stack([shared.predict(state) for state in states])
     taken = _greedy(shared, states, predicted) if kind == GREEDY else list(range(len(states)))
     temperature = shared.calibrate(mean([states[k] for k in taken]))
@@ -104,18 +111,18 @@ def _soup(folders: Sequence[Path], part: Dataset, out: Output, kind: str, progre
 class _SharedModel:
     """One model that predicts for the same faces again and again, each time with other weights."""
 
-    def __init__(self, model: PreTrainedModel, spec: ModelSpec, part: Dataset, progress: Progress | None, passes: int):
-        self.model, self.spec, self.part = model, spec, part
+    def __init__(self, model: PreTrainedModel, spec: ModelSpec, data: Mixture, progress: Progress | None, passes: int):
+        self.model, self.spec, self.data = model, spec, data
         self._progress, self._passes, self._done = progress, passes, 0
 
     def predict(self, state: State) -> np.ndarray:
         """Return `(N, K)` probabilities with these weights, rounded as they would be stored."""
         self.load(state)
-        tick, before = self._progress, self._done * len(self.part)
-        total = self._passes * len(self.part)
+        tick, before = self._progress, self._done * len(self.data)
+        total = self._passes * len(self.data)
         step = None if tick is None else (lambda done, _: tick(before + done, total))
         self._done += 1
-        return predict_dataset(TorchClassifier(self.model, self.spec), self.part, progress=step)
+        return predict_mixture(TorchClassifier(self.model, self.spec), self.data, progress=step)
 
     def load(self, state: State) -> None:
         """Take over weights, rounded to float16."""
@@ -124,7 +131,7 @@ class _SharedModel:
 
     def calibrate(self, state: State) -> float:
         """Take over weights with the best temperature on these faces folded into the head, and return it."""
-        temperature = temperature_of(self.predict(state), self.part.targets)
+        temperature = temperature_of(self.predict(state), self.data.targets)
         head = ("classifier.weight", "classifier.bias")
         self.load({name: x / temperature if name in head else x for name, x in state.items()})
         return temperature
@@ -132,7 +139,7 @@ class _SharedModel:
 
 def _greedy(shared: _SharedModel, states: Sequence[State], predicted: np.ndarray) -> list[int]:
     """Return the members of the greedy soup, best first."""
-    targets = shared.part.targets
+    targets = shared.data.targets
 
     def accuracy(probs: np.ndarray) -> float:
         return float((probs.argmax(axis=1) == targets).mean())

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fervit.data.dataset import PUBLIC_TEST, Dataset
+from fervit.data.mixtures.mixture import Mixture, as_mixture
 from fervit.ensemble.members import (
     Members,
     Output,
@@ -34,7 +35,7 @@ from fervit.types import ModelSpec
 
 def ensemble(
     folders: Sequence[Path],
-    dataset: Dataset,
+    dataset: Dataset | Mixture,
     out: Output | Path,
     *,
     weighting: Weighting | None = None,
@@ -58,17 +59,18 @@ def ensemble(
     weighting = weighting or Weighting()
     check_members(folders, out)
     with output_folder(out):
-        return _ensemble(folders, dataset.split(PUBLIC_TEST), out, weighting, progress)
+        return _ensemble(folders, as_mixture(dataset).split(PUBLIC_TEST), out, weighting, progress)
 
 
 def _ensemble(
-    folders: Sequence[Path], part: Dataset, out: Output, weighting: Weighting, progress: Progress | None
+    folders: Sequence[Path], data: Mixture, out: Output, weighting: Weighting, progress: Progress | None
 ) -> Choice:
     """Make and write the ensemble of models that were checked, into a folder that is held."""
     specs = [read_rounded(folder)[1] for folder in folders]
-    part = check_data(mixture_spec(specs, name=out.folder.name), part)
+    data = check_data(mixture_spec(specs, name=out.folder.name), data)
+    part = data.joined()
     names = unique_names(specs, folders)
-    predicted = predict_members(folders, part, progress)
+    predicted = predict_members(folders, data, progress)
     members = Members(names, predicted, weighting.fit(predicted, part.targets))
     mixed = mix(predicted, members.weights)
     temperature = temperature_of(mixed, part.targets)

@@ -1,5 +1,7 @@
 """A mixture has the rows of its parts, each with its own size of image."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,23 @@ def test_the_hash_depends_on_content_and_weights(mixture: Mixture) -> None:
     other = Mixture(mixture.parts, (1.0, 1.0))
     assert mixture.data_hash != other.data_hash
     assert Mixture(mixture.parts, mixture.weights).data_hash == mixture.data_hash
+
+
+def test_a_part_alone_has_its_own_hash_and_parts_of_one_name_are_told_apart() -> None:
+    alone = part("a", 48, [0])
+    assert Mixture((alone,), (1.0,)).data_hash == "a" != Mixture((alone,), (2.0,)).data_hash
+    assert Mixture((alone, part("b", 8, [0]), part("a", 8, [0])), (1.0,) * 3).part_names == ("a", "b", "a (2)")
+
+
+def test_joined_rows_have_their_labels_and_no_pixels(mixture: Mixture) -> None:
+    whole = mixture.joined()
+    assert whole.targets.tolist() == mixture.targets.tolist()
+    assert whole.split_ids.tolist() == [0, 0, 1, 0, 2]
+    assert len(whole.images) == 5 and whole.images.size == 0 and whole.votes is None
+    alone = part("a", 48, [0])
+    assert Mixture((alone,), (1.0,)).joined() is alone
+    voted = replace(alone, votes=np.array([[0.25, 0.75]], np.float32))
+    assert Mixture((voted, part("b", 8, [0])), (1.0, 1.0)).joined().votes.tolist() == [[0.25, 0.75], [0, 0]]  # type: ignore[union-attr]
 
 
 def test_labels_must_agree() -> None:

@@ -22,7 +22,12 @@ def register(app: typer.Typer) -> None:
 def ensemble(
     members: Annotated[list[Path], typer.Argument(help="Model folders, or tiny; two or more.", show_default=False)],
     data: Annotated[
-        str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)
+        list[str],
+        typer.Option(
+            help="Data set: a file, a folder, a Hub id, or synthetic[:N]. May be repeated: members and weights are "
+            "chosen on the public_test images of all.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the ensemble.", show_default=False)],
     weights: Annotated[
@@ -53,7 +58,8 @@ def ensemble(
 
     check_one_process()
     require_torch("an ensemble")
-    from fervit.data import load
+    from fervit.data.loading import unweighted
+    from fervit.data.mixtures.loading import load_mixture
     from fervit.ensemble.members import Output, check_members, output_folder
     from fervit.ensemble.soups import check_kind
     from fervit.ensemble.soups import soup as average_weights
@@ -69,7 +75,7 @@ def ensemble(
     target = Output(out, overwrite, command_line())
     check_members(members, target)
     with stoppable(lambda: f"{out} is as it was"), output_folder(target), torch_threads(threads):
-        dataset = load(data, label_map=label_map, drop_labels=drop_labels)
+        dataset = load_mixture([unweighted(source) for source in data], label_map=label_map, drop_labels=drop_labels)
         with progress("running the members") as tick:
             if soup is not None:
                 choice = average_weights(members, dataset, target, kind=soup, progress=tick)

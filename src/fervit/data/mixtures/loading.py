@@ -42,8 +42,8 @@ def load_mixture(sources: Sources, **options: Unpack[LoadKeywords]) -> Dataset |
         options: those of `load`.
 
     Raises:
-        DataError: a source cannot be read, two have the same images or no label in common, `votes` belong to none of
-            them, or none of them has train images.
+        DataError: a source cannot be read, two have the same images or no label in common, or `votes` belong to none of
+            them.
         ConfigError: a weight is no number above 0; `label_map` or `drop_labels` are malformed, or about labels that no
             source has.
     """
@@ -61,8 +61,6 @@ def load_mixture(sources: Sources, **options: Unpack[LoadKeywords]) -> Dataset |
     parts = _load_all([source for source, _ in named], options)
     _check_different(parts)
     mixture = Mixture(tuple(map(with_validation, match_labels(parts))), tuple(weight for _, weight in named))
-    if TRAIN not in mixture.split_names:
-        raise DataError(f"none of {mixture.name} has train images: expected one source at least to learn from")
     for line in describe(mixture):
         log.warning("%s", line)
     return mixture

@@ -109,6 +109,31 @@ class Mixture:
             raise DataError(f"{self.name} has no {name} images (it has: {', '.join(self.split_names) or 'none'})")
         return Mixture(tuple(part for part, _ in kept), tuple(weight for _, weight in kept))
 
+    def joined(self) -> Dataset:
+        """Return the labels of all rows as one data set, for figures over them; its images are empty, of no pixels.
+
+        A single part is returned as it is. Votes are those of the parts that have any, all-zero for the others.
+        """
+        if len(self.parts) == 1:
+            return self.parts[0]
+        votes = None
+        if any(part.votes is not None for part in self.parts):
+            none = (np.zeros((len(part), len(self.labels)), np.float32) for part in self.parts)
+            votes = np.concatenate(
+                [zero if part.votes is None else part.votes for zero, part in zip(none, self.parts, strict=True)]
+            )
+        return Dataset(
+            name=self.name,
+            labels=self.labels,
+            images=np.zeros((len(self), 0, 0, 1), np.uint8),
+            targets=self.targets,
+            split_ids=np.concatenate([part.split_ids for part in self.parts]),
+            rows=np.arange(len(self)),
+            data_hash=self.data_hash,
+            votes=votes,
+            notes=self.notes,
+        )
+
     def take(self, rows: np.ndarray) -> "Mixture":
         """Return the rows that ascending indices or a boolean mask `(N,)` select; parts without any are left out."""
         chosen = np.zeros(len(self), bool)
