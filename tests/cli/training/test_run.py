@@ -144,7 +144,7 @@ def test_a_signal_leaves_what_an_export_and_an_ensemble_were_to_replace(
         os.kill(os.getpid(), getattr(signal, name))
 
     monkeypatch.setattr(fervit.api, "export_onnx", stopped)
-    monkeypatch.setattr("fervit.data.load", stopped)
+    monkeypatch.setattr("fervit.data.mixtures.loading.load_mixture", stopped)
     for member in ("one", "two"):
         (tmp_path / member).mkdir()
     ensemble = ("ensemble", tmp_path / "one", tmp_path / "two", "--data", "synthetic:21")
