@@ -1,7 +1,8 @@
 """What all face detectors share: the protocol, the shrunken photo, and the step from boxes to faces."""
 
+import copy
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,7 +23,9 @@ class FaceDetector(Protocol):
 
     One that may be called from several threads at once has an attribute `parallel = True`; fervit calls others from one
     thread at a time. One whose faces have landmarks says `landmarks = True`: those of a low score are looked at again,
-    turned (`fervit.faces.turned`). A pickle of it opens its files again.
+    turned (`fervit.faces.turned`). One that shrinks every image to `max_side_px` and returns no face below
+    `min_face_px` says `shrinks = True`: it is shown copies of large photos that were decoded no larger than that. A
+    pickle of it opens its files again.
     """
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
@@ -56,6 +59,14 @@ def check_rgb(image: Image) -> None:
         raise DetectorError(f"expected a (H, W, 3) uint8 RGB image, got {image.shape} {image.dtype}")
 
 
+def for_reduced(detector: FaceDetector, factor: float) -> FaceDetector:
+    """Return a detector that `shrinks` for copies of photos, reduced by `factor`: of `min_face_px` in the photo."""
+    reduced: Any = copy.copy(detector)  # the opened network is the same
+    reduced.min_face_px /= factor
+    smaller: FaceDetector = reduced
+    return smaller
+
+
 def shrink(image: Image, max_side_px: int) -> Image:
     """Return a contiguous copy whose longer side is at most `max_side_px`, without aliasing.
 
@@ -75,7 +86,24 @@ def shrink(image: Image, max_side_px: int) -> Image:
     return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR))
 
 
-def to_faces(found: Sequence[Face], image: Image, small: Image, min_face_px: int, min_score: float) -> list[Face]:
+def shrink_copy(copy_: Image, factor: int, size: tuple[int, int], max_side_px: int) -> Image:
+    """Return what `shrink` makes of a photo, from a copy of it that was reduced while it was decoded.
+
+    Args:
+        copy_: the copy, whose longer side has from one to two times `max_side_px`.
+        factor: how many px of the photo one of the copy's is wide; its last column and row may lie partly beyond.
+        size: width and height of the photo.
+        max_side_px: the longer side of the result.
+    """
+    cv2 = opencv()
+    columns, rows = (max(1, round(side * max_side_px / max(size))) for side in size)
+    x, y = size[0] / columns / factor, size[1] / rows / factor  # px of the copy for one of the result
+    matrix = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(copy_, matrix, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+
+
+def to_faces(found: Sequence[Face], image: Image, small: Image, min_face_px: float, min_score: float) -> list[Face]:
     """Scale faces in `small` back to `image`, clip them; keep large, confident and distinct ones, best first."""
     height, width = image.shape[:2]
     sx, sy = width / small.shape[1], height / small.shape[0]

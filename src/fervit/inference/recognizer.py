@@ -18,7 +18,7 @@ from fervit.inference.classifier import BATCH_SIZE
 from fervit.inference.face_finder import FaceFinder
 from fervit.inference.results import FrameResult, ImageResult
 from fervit.media.camera import camera_name, read_camera
-from fervit.media.images import ImageLike, as_image, source_name
+from fervit.media.images import ImageLike, source_name
 from fervit.media.sources import is_one
 from fervit.media.video import VideoSource, read_frames
 from fervit.runtime.ort import cores
@@ -286,9 +286,8 @@ class Recognizer:
             return _FoundImage(source_name(source), error=str(error))
 
     def _find(self, source: ImageLike, *, crop: bool) -> _FoundImage:
-        image = as_image(source)
-        found = self.finder.find(image, crop=crop)
-        return _FoundImage(source_name(source), found.faces, found.crops, size=(image.shape[1], image.shape[0]))
+        found = self.finder.find_in(source, crop=crop)
+        return _FoundImage(source_name(source), found.faces, found.crops, size=found.size)
 
 
 def _is_much(frames: Sequence[Frame]) -> bool:

@@ -27,20 +27,58 @@ def crop_face(image: Image, box: Box, preprocess: Preprocess, landmarks: np.ndar
         preprocess: margin and offset.
         landmarks: `(5, 2)` px; by them a head that is tilted by more than `MIN_ROLL_DEG` is turned upright.
     """
+    roll = turn_deg(landmarks)
+    if roll:
+        return _crop_upright(image, box, preprocess, roll)
+    x1, y1, side = crop_square(box, preprocess)
+    return _window(image, x1, y1, x1 + side, y1 + side)
+
+
+def crop_square(box: Box, preprocess: Preprocess) -> tuple[int, int, int]:
+    """Return left, top and side in px of the square that is cut around an upright face; it may leave the image."""
+    side = max(1, round(max(box.width, box.height) * (1 + 2 * preprocess.crop_margin)))
+    x1 = round((box.x1 + box.x2 - side) / 2)
+    return x1, round((box.y1 + box.y2 - side) / 2 + preprocess.crop_offset * box.height), side
+
+
+def crop_reduced(image: Image, factor: int, box: Box, preprocess: Preprocess) -> Image:
+    """Cut the square of an upright face out of a reduced copy of its photo, resized to the model's input.
+
+    It is the square that `crop_face` cuts out of the photo, to a fraction of the copy's pixel.
+
+    Args:
+        image: the copy, `(h, w, 3)` uint8 RGB.
+        factor: how many px of the photo one of the copy's is wide.
+        box: the face, in the photo's pixels.
+        preprocess: the model's, whose input has one size (`resize_to` is None).
+    """
+    left, top, side = crop_square(box, preprocess)
+    x1, y1, x2, y2 = (v / factor for v in (left, top, left + side, top + side))
+    x0, y0 = math.floor(x1), math.floor(y1)
+    around = Pillow.fromarray(np.ascontiguousarray(_window(image, x0, y0, math.ceil(x2), math.ceil(y2))))
+    if preprocess.channels == 1:
+        around = around.convert("L")
+    size = (preprocess.image_size, preprocess.image_size)
+    filter_ = Pillow.Resampling(FILTERS[preprocess.interpolation])
+    return np.asarray(around.resize(size, filter_, box=(x1 - x0, y1 - y0, x2 - x0, y2 - y0)))
+
+
+def turn_deg(landmarks: np.ndarray | None) -> float:
+    """Return by how much `crop_face` turns a head upright, in degrees clockwise; 0 where it stays as it is."""
     roll = 0.0 if landmarks is None else roll_deg(landmarks)
     right = 90 * round(roll / 90)
     if abs(roll - right) <= MIN_ROLL_DEG:
-        roll = right  # which moves pixels and changes none
-    if roll:
-        return _crop_upright(image, box, preprocess, roll)
+        return right  # which moves pixels and changes none
+    return roll
+
+
+def _window(image: Image, x1: int, y1: int, x2: int, y2: int) -> Image:
+    """Return a rectangle of an image; where it leaves the image, the image's edge is repeated."""
     height, width = image.shape[:2]
-    side = max(1, round(max(box.width, box.height) * (1 + 2 * preprocess.crop_margin)))
-    x1 = round((box.x1 + box.x2 - side) / 2)
-    y1 = round((box.y1 + box.y2 - side) / 2 + preprocess.crop_offset * box.height)
-    if x1 >= 0 and y1 >= 0 and x1 + side <= width and y1 + side <= height:
-        return image[y1 : y1 + side, x1 : x1 + side]
-    rows = image.take(np.arange(y1, y1 + side), axis=0, mode="clip")
-    return rows.take(np.arange(x1, x1 + side), axis=1, mode="clip")
+    if x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height:
+        return image[y1:y2, x1:x2]
+    rows = image.take(np.arange(y1, y2), axis=0, mode="clip")
+    return rows.take(np.arange(x1, x2), axis=1, mode="clip")
 
 
 def roll_deg(landmarks: np.ndarray) -> float:
@@ -129,6 +167,11 @@ def before_cut(preprocess: Preprocess) -> Preprocess:
     return replace(preprocess, image_size=preprocess.resize_to[0], resize_to=None)
 
 
+def has_one_input(spec: ModelSpec) -> bool:
+    """Return whether all that a model sees of a face is its crop at one size, resized in one step."""
+    return len({preprocess.geometry for preprocess in spec.inputs.values()}) == 1 and spec.preprocess.resize_to is None
+
+
 def shrink_crop(crop: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """Make a uint8 crop small while it waits for its batch, without a change to what the model is going to see.
 
@@ -137,7 +180,7 @@ def shrink_crop(crop: np.ndarray, spec: ModelSpec) -> np.ndarray:
     change by up to 0.03 (by 0.001 from beyond it).
     """
     inputs = list(spec.inputs.values())
-    if len({preprocess.geometry for preprocess in inputs}) == 1 and spec.preprocess.resize_to is None:
+    if has_one_input(spec):
         return resize_crop(crop, spec.preprocess)
     if any(preprocess.resize_to == () for preprocess in inputs):
         return crop.copy()  # its size matters

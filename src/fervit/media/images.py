@@ -94,10 +94,15 @@ def read_image(source: ImageSource) -> Image:
     """
     name = source_name(source)
     with opening(source) as opened:
-        if getattr(opened, "is_animated", False) and opened.format != "MPO":  # an MPO's others are views of the first
-            hint = "" if opened.format == "TIFF" else "; `fervit predict` and `Recognizer.video` read all"
-            log.warning("%s: only the first of %d images in it%s", name, getattr(opened, "n_frames", 0), hint)
-        return decode(opened, name)
+        return decode_first(opened, name)
+
+
+def decode_first(opened: Pillow.Image, name: str) -> Image:
+    """Return the first image of an open file as `read_image` does; a warning says where there are more."""
+    if getattr(opened, "is_animated", False) and opened.format != "MPO":  # an MPO's others are views of the first
+        hint = "" if opened.format == "TIFF" else "; `fervit predict` and `Recognizer.video` read all"
+        log.warning("%s: only the first of %d images in it%s", name, getattr(opened, "n_frames", 0), hint)
+    return decode(opened, name)
 
 
 def read_animation(source: ImageSource) -> Iterator[tuple[float, Image]]:

@@ -50,7 +50,7 @@ def decode(opened: Pillow.Image, name: str) -> Image:
         convert = _deep_converter(opened, name)
     else:
         convert = lambda rows: _rgb(_part(opened, rows))  # noqa: E731
-    orientation, bands = _orientation(opened), list(rows_of(*opened.size))
+    orientation, bands = orientation_of(opened), list(rows_of(*opened.size))
     if len(bands) == 1 and orientation == 1:  # nearly all of a data set
         return _repeated(convert(bands[0]))
     out, stored = _canvas(*opened.size, orientation)
@@ -109,7 +109,8 @@ def _canvas(width: int, height: int, orientation: int) -> tuple[Image, np.ndarra
     return out, views.get(orientation, lambda: out)()
 
 
-def _orientation(opened: Pillow.Image) -> int:
+def orientation_of(opened: Pillow.Image) -> int:
+    """Return how an image is stored by EXIF: 1 is upright, 5 to 8 lie on their side."""
     try:
         orientation = int(opened.getexif().get(ORIENTATION, 1))
     except Exception:  # noqa: BLE001  (broken EXIF raises nearly anything; the image itself may be fine)
