@@ -1,8 +1,12 @@
 """Python in a process of its own, with a bound on its memory and its time."""
 
+import multiprocessing
+import os
 import resource
-import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
 
 MEMORY = 6 << 30  # of addresses, most of which torch's libraries reserve and never touch
 RESIDENT_KB = 2_000_000
@@ -19,19 +23,63 @@ status = Path("/proc/self/status").read_text()  # unlike getrusage, it does not 
 print("PEAK", status.split("VmHWM:")[1].split()[0])
 """
 
+# A process that has imported torch, and has done nothing else, is forked for each piece of code: importing torch anew
+# takes four seconds of processor time. What a child has imported counts as its memory as if it had done so itself.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["fervit.models", "fervit.export.onnx", "fervit.inference.loading"])
+
+
+@dataclass(frozen=True)
+class Done:
+    """How code in a process of its own ended, and what it wrote."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def run_forked(code: str, *, stdin: str = "", seconds: float = 120, memory: int | None = None) -> Done:
+    """Run code in a process of its own, which has `fervit` and torch imported and may have `memory` bytes of addresses.
+
+    Raises:
+        AssertionError: it ran for longer than `seconds`; it is ended.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "stdin").write_text(stdin, encoding="utf-8")
+        process = SERVER.Process(target=_run, args=(code, folder, memory))
+        process.start()
+        process.join(seconds)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            raise AssertionError(f"still running after {seconds:g} s: {code}")
+        written = [(folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
+        assert process.exitcode is not None
+        return Done(process.exitcode, *written)
+
+
+def _run(code: str, folder: Path, memory: int | None) -> None:
+    """Run code with its standard streams in files of the folder, as a child of the server."""
+    for descriptor, name, flags in (
+        (0, "stdin", os.O_RDONLY),
+        (1, "stdout", os.O_CREAT | os.O_WRONLY),
+        (2, "stderr", os.O_CREAT | os.O_WRONLY),
+    ):
+        opened = os.open(folder / name, flags)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115  (multiprocessing closed the other)
+    if memory is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    exec(compile(code, "<code>", "exec"), {"__name__": "__main__"})
+
 
 def refusal(code: str, *, seconds: float = 60) -> str:
     """Run code that a `FervitError` must end in `seconds` s and below 2 GB; return its message, which is one line."""
     indented = "\n".join(f"    {line}" for line in code.splitlines())
-    done = subprocess.run(
-        [sys.executable, "-c", REPORT.format(code=indented)],
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    done = run_forked(REPORT.format(code=indented), seconds=seconds, memory=MEMORY)
+    assert done.status == 0, done.stderr[-2000:]
     said, peak = done.stdout.rstrip().rsplit("\nPEAK ", 1)
     assert said.startswith("REFUSED ") and len(said.splitlines()) == 1, said[:2000]
     assert int(peak) < RESIDENT_KB

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from fervit.labels import FER7
 from fervit.models import build_model, load_checkpoint, save_checkpoint
 from fervit.models.mixture import load_mixture, mixture_spec, save_mixture
 from fervit.types import ModelSpec
+from tests.helpers.limits import run_forked
 from tests.helpers.weights import Built
 
 INDEX = "model.safetensors.index.json"
@@ -52,12 +51,6 @@ OPEN = {
 }
 
 
-def said_with_a_yes(code: str) -> str:
-    """Run Python with a "y" for every question on standard input; return what it wrote."""
-    done = subprocess.run([sys.executable, "-c", code], input="y\n" * 20, capture_output=True, text=True, timeout=120)
-    return done.stdout + done.stderr
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unheard_of", "vit"])
 @pytest.mark.parametrize("opened", OPEN)
@@ -66,7 +59,8 @@ def test_python_in_a_folder_never_runs_and_is_never_asked_for(
 ) -> None:
     write_code(folder, tmp_path / "canary")
     change(folder / "config.json", model_type=kind)
-    said = said_with_a_yes(OPEN[opened].format(path=str(folder)))
+    done = run_forked(OPEN[opened].format(path=str(folder)), stdin="y\n" * 20)
+    said = done.stdout + done.stderr
     assert not (tmp_path / "canary").exists()
     assert "y/N" not in said and "trust_remote_code" not in said, said
     if kind == "unheard_of" and opened != "vtff":
