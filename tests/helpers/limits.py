@@ -69,7 +69,7 @@ def _run(code: str, folder: Path, memory: int | None) -> None:
         opened = os.open(folder / name, flags)
         os.dup2(opened, descriptor)
         os.close(opened)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115  (multiprocessing closed the other)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  (multiprocessing closed the other)
     if memory is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     exec(compile(code, "<code>", "exec"), {"__name__": "__main__"})

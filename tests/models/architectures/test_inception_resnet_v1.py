@@ -2,7 +2,6 @@
 """Inception-ResNet v1: what is its own beside the contract in test_contract.py."""
 
 import importlib
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -181,8 +180,18 @@ class Published:
         return self.residual(x, "Block8", 12, 1.0, [[], [(1, 3), (3, 1)]], relu=False)
 
 
+def convert(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the script on the folder's `graph.pb`; it writes the folder `out` there."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    arguments = [str(folder / "graph.pb"), "--data", "synthetic:40", "--out", str(folder / "out")]
+    monkeypatch.setattr(sys, "argv", ["make_facenet.py", *arguments])
+    importlib.import_module("make_facenet").main()
+
+
 @pytest.mark.slow
-def test_a_published_graph_becomes_a_folder_that_predicts_as_it_does(tmp_path: Path) -> None:
+def test_a_published_graph_becomes_a_folder_that_predicts_as_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     published = Published()
     x = torch.from_numpy(published.rng.uniform(-1, 1, (2, 3, 112, 112)).astype(np.float32))
     expected = published.features(x)
@@ -190,8 +199,7 @@ def test_a_published_graph_becomes_a_folder_that_predicts_as_it_does(tmp_path: P
     scale = constant(f"{ROOT}/Block8/mul/x", np.array(1, np.float32))
     nodes = [other, scale, *(constant(name, value) for name, value in published.tensors.items())]
     (tmp_path / "graph.pb").write_bytes(b"".join(nodes) + field(4, field(1, 24)))  # the versions, last
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "graph.pb"), "--data", "synthetic:40", "--out"]
-    subprocess.run([*command, str(tmp_path / "out")], check=True, capture_output=True)
+    convert(tmp_path, monkeypatch)
     model, spec = read_checkpoint(tmp_path / "out")
     with torch.no_grad():
         found = backbone_of(model)(x)
@@ -213,9 +221,6 @@ def test_a_file_that_is_no_such_graph_is_refused(
     content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "graph.pb").write_bytes(content)
-    monkeypatch.syspath_prepend(SCRIPT.parent)
-    arguments = [str(tmp_path / "graph.pb"), "--data", "synthetic:40", "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", ["make_facenet.py", *arguments])
     with pytest.raises(SystemExit, match=message):
-        importlib.import_module("make_facenet").main()
+        convert(tmp_path, monkeypatch)
     assert not (tmp_path / "out").exists()

@@ -1,8 +1,8 @@
 # mypy: disallow-untyped-calls=False
 """MobileNet v1: what is its own beside the contract in test_contract.py."""
 
+import importlib
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +64,9 @@ def test_other_weights_and_small_images_are_refused(init: str, image_size: int, 
 
 
 @pytest.mark.slow
-def test_weights_for_tensorflow_js_become_a_folder_that_predicts_as_they_do(tmp_path: Path) -> None:
+def test_weights_for_tensorflow_js_become_a_folder_that_predicts_as_they_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A network of the published one's form with random weights, computed step by step, beside the folder's."""
     rng = np.random.default_rng(0)
     template, _ = new()
@@ -85,8 +87,10 @@ def test_weights_for_tensorflow_js_become_a_folder_that_predicts_as_they_do(tmp_
     entries = [{"name": name, "shape": list(t.shape), "dtype": "float32"} for name, t in tensors.items()]
     (tmp_path / "m.bin").write_bytes(b"".join(np.ascontiguousarray(t).tobytes() for t in tensors.values()))
     (tmp_path / "m.json").write_text(json.dumps({"weightsManifest": [{"paths": ["m.bin"], "weights": entries}]}))
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "m.json"), "--data", "synthetic:40", "--out"]
-    subprocess.run([*command, str(tmp_path / "out")], check=True, capture_output=True)
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    arguments = [str(tmp_path / "m.json"), "--data", "synthetic:40", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", [SCRIPT.name, *arguments])
+    importlib.import_module(SCRIPT.stem).main()
     model, spec = read_checkpoint(tmp_path / "out")
 
     levels = torch.from_numpy(rng.uniform(0, 255, (2, 1, 96, 96)).astype(np.float32)).expand(-1, 3, -1, -1)
