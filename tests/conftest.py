@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import gc
 import http.server
 import os
 import threading
@@ -17,6 +18,10 @@ from fervit.types import ModelSpec, Preprocess
 from tests.helpers import DATA, write_onnx
 from tests.helpers.camera import Camera, MjpegHandler
 from tests.helpers.videos import moving, write_video
+
+# With torch and transformers imported, each look of the garbage collector at all objects takes a third of a second; a
+# test run makes few cycles that are worth it.
+gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)

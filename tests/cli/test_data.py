@@ -53,6 +53,7 @@ def test_synth_overwrites_only_when_told() -> None:
     assert len(load("s.csv")) == 14
 
 
+@pytest.mark.slow
 def test_inspect_writes_images_pairs_and_json(tmp_path: Path) -> None:
     run("synth", "--count", 70, "--out", "s.parquet")
     output = run("inspect", "s.parquet", "--json", "report.json").output

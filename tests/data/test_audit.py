@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from fervit.data import Dataset, load
-from fervit.data.audit import exact_leaks, inspect, near_duplicates
+from fervit.data.audit import Inspection, exact_leaks, inspect, near_duplicates
 from fervit.labels import FER7
 from tests.helpers import DATA
 
@@ -90,16 +90,25 @@ def test_an_empty_data_set_can_be_inspected() -> None:
     assert report.to_dict()["images"] == 0
 
 
+@pytest.fixture(scope="module")
+def fer2013() -> Dataset:
+    return load(DATA / "fer2013.parquet")
+
+
+@pytest.fixture(scope="module")
+def fer2013_report(fer2013: Dataset) -> Inspection:
+    return inspect(fer2013)
+
+
 @pytest.mark.slow
 @real
-def test_fer2013_has_the_known_faults() -> None:
-    dataset = load(DATA / "fer2013.parquet")
+def test_fer2013_has_the_known_faults(fer2013: Dataset, fer2013_report: Inspection) -> None:
     started = time.perf_counter()
-    leaks = exact_leaks(dataset)
+    leaks = exact_leaks(fer2013)
     assert time.perf_counter() - started < 2
-    assert int(leaks[dataset.split_ids == 1].sum()) == 280
-    assert int(leaks[dataset.split_ids == 2].sum()) == 288
-    report = inspect(dataset, near=False)
+    assert int(leaks[fer2013.split_ids == 1].sum()) == 280
+    assert int(leaks[fer2013.split_ids == 2].sum()) == 288
+    report = fer2013_report
     assert report.unique == 34_034
     assert report.leaks["private_test", "public_test"] == 44
     assert len(report.conflicts) == 57
@@ -109,12 +118,11 @@ def test_fer2013_has_the_known_faults() -> None:
 
 @real
 @pytest.mark.slow
-def test_every_known_near_leak_of_fer2013_is_found() -> None:
-    dataset = load(DATA / "fer2013.parquet")
-    report = inspect(dataset)
+def test_every_known_near_leak_of_fer2013_is_found(fer2013: Dataset, fer2013_report: Inspection) -> None:
+    report = fer2013_report
     assert report.near_leaks["public_test", "train"] + report.near_leaks["private_test", "train"] == 61
-    assert dataset.sources is not None and report.near_pairs is not None
-    names = [Path(source).name for source in dataset.sources]
+    assert fer2013.sources is not None and report.near_pairs is not None
+    names = [Path(source).name for source in fer2013.sources]
     found = {(names[a], names[b]) for a, b in report.near_pairs}
     with (DATA / "test_leaks.csv").open(encoding="utf-8") as file:
         known = [row for row in csv.DictReader(file) if row["kind"] == "near"]

@@ -62,6 +62,7 @@ def test_a_map_has_the_size_of_the_input_and_lies_in_0_to_1(
     assert found.score == pytest.approx(probs.max(), abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_map_repeats(trained: TorchClassifier, faces: np.ndarray, method: str) -> None:
     first, second = (explain(trained, faces[0], method=method).heat for _ in range(2))
@@ -139,11 +140,13 @@ def test_an_exported_model_is_explained_by_occlusion_and_nothing_else(faces: np.
             explain(classifier, faces[0], method=method)
 
 
+@pytest.mark.slow
 def test_both_runtimes_give_one_occlusion_map(trained: TorchClassifier, faces: np.ndarray) -> None:
     maps = [explain(c, faces[0], method="occlusion").heat for c in (trained, OnnxClassifier(find_model("tiny")))]
     np.testing.assert_allclose(maps[0], maps[1], atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_blank_picture_has_a_map(trained: TorchClassifier) -> None:
     for method in METHODS:
         assert np.isfinite(explain(trained, np.full((50, 50, 3), 127, np.uint8), method=method).heat).all()
@@ -189,6 +192,7 @@ def test_overlays_fit_any_picture_and_leave_cold_places_grey() -> None:
     assert (hot != cold).any()
 
 
+@pytest.mark.slow
 def test_a_sheet_shows_the_face_and_every_map(trained: TorchClassifier, faces: np.ndarray) -> None:
     maps = [explain(trained, faces[0], method=method) for method in METHODS]
     sheet = draw_sheet(maps[0].crop, maps)

@@ -94,6 +94,7 @@ def test_streams_of_images_and_videos_run_at_once_on_one_recognizer(recognizer: 
             _check(found, expected[job])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(DETECTORS))
 def test_threads_that_share_a_detector_find_what_one_finds(
     name: str, astronaut: np.ndarray, tiny_spec: ModelSpec
@@ -125,6 +126,7 @@ def test_two_finders_take_turns_at_a_detector_of_the_users(tiny_spec: ModelSpec)
     assert FaceFinder(Corners(), tiny_spec)._turn is not one._turn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", list(DETECTORS))
 def test_a_recognizer_pickles_and_copies_by_opening_its_files_again(
     recognizer: Recognizer, detector: str, astronaut: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

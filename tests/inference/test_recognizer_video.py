@@ -77,6 +77,7 @@ def test_smoothing_is_off_at_zero_and_steadies_above(recognizer: Recognizer, cli
     assert np.abs(np.diff(smooth, axis=0)).sum() < np.abs(np.diff(raw, axis=0)).sum()
 
 
+@pytest.mark.slow
 def test_the_smiling_man_is_neutral_first_and_happy_then(media: Path) -> None:
     results = list(load(threads=2).video(media / "single_face.mp4"))
     assert len(results) == 72

@@ -28,6 +28,7 @@ def test_the_timeline_counts_time_by_expression() -> None:
     assert json_rows(result)[0]["frame"] == 9
 
 
+@pytest.mark.slow
 def test_a_figure_with_labels_that_no_font_has_shows_their_places_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

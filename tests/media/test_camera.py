@@ -61,6 +61,7 @@ def test_no_camera_is_one_clear_line() -> None:
         next(read_camera(0))
 
 
+@pytest.mark.slow
 def test_a_camera_with_an_address_is_connected_to_again(stream: str) -> None:
     frames = list(read_camera(stream))
     assert MjpegHandler.served == 2

@@ -198,6 +198,7 @@ def test_what_is_assumed_of_a_folder_is_told_once_for_each_kind(caplog: pytest.L
     assert white_of("u", 0, 1)[1] == 1 and white_of("i", 0, 70_000)[:2] == (0, 70_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("range", RANGES)
 def test_a_face_in_a_deep_image_is_found_and_classified_as_in_its_8_bit_copy(
     range: str, tmp_path: Path, astronaut: np.ndarray

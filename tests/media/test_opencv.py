@@ -52,6 +52,7 @@ def test_crops_are_predicted_without_opencv(tiny_onnx: object) -> None:
     assert run_program(LATE, tiny_onnx).strip() == "fine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["predict", "PHOTO"], ["data", "synth", "--out", "OUT"]])
 def test_a_missing_opencv_is_one_line(arguments: list[str], tmp_path: object) -> None:
     pytest.importorskip("skimage")

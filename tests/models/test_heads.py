@@ -41,6 +41,7 @@ def parent(arch: str, tmp_path: Path) -> Path:
     return tmp_path / "parent"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", list(BUILDERS))
 def test_every_architecture_keeps_its_head_in_another_order_and_spelling_and_the_rows_of_shared_labels(
     arch: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -374,6 +374,7 @@ def test_a_decoder_that_never_ends_is_ended(tiny_onnx: Path, photo: bytes) -> No
     assert done.returncode == 1 and done.stdout == b"" and time.monotonic() - started < 20
 
 
+@pytest.mark.slow
 def test_an_image_that_needs_too_much_memory_is_refused() -> None:
     deep = encode(Image.fromarray(np.full((4900, 4900), 30_000, np.uint16)), "PNG")
     run = (
@@ -398,6 +399,7 @@ def test_a_killed_image_process_costs_one_response(server: Served, photo: bytes)
     assert set(statuses) <= {200, 503} and statuses[-1] == 200
 
 
+@pytest.mark.slow
 def test_nothing_of_an_image_reaches_the_disk_or_the_log(tiny_onnx: Path, photo: bytes, tmp_path: Path) -> None:
     noise = encode(Image.fromarray(np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)), "PNG")
     assert len(noise) > 2_000_000, "large enough for the usual spooling to disk"

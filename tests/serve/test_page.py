@@ -20,7 +20,7 @@ expect = pytest.importorskip("playwright.sync_api", reason="the browser tests ne
 
 TOKEN = "a-token-of-the-test/+=ok"
 
-pytestmark = NEEDS_CHROMIUM
+pytestmark = [NEEDS_CHROMIUM, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,6 @@ def test_the_services_own_refusal_of_an_oversize_file_is_readable_too(visit: Cal
     expect(page.locator("#error")).to_have_text("The request is too large: expected at most 1 MB.")
 
 
-@pytest.mark.slow
 def test_the_webcam_streams_updates_pauses_and_stops(visit: Callable[..., Any]) -> None:
     page = visit(permissions=["camera"])
     page.locator("#webcam").focus()

@@ -19,7 +19,7 @@ from tests.helpers.served import Served
 
 expect = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright (PyPI)").expect
 
-pytestmark = NEEDS_CHROMIUM
+pytestmark = [NEEDS_CHROMIUM, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

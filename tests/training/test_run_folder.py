@@ -79,6 +79,7 @@ def test_going_on_with_other_votes_is_refused(tmp_path: Path, weights: Path) -> 
         train(quick_config(votes_weight=0.5), other, tmp_path / "run", init=weights, resume=True)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_a_full_disk_cut_short_is_passed_over(tmp_path: Path, weights: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(quick_config(), faces(), tmp_path / "run", init=weights, callbacks=[StopAfterEpoch()])
@@ -101,6 +102,7 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["run.json", "metrics.csv", "best/config.json", "best/figures.json", "best/model.safetensors"]
 )
@@ -110,6 +112,7 @@ def test_a_run_with_a_file_that_was_cut_short_says_so_in_one_line(two_epochs: Pa
         train(quick_config(epochs=3), faces(), two_epochs, init=weights, resume=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["resume.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"]
 )
@@ -126,6 +129,7 @@ def test_a_run_without_a_whole_checkpoint_does_not_start_again_in_silence(
         train(quick_config(epochs=3), faces(), two_epochs, init=weights, resume=True)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     two_epochs: Path, weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

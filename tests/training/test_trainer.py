@@ -58,6 +58,7 @@ def test_settings_that_do_not_fit_the_model_cost_no_earlier_run(
     assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dinov2", [False, True])
 def test_the_first_epochs_see_smaller_images_where_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dinov2: bool

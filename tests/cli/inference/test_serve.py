@@ -65,6 +65,7 @@ def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyP
     assert "fervit[serve]" in refusal()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_it_responds_soon_after_its_start(tiny_onnx: Path) -> None:
     with Served("--model", tiny_onnx) as server:

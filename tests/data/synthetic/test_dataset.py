@@ -60,6 +60,7 @@ def test_a_smaller_data_set_is_the_beginning_of_a_larger_one(count: int) -> None
     np.testing.assert_array_equal(small.split_ids, large.split_ids[:count])
 
 
+@pytest.mark.slow
 def test_classes_are_balanced_in_every_split_and_shuffled() -> None:
     data = synthesize(280, size_px=8)
     for name in data.split_names:
@@ -69,11 +70,13 @@ def test_classes_are_balanced_in_every_split_and_shuffled() -> None:
     assert len({tuple(order) for order in orders.tolist()}) > 30
 
 
+@pytest.mark.slow
 def test_the_splits_share_out_seventy_fifteen_fifteen_percent() -> None:
     data = synthesize(280, size_px=8)
     assert np.bincount(data.split_ids).tolist() == [196, 42, 42]
 
 
+@pytest.mark.slow
 def test_no_person_stands_in_two_splits() -> None:
     data = synthesize(280, size_px=8)
     people = [set(data.split(name).sources or ()) for name in SPLITS]

@@ -239,6 +239,7 @@ def test_a_folder_starts_another_run(arch: str, trained: Train, tmp_path: Path) 
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 @EACH
 def test_a_head_for_other_labels_is_made_anew_even_where_their_number_is_the_same(
     arch: str, trained: Train, tmp_path: Path
@@ -278,6 +279,7 @@ def test_frozen_layers_stay_and_all_others_learn(arch: str, timm_file: Path, fac
     assert moved == set(range(2, len(layers_of(model)) + 2))
 
 
+@pytest.mark.slow
 @EACH
 def test_drop_path_drops_while_training_only(arch: str, trained: Train) -> None:
     known = trained(arch)
@@ -307,6 +309,7 @@ def colour_and_its_luma(side: int) -> tuple[np.ndarray, np.ndarray]:
     return colour.astype(np.uint8), (colour @ [[299], [587], [114]] // 1000).astype(np.uint8)
 
 
+@pytest.mark.slow
 @EACH
 def test_folding_luma_keeps_predictions_for_grey_and_makes_colour_grey(
     arch: str, trained: Train, tmp_path: Path
@@ -379,6 +382,7 @@ def test_a_backbone_that_does_not_fit_is_refused_with_both_shapes(
         build_model(timm_file, FER7, image_size, arch=arch, options=options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arch", "options", "message"),
     [
@@ -408,6 +412,7 @@ def test_starting_from_scratch_is_for_those_that_can() -> None:
                 build_model("scratch", FER7, SIZE, arch=arch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["vtff", "cnn", "inception_resnet_v1"])
 def test_convolutions_start_by_kaiming_and_not_as_a_transformers_layers(arch: str) -> None:
     model, _ = build_model("scratch", FER7, 80, arch=arch)

@@ -144,6 +144,7 @@ def histories(weights: Path, batch: Batch) -> Histories:
     return result
 
 
+@pytest.mark.slow
 def test_reconstructions_get_better_and_poker_faces_more_neutral(histories: Histories) -> None:
     for history in histories:
         assert history[-1]["reconstruction"] < 0.8 * history[0]["reconstruction"]

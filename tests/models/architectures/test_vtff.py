@@ -160,6 +160,7 @@ def test_codes_are_exported_to_the_bit_and_so_are_odd_grids(tmp_path: Path) -> N
 # --- starting weights -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_vit_gives_its_first_layers_its_cls_token_and_its_positions(tmp_path: Path) -> None:
     save_timm(tmp_path / "w.safetensors", depth=3, grid=4)
     plain, _ = build_model(tmp_path / "w.safetensors", FER7, 32)

@@ -106,6 +106,7 @@ def fetch(address: str, body: bytes | None = None) -> tuple[str, bytes]:
         return response.geturl(), response.read()
 
 
+@pytest.mark.slow
 def test_behind_nginx_page_document_predictions_and_stream_work(proxied: str, astronaut: np.ndarray) -> None:
     from websockets.sync.client import connect
 

@@ -16,7 +16,7 @@ import pytest
 from tests.helpers.served import START_S, Served, all_end
 from tests.helpers.service import jpeg
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals"), pytest.mark.slow]
 LIGHT = ("--image-workers", 0, "--detector", "none", "--rate", 0)
 
 
@@ -45,7 +45,6 @@ def outcome(server: Served) -> str:
         return type(error).__name__
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_new_clients_are_served_or_refused_and_never_reset_while_it_ends(
     workers: int, tiny_onnx: Path, astronaut: np.ndarray
@@ -102,7 +101,6 @@ def test_requests_in_work_get_their_response_after_any_ending_signal(
     assert "Traceback" not in server.output
 
 
-@pytest.mark.slow
 def test_a_worker_that_gets_sighup_drains_and_is_replaced(tiny_onnx: Path, astronaut: np.ndarray) -> None:
     photo = jpeg(astronaut)
     with Served("--model", tiny_onnx, "--workers", 2, *LIGHT) as server:
@@ -121,7 +119,6 @@ def test_a_worker_that_gets_sighup_drains_and_is_replaced(tiny_onnx: Path, astro
         assert outcome(server) == "200"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_workers_and_their_image_processes_end_with_a_killed_supervisor(tiny_onnx: Path) -> None:
     with Served("--model", tiny_onnx, "--workers", 2, "--image-workers", 1) as server:

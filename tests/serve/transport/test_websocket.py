@@ -45,6 +45,7 @@ def opened(server: Served) -> socket.socket:
     return client
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_of_frames_is_bounded_in_memory_and_holds_nobody_up(name: str, server: Served) -> None:
@@ -109,6 +110,7 @@ def test_an_upgrade_that_is_no_handshake_gets_a_400_and_no_connection(line: byte
     assert said.startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.slow
 def test_a_malformed_form_leaves_the_log_empty(tiny_onnx: Path) -> None:
     with Served("--model", tiny_onnx, "--image-workers", 0, "--detector", "none") as server:
         started = server.output
@@ -117,6 +119,7 @@ def test_a_malformed_form_leaves_the_log_empty(tiny_onnx: Path) -> None:
     assert server.output == started
 
 
+@pytest.mark.slow
 def test_refused_and_malformed_streams_leave_the_log_empty(tiny_onnx: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("0123456789abcdefTOKEN")
     one = ("--max-streams", 1, "--token-file", tmp_path / "token")

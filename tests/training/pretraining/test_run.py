@@ -24,6 +24,7 @@ from tests.helpers.training import StopAfterEpoch
 from tests.helpers.weights import save_timm
 
 
+@pytest.mark.slow
 def test_without_a_learning_step_the_features_are_those_of_the_start(tmp_path: Path, weights: Path) -> None:
     figures = pretrain(pretrain_config(epochs=0), [slopes()], tmp_path / "run", init=weights)
     assert figures == {"n": 24, "epochs": 0, "first_loss": None, "loss": None}
@@ -32,6 +33,7 @@ def test_without_a_learning_step_the_features_are_those_of_the_start(tmp_path: P
     )
 
 
+@pytest.mark.slow
 def test_positions_come_interpolated_to_the_input_size_and_stay(tmp_path: Path, weights: Path) -> None:
     start, _ = build_backbone(weights, 48)
     pretrain(pretrain_config(epochs=1, image_size=48), [slopes()], tmp_path / "run", init=weights)
@@ -69,6 +71,7 @@ def test_the_loss_falls_and_the_run_leaves_a_backbone_folder_with_its_log(tmp_pa
         assert picture.height == 3 * (96 + 2) - 2
 
 
+@pytest.mark.slow
 def test_a_recipe_starts_from_the_folder_and_keeps_its_preprocessing(tmp_path: Path, weights: Path) -> None:
     pretrain(pretrain_config(), [slopes()], tmp_path / "run", init=weights)
     model, preprocess = build_model(tmp_path / "run", ("a", "b", "c"), 32)
@@ -94,6 +97,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path: Path, weights: 
         torch.testing.assert_close(new[name], tensor, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_resuming_with_other_settings_or_data_names_them(tmp_path: Path, weights: Path) -> None:
     pretrain(pretrain_config(), [slopes()], tmp_path / "run", init=weights)
     with pytest.raises(ConfigError, match="another data, mask_ratio: give the same"):
@@ -121,6 +125,7 @@ def test_data_sets_of_other_sizes_and_channels_share_a_batch(tmp_path: Path, wei
     assert trainer.shown().shape == (8, 3, 32, 32)
 
 
+@pytest.mark.slow
 def test_a_folder_of_unlabelled_crops_is_pretrained_on_whole(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "faces" / "train" / "unlabelled").mkdir(parents=True)
     for k, picture in enumerate(slopes(8).images):
