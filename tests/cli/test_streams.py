@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and shells of POSIX systems")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="pipes and shells of POSIX systems"),
+    pytest.mark.slow,  # every case is a process of its own, or several
+]
 FERVIT = [sys.executable, "-m", "fervit"]
 MANY = 40  # photos; their rows come one after the other for a second or so
 

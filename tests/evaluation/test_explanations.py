@@ -90,7 +90,7 @@ def test_deleting_what_a_map_shows_lowers_the_answer_faster_than_random_deletion
     rng = np.random.default_rng(0)
     side = trained.spec.preprocess.image_size
     areas = []
-    for face in faces:
+    for face in faces[:5]:
         found = explain(trained, face, method=method)
         patches = rng.random((side // 8, side // 8)).repeat(8, axis=0).repeat(8, axis=1)  # as coarse as a map
         by_chance = np.argsort(-patches.ravel(), kind="stable")

@@ -38,6 +38,7 @@ def test_the_command_prints_tables_in_reading_order(run: Run) -> None:
     assert "67.22 %" in result.stdout and "do not compare" in result.stdout
 
 
+@pytest.mark.slow
 def test_json_to_stdout_is_one_object_and_nothing_else(run: Run, tmp_path: Path) -> None:
     result = run("--json", "-", "--tta", "flip", "--report", str(tmp_path / "deep" / "report"))
     assert result.exit_code == 0, result.output
@@ -75,6 +76,7 @@ def test_mistakes_are_told_before_any_work(
     assert (tmp_path / "taken").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_the_command_measures_groups_thresholds_and_shows_robustness(tiny_onnx: Path, tmp_path: Path) -> None:
     (tmp_path / "g.csv").write_text("row,age\n" + "".join(f"{row},{row % 2}\n" for row in range(70)))
     common = [str(tiny_onnx), "--data", "synthetic:70", "--split", "train"]

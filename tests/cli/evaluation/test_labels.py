@@ -56,6 +56,7 @@ def test_other_spellings_are_matched_aloud(tiny_onnx: Path, tmp_path: Path, capl
     assert "matched by their meaning: Anger = angry, Happiness = happy, sadness = sad" in caplog.text
 
 
+@pytest.mark.slow
 def test_three_expressions_are_measured_against_all_that_the_model_predicts(tiny_onnx: Path, tmp_path: Path) -> None:
     data = write_class_folders(tmp_path / "d", "angry", "joy", "sad", splits=("val",), count=4)
     report = tmp_path / "report"

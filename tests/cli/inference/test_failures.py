@@ -85,6 +85,7 @@ def test_the_only_output_ends_the_run_when_it_fails(folder: Path, tiny_onnx: Pat
     assert "go on" not in result.stderr
 
 
+@pytest.mark.slow
 def test_names_as_long_as_a_file_system_takes_get_copies_of_their_own(
     tmp_path: Path, tiny_onnx: Path, astronaut: np.ndarray
 ) -> None:

@@ -21,6 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "m"
 
 
+@pytest.mark.slow
 def test_export_says_how_large_the_file_is_and_how_far_it_is_from_the_folder(folder: Path) -> None:
     out = folder.parent / "m.onnx"
     done = CliRunner().invoke(app, ["export", str(folder), "--out", str(out)], catch_exceptions=False)

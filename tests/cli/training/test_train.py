@@ -65,6 +65,7 @@ def test_a_model_has_the_user_s_own_labels_and_no_more(tmp_path: Path) -> None:
     assert labels_of(tmp_path / "run") == ["anger", "Joy", "sad"]
 
 
+@pytest.mark.slow
 def test_labels_are_mapped_and_dropped_and_this_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = write_class_folders(tmp_path / "data", "1", "2", "3", "contempt")
     (tmp_path / "map.toml").write_text('1 = "angry"\n2 = "happy"\n')
@@ -76,6 +77,7 @@ def test_labels_are_mapped_and_dropped_and_this_is_said(tmp_path: Path, caplog: 
     assert "1 = angry, 2 = happy, 3 = sad" in caplog.text
 
 
+@pytest.mark.slow
 def test_numbers_and_typos_are_said_while_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert train(write_class_folders(tmp_path / "typo", "suprise", "happy"), tmp_path).exit_code == 0
     assert "add --label-map suprise=surprise" in caplog.text
@@ -100,6 +102,7 @@ def test_a_layout_that_is_not_understood_is_no_model_of_100_per_cent(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_wrapped_folders_without_a_validation_part_are_trained_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
