@@ -28,6 +28,7 @@ def test_the_functions_are_found_in_the_package() -> None:
     assert (fervit.train, fervit.distill, fervit.export_onnx) == (api.train, api.distill, api.export_onnx)
 
 
+@pytest.mark.slow
 def test_a_recipe_and_data_by_name_train_as_opened_ones_do(tmp_path: Path, weights: Path) -> None:
     recipe = tmp_path / "quick.toml"
     recipe.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in QUICK.items()))
@@ -53,6 +54,7 @@ def test_mistakes_of_training_name_the_way_out(tmp_path: Path, weights: Path) ->
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_file_and_an_opened_classifier_teach_a_student(tmp_path: Path, weights: Path, tiny_onnx: Path) -> None:
     seen: list[tuple[int, int]] = []
     config = quick_config(epochs=1, teacher_weight=0.5, teacher_views=1)
@@ -75,6 +77,7 @@ def test_a_recipe_that_says_nothing_of_a_teacher_gives_it_half_of_the_target(tmp
     assert api._configured("paper", teacher_weight=api.TEACHER_WEIGHT).teacher_weight == 0.5
 
 
+@pytest.mark.slow
 def test_a_model_is_exported_and_its_options_belong_together(tmp_path: Path, weights: Path) -> None:
     fervit.train(quick_config(epochs=1), faces(), tmp_path / "run", init=weights)
     out = tmp_path / "m.onnx"

@@ -33,6 +33,7 @@ def test_a_uniform_soup_is_one_plain_model_with_the_mean_weights(
     assert "uniform soup" in (tmp_path / "S" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_greedy_soup_leaves_out_what_spoils_it(tmp_path: Path) -> None:
     base = save_member(tmp_path, "base", seed=3)
     model, spec = read_checkpoint(base)

@@ -25,6 +25,7 @@ from tests.helpers.ensembles import COUNT, make_dataset, save_member
 UNIFORM = Weighting("uniform")
 
 
+@pytest.mark.slow
 def test_an_ensemble_predicts_the_weighted_mean_of_its_members(
     members: list[Path], dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_members_are_weighted_on_the_images_of_all_data_sets(
     assert len(same_shape.mix.probs) == len(public)
 
 
+@pytest.mark.slow
 def test_no_other_split_than_public_test_is_read(members: list[Path], splits_read: list[str], tmp_path: Path) -> None:
     plain = make_dataset()
     hidden = replace(plain, images=plain.images.copy(), targets=plain.targets.copy())
@@ -130,6 +132,7 @@ def test_an_ensemble_is_what_its_kept_members_are(
     assert (spec.preprocess.image_size, spec.extra_inputs, spec.labels) == (32, (), FER7)
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_written_whole_or_not_at_all(
     members: list[Path], dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +151,7 @@ def test_an_ensemble_is_written_whole_or_not_at_all(
     assert [path.name for path in tmp_path.iterdir()] == ["E"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_and_makes_a_folder_that_the_others_take(
     members: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

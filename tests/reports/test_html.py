@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from fervit.evaluation.report import Report
 from fervit.reports.html import render_html
@@ -15,6 +16,7 @@ from tests.helpers.reports import SPEC
 CHARTS = dict.fromkeys(("f1", "confusion", "reliability", "risk_coverage"), (b"", b""))
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_nothing_from_outside(folder: Path) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
     page = Page(text)

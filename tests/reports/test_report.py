@@ -42,6 +42,7 @@ def test_every_form_has_the_same_figures(folder: Path, report: Report) -> None:
             assert f"{figures.f1:.3f}" in form
 
 
+@pytest.mark.slow
 def test_groups_robustness_leaks_and_thresholds_are_in_every_form(full: tuple[Path, Report]) -> None:
     folder, report = full
     page = Page((folder / "report.html").read_text(encoding="utf-8")).words
@@ -64,6 +65,7 @@ def test_faces_lie_apart_from_what_may_be_published(full: tuple[Path, Report]) -
     assert len(page.addresses) == 2 * 5 + 2
 
 
+@pytest.mark.slow
 def test_a_report_replaces_its_own_files_and_leaves_others(report: Report, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
     (tmp_path / "report.md").write_text("old")
@@ -83,6 +85,7 @@ def test_the_smallest_report_can_be_written(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_an_older_report_without_the_newer_parts_can_be_read_and_written(report: Report, tmp_path: Path) -> None:
     newer = ("risk_coverage", "thresholds", "seen_in", "n_errors_with_votes", "errors_shared_by_votes")
     old = {key: value for key, value in report.to_dict().items() if key not in newer}
@@ -98,6 +101,7 @@ def test_an_older_report_without_the_newer_parts_can_be_read_and_written(report:
     assert not (tmp_path / "risk_coverage.png").exists()
 
 
+@pytest.mark.slow
 def test_the_published_report_can_be_read_and_written(tmp_path: Path) -> None:
     read = read_report(ROOT / "docs" / "report" / "report.json")
     write_report(read, tmp_path, command="", spec=SPEC)

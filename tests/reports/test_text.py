@@ -60,6 +60,7 @@ def without(report: Report, row: int, *, predicted: bool) -> Report:
     return replace(report, confusion=confusion)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("predicted", [True, False])
 def test_what_is_not_defined_is_a_dash_everywhere_and_null_in_json(
     report: Report, tmp_path: Path, predicted: bool

@@ -28,6 +28,7 @@ def test_every_row_of_every_study_is_a_valid_recipe_and_differs_from_the_others(
     assert all(seen.count(one) == 1 for one in seen)
 
 
+@pytest.mark.slow
 def test_the_table_of_finished_runs_has_their_figures_and_leaves_out_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
