@@ -41,6 +41,8 @@ class Done:
 def run_forked(code: str, *, stdin: str = "", seconds: float = 120, memory: int | None = None) -> Done:
     """Run code in a process of its own, which has `fervit` and torch imported and may have `memory` bytes of addresses.
 
+    Its environment is that of the first call in this test process.
+
     Raises:
         AssertionError: it ran for longer than `seconds`; it is ended.
     """
