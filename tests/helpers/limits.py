@@ -49,6 +49,8 @@ def run_forked(code: str, *, stdin: str = "", seconds: float = 120, memory: int 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "stdin").write_text(stdin, encoding="utf-8")
+        for written in ("stdout", "stderr"):
+            (folder / written).touch()
         process = SERVER.Process(target=_run, args=(code, folder, memory))
         process.start()
         process.join(seconds)
@@ -56,17 +58,17 @@ def run_forked(code: str, *, stdin: str = "", seconds: float = 120, memory: int 
             process.kill()
             process.join()
             raise AssertionError(f"still running after {seconds:g} s: {code}")
-        written = [(folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
         assert process.exitcode is not None
-        return Done(process.exitcode, *written)
+        stdout, stderr = ((folder / written).read_text(encoding="utf-8") for written in ("stdout", "stderr"))
+        return Done(process.exitcode, stdout, stderr)
 
 
 def _run(code: str, folder: Path, memory: int | None) -> None:
     """Run code with its standard streams in files of the folder, as a child of the server."""
     for descriptor, name, flags in (
         (0, "stdin", os.O_RDONLY),
-        (1, "stdout", os.O_CREAT | os.O_WRONLY),
-        (2, "stderr", os.O_CREAT | os.O_WRONLY),
+        (1, "stdout", os.O_WRONLY),
+        (2, "stderr", os.O_WRONLY),
     ):
         opened = os.open(folder / name, flags)
         os.dup2(opened, descriptor)
