@@ -22,6 +22,7 @@ LOG = ROOT / "docs" / "runs" / "tiny"
 MODELS = ROOT / "models"
 
 
+@pytest.mark.slow
 def test_both_forms_give_the_same_probabilities_and_the_same_spec() -> None:
     onnx, torch = OnnxClassifier(find_model("tiny")), TorchClassifier(shipped_checkpoint())
     assert onnx.spec == torch.spec
@@ -72,6 +73,7 @@ def test_photos_of_the_media_folder_are_recognised(media: Path) -> None:
     assert labels.count("happy") >= 4  # one smile with closed lips reads as neutral to this model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind", "base"),
     [
@@ -93,6 +95,7 @@ def test_a_model_beside_the_package_is_what_its_card_says(name: str, kind: str, 
     assert prediction.label == "happy" and prediction.score > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MODELS.is_dir(), reason="models/ is in the repository only")
 def test_the_packages_mobilenet_is_the_one_beside_it() -> None:
     by_name, classifier = find_model("mobilenet"), TorchClassifier(MODELS / "mobilenet")
@@ -104,6 +107,7 @@ def test_the_packages_mobilenet_is_the_one_beside_it() -> None:
     np.testing.assert_allclose(bundled.probs(list(faces)), classifier.probs(faces), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_8_bit_model_predicts_as_the_exact_one_does_and_its_card_says_what_it_is() -> None:
     exact, small = OnnxClassifier(find_model("mobilenet")), OnnxClassifier(find_model("mobilenet_int8"))
     assert small.spec == dataclasses.replace(exact.spec, name="mobilenet_int8", metrics=small.spec.metrics)

@@ -54,6 +54,7 @@ def test_conversion_equals_a_plain_forward_from_timm_names(tmp_path: Path, dinov
     torch.testing.assert_close(tokens, plain_forward(weights, x), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_heads_of_a_timm_file_are_those_of_the_known_sizes(tmp_path: Path) -> None:
     save_timm(tmp_path / "huge.safetensors", width=1280, depth=1)
     assert build_model(tmp_path / "huge.safetensors", FER7, 32)[0].config.num_attention_heads == 16

@@ -161,6 +161,7 @@ def test_mixed_targets_follow_the_fraction_of_pixels(mixup: float, cutmix: float
         torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), rows[:, 0], atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", recipe_names())
 def test_what_is_drawn_on_the_cpu_follows_the_images_to_their_device(name: str) -> None:
     """On `meta`, a device that this machine has, as on a GPU: an operation over two devices is an error."""

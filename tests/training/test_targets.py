@@ -45,6 +45,7 @@ def test_a_teacher_has_its_part_of_the_target_and_must_be_there() -> None:
         make_targets(dataset, TrainConfig(teacher_weight=0.7))
 
 
+@pytest.mark.slow
 def test_images_that_nobody_calls_a_face_are_left_out(tmp_path: Path, weights: Path) -> None:
     dataset = faces(56, votes=True)
     assert dataset.votes is not None
@@ -55,6 +56,7 @@ def test_images_that_nobody_calls_a_face_are_left_out(tmp_path: Path, weights: P
         train(quick_config(drop_not_a_face=True), faces(), tmp_path / "other", init=weights)
 
 
+@pytest.mark.slow
 def test_images_with_two_labels_are_found_and_left_out(tmp_path: Path, weights: Path) -> None:
     dataset = faces(56)
     dataset.images[7] = dataset.images[0]

@@ -82,6 +82,7 @@ def test_a_hub_data_set_is_streamed_once_and_then_opens_without_the_hub(reposito
     assert run("someone/faces", tmp_path, HF_ENDPOINT=endpoint) == first
 
 
+@pytest.mark.slow
 def test_a_hub_data_set_that_does_not_exist_says_so(repository: Path, tmp_path: Path) -> None:
     server = hub_stub.serve(repository, "someone/faces")
     try:
@@ -92,6 +93,7 @@ def test_a_hub_data_set_that_does_not_exist_says_so(repository: Path, tmp_path: 
     assert "the Hub has no such data set" in message
 
 
+@pytest.mark.slow
 def test_without_a_network_the_message_says_that_the_hub_cannot_be_reached(tmp_path: Path) -> None:
     message = run("someone/faces", tmp_path, HF_ENDPOINT="http://127.0.0.1:9")["error"]
     assert message.startswith("'someone/faces' is no file or folder here")

@@ -20,6 +20,7 @@ def dataset() -> Dataset:
     return load("synthetic:210")
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_corrupted_pictures(dataset: Dataset) -> None:
     model = Oracle(dataset, patience=12)
     result = measure_robustness(model, dataset, split="train", plan=RobustnessPlan(["noise", "shift"], faces=None))

@@ -184,6 +184,7 @@ def test_an_exported_file_predicts_as_the_pipeline_too(tmp_path: Path, kind: str
     np.testing.assert_allclose(actual, expect(folder, IMAGES), atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_training_sees_nearly_the_same_pixels(tmp_path: Path, name: str) -> None:
     folder = write_folder(tmp_path / "m", "convnext", PROCESSORS[name] | {"size": PROCESSORS[name]["size"]})

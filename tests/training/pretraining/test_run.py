@@ -104,6 +104,7 @@ def test_resuming_with_other_settings_or_data_names_them(tmp_path: Path, weights
         pretrain(pretrain_config(mask_ratio=0.5), [slopes(16)], tmp_path / "run", init=weights, resume=True)
 
 
+@pytest.mark.slow
 def test_train_splits_alone_are_read(tmp_path: Path, weights: Path, splits_read: list[str]) -> None:
     figures = pretrain(pretrain_config(epochs=1), [slopes(), slopes(16)], tmp_path / "run", init=weights)
     assert splits_read == ["train", "train"]
