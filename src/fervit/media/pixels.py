@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageFile
 
-from fervit.media import netpbm
-from fervit.media.depth import DEPTHS, array_to_8_bits, rows_of, to_8_bits, told_white
+from fervit.media.decoding import netpbm
+from fervit.media.decoding.depth import DEPTHS, array_to_8_bits, rows_of, to_8_bits, told_white
 from fervit.types import Image
 
 ORIENTATION = 0x0112  # EXIF 2.3, section 4.6.4
@@ -29,7 +29,7 @@ def decode(opened: Pillow.Image, name: str) -> Image:
     """Return an open image as `(H, W, 3)` uint8 RGB, upright.
 
     EXIF orientation is applied and transparency is laid on white. Where the mode does not say which value is white,
-    the values do (`fervit.media.depth.white_of`), and a warning says what was assumed.
+    the values do (`fervit.media.decoding.depth.white_of`), and a warning says what was assumed.
 
     Args:
         opened: an image of Pillow's, decoded or not.

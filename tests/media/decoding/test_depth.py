@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from fervit.cli import app
 from fervit.data.decode import Shape, decode
-from fervit.media import depth
-from fervit.media.depth import told_white, white_of
+from fervit.media.decoding import depth
+from fervit.media.decoding.depth import told_white, white_of
 from fervit.media.images import as_image, read_image
 from tests.helpers.fuzzing.images import png_chunk
 
