@@ -3,6 +3,7 @@
 `fervit.evaluate`, `fervit.compare` and the others are these; heavy packages are imported when a function needs them.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from fervit.training.finetune import RunFigures
     from fervit.training.options import RunKeywords
     from fervit.training.teachers import Teacher
+    from fervit.training.tuning.options import TuneKeywords
+    from fervit.training.tuning.outcome import TuneResult
     from fervit.types import Classifier
 
 TEACHER_WEIGHT = 0.5  # of `distill`, where a recipe sets none
@@ -228,6 +231,55 @@ def distill(
         return run(config, dataset, out, init=init, teacher=predicting, **options)
 
 
+def tune(
+    recipe: "str | Path | TrainConfig",
+    data: "str | Path | Dataset",
+    out: str | Path,
+    *,
+    init: str | Path | None = None,
+    votes: str | Path | None = None,
+    settings: Sequence[str] = (),
+    **options: "Unpack[TuneKeywords]",
+) -> "TuneResult":
+    """Search for the settings of a recipe with the best figures on public_test; private_test is never read.
+
+    Trials and their order are kept in a database: the same call goes on with a search that was stopped, several
+    processes may share one, and Optuna's dashboard reads it.
+
+    >>> import fervit
+    >>> found = fervit.tune("tiny", "fer2013.csv", "runs/tune", trials=20, fraction=0.2)  # doctest: +SKIP
+    >>> fervit.train("runs/tune/best.toml", "fer2013.csv", "runs/tuned")  # doctest: +SKIP
+
+    Args:
+        recipe: as for `train`; with a `TrainConfig`, the space is the one for its kind of architecture unless given.
+        data: as for `train`.
+        out: the folder of the study: each trial's run, `best.toml`, `trials.csv`, `summary.md` and two pictures.
+        init: starting weights of all trials, as for `train`; default: the recipe's.
+        votes: FER+ votes to join to `data` (csv or parquet).
+        settings: `key=value` texts, as those of `--set`, over the recipe's values.
+        **options: the fields of `fervit.training.tuning.options.TuneOptions`: `trials`, `storage`, `study`, `space`,
+            `grid`, `sampler`, `pruner`, `objective`, `fraction`, `workers`, `threads`, `timeout_s`, `seed`,
+            `command`, `progress`. With several `workers`, a script needs `if __name__ == "__main__":`.
+
+    Returns:
+        The best trial, all trials, the importance of the settings and the best configuration.
+
+    Raises:
+        ConfigError: an unknown recipe, setting or option; the space or the database is wrong; the study was made with
+            other data or settings, or has more trials; no trial could be trained; or the disk is full.
+        DataError: the data cannot be read, or have no train or no public_test split.
+        ModelError: the starting weights are missing or unsafe.
+        MissingExtra: Optuna is not installed.
+    """
+    config, out = _configured(recipe, settings), as_path(out, "the folder of a study", ConfigError)
+    dataset = loaded(data, votes=votes)
+    _weights(init, config)
+    from fervit.training.tuning.study import tune as run
+
+    name = str(recipe) if isinstance(recipe, str | Path) else config.arch
+    return run(config, dataset, out, recipe=name, init=init, **options)
+
+
 def export_onnx(
     model: str | Path,
     out: str | Path,
@@ -298,16 +350,18 @@ def check_teacher_weight(config: "TrainConfig") -> None:
         raise ConfigError("teacher_weight is 0, so the teacher would teach nothing: use `fervit train`")
 
 
-def _configured(recipe: "str | Path | TrainConfig", **defaults: float) -> "TrainConfig":
+def _configured(recipe: "str | Path | TrainConfig", settings: Sequence[str] = (), **defaults: float) -> "TrainConfig":
     """Return a configuration as it is, or read a recipe; `defaults` are for keys that it does not set."""
     if isinstance(recipe, str | Path):
         from fervit.config import load_config
 
-        return load_config(as_path(recipe, "a recipe", ConfigError), defaults=defaults)
+        return load_config(as_path(recipe, "a recipe", ConfigError), settings, defaults=defaults)
     from fervit.config import TrainConfig
 
     if not isinstance(recipe, TrainConfig):
         raise ConfigError(f"expected a recipe by name, a .toml file or a TrainConfig, got {quoted(recipe)}")
+    if settings:
+        raise ConfigError("settings are for a recipe by name or file; a TrainConfig has its own")
     return recipe
 
 

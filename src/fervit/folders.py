@@ -35,6 +35,10 @@ logger = logging.getLogger(__name__)
 _held: set[tuple[int, Path]] = set()  # by thread, so that a function can hold the folder that its caller holds
 
 
+class FolderInUse(ConfigError):
+    """Another process, or another thread, holds the folder."""
+
+
 def check_one_process() -> None:
     """Refuse to write a run's folder from one of several processes that a launcher such as torchrun started.
 
@@ -100,7 +104,8 @@ def locked(folder: Path) -> Iterator[None]:
     """Make a folder and hold it, so that no other process and no other thread can.
 
     Raises:
-        ConfigError: another one holds it, it cannot be written to, or this is one of several processes.
+        FolderInUse: another one holds it.
+        ConfigError: it cannot be written to, or this is one of several processes.
     """
     check_one_process()
     key = (threading.get_ident(), folder.resolve())
@@ -167,7 +172,7 @@ def _open_lock(folder: Path) -> IO[str]:
     """Return the folder's lock file, locked, with the number of this process in it.
 
     Raises:
-        ConfigError: another process or thread holds it.
+        FolderInUse: another process or thread holds it.
         OSError: it cannot be written.
     """
     path = folder / LOCK_FILE
@@ -178,7 +183,7 @@ def _open_lock(folder: Path) -> IO[str]:
             with file:
                 holder = _text_of(file)
             by = f" by process {holder}" if holder else ""
-            raise ConfigError(f"{folder} is in use{by}: wait for it or stop it first, or take another --out")
+            raise FolderInUse(f"{folder} is in use{by}: wait for it or stop it first, or take another --out")
         if _is_same(path, file):
             break
         file.close()  # the one who held it deleted it between opening and locking
