@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from fervit.api import compare, distill, evaluate, export_onnx, train, tune
+    from fervit.api import compare, distill, evaluate, export_onnx, train, train_seeds, tune
     from fervit.config import TrainConfig
     from fervit.data import Dataset
     from fervit.data import load as load_dataset
@@ -58,6 +58,7 @@ __all__ = [
     "table_rows",
     "threshold_for",
     "train",
+    "train_seeds",
     "tune",
 ]
 
@@ -89,6 +90,7 @@ _HOMES = {
     "table_rows": "fervit.inference.rows",
     "threshold_for": "fervit.evaluation.selective",
     "train": "fervit.api",
+    "train_seeds": "fervit.api",
     "tune": "fervit.api",
 }
 

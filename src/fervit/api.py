@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fervit.training.teachers import Teacher
     from fervit.training.tuning.options import TuneKeywords
     from fervit.training.tuning.outcome import TuneResult
+    from fervit.training.tuning.seeds import SeedFigures
     from fervit.types import Classifier
 
 TEACHER_WEIGHT = 0.5  # of `distill`, where a recipe sets none
@@ -180,6 +181,44 @@ def train(
         return run(config, dataset, out, init=init, teacher=teacher, **options)
 
 
+def train_seeds(
+    recipe: "str | Path | TrainConfig",
+    data: "str | Path | Dataset",
+    out: str | Path,
+    *,
+    seeds: int = 3,
+    init: str | Path | None = None,
+    votes: str | Path | None = None,
+    **options: "Unpack[RunKeywords]",
+) -> "SeedFigures":
+    """Train a recipe with several seeds, and say how far its figures on public_test differ by chance.
+
+    >>> import fervit
+    >>> fervit.train_seeds("tiny", "fer2013.csv", "runs/seeds").accuracy.sd  # doctest: +SKIP
+
+    Args:
+        recipe: as for `train`; its `seed` is the first, and the others follow it.
+        data: as for `train`.
+        out: the folder of all runs: a run `seed-N` for each, `seeds.json` and `seeds.md`.
+        seeds: how many, 2 or more.
+        init: starting weights, as for `train`.
+        votes: as for `train`.
+        **options: as those of `train`; with `resume`, finished runs are kept.
+
+    Returns:
+        Mean, sample standard deviation and range of accuracy and macro-F1 (0..1) and NLL (nats) on public_test.
+
+    Raises:
+        FervitError: as `train`; or there are fewer than 2 seeds.
+    """
+    config, out = _configured(recipe), as_path(out, "the folder of the runs", ConfigError)
+    dataset = loaded(data, votes=votes)
+    init = _weights(init, config)
+    from fervit.training.tuning.seeds import train_seeds as run
+
+    return run(config, dataset, out, seeds=seeds, init=init, **options)
+
+
 def distill(
     teacher: "str | Path | Classifier",
     data: "Sources",
@@ -243,32 +282,27 @@ def tune(
 ) -> "TuneResult":
     """Search for the settings of a recipe with the best figures on public_test; private_test is never read.
 
-    Trials and their order are kept in a database: the same call goes on with a search that was stopped, several
-    processes may share one, and Optuna's dashboard reads it.
+    The same call goes on with a search that was stopped, and several processes may share one.
 
     >>> import fervit
-    >>> found = fervit.tune("tiny", "fer2013.csv", "runs/tune", trials=20, fraction=0.2)  # doctest: +SKIP
-    >>> fervit.train("runs/tune/best.toml", "fer2013.csv", "runs/tuned")  # doctest: +SKIP
+    >>> fervit.tune("tiny", "fer2013.csv", "runs/tune", trials=20, fraction=0.2).best.value  # doctest: +SKIP
 
     Args:
         recipe: as for `train`; with a `TrainConfig`, the space is the one for its kind of architecture unless given.
         data: as for `train`.
-        out: the folder of the study: each trial's run, `best.toml`, `trials.csv`, `summary.md` and two pictures.
-        init: starting weights of all trials, as for `train`; default: the recipe's.
-        votes: FER+ votes to join to `data` (csv or parquet).
+        out: the folder of the study: each trial's run, `best.toml`, `trials.csv`, `summary.md` and two figures.
+        init: starting weights of all trials, as for `train`.
+        votes: as for `train`.
         settings: `key=value` texts, as those of `--set`, over the recipe's values.
-        **options: the fields of `fervit.training.tuning.options.TuneOptions`: `trials`, `storage`, `study`, `space`,
-            `grid`, `sampler`, `pruner`, `objective`, `fraction`, `workers`, `threads`, `timeout_s`, `seed`,
-            `command`, `progress`. With several `workers`, a script needs `if __name__ == "__main__":`.
+        **options: the fields of `fervit.training.tuning.options.TuneOptions`, such as `trials`, `space`, `objective`
+            and `workers`; with several of these, a script needs `if __name__ == "__main__":`.
 
     Returns:
         The best trial, all trials, the importance of the settings and the best configuration.
 
     Raises:
-        ConfigError: an unknown recipe, setting or option; the space or the database is wrong; the study was made with
-            other data or settings, or has more trials; no trial could be trained; or the disk is full.
-        DataError: the data cannot be read, or have no train or no public_test split.
-        ModelError: the starting weights are missing or unsafe.
+        FervitError: as `train`; an option, the space or the database is wrong; the study was made with other data or
+            settings, or has more trials; or no trial could be trained.
         MissingExtra: Optuna is not installed.
     """
     config, out = _configured(recipe, settings), as_path(out, "the folder of a study", ConfigError)

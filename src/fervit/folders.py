@@ -23,6 +23,7 @@ from fervit.errors import ConfigError
 from fervit.files import cannot_write
 
 RUN_FILE = "run.json"  # what tells a run of fervit from any other folder
+SEEDS_FILE = "seeds.json"  # what tells the folder of runs over seeds
 LOCK_FILE = ".lock"
 ASIDE = ".deleted"
 # What a process that was killed leaves behind: before its first run.json was whole (`files.replacing`'s file, and the
@@ -74,6 +75,27 @@ def check_run_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise ConfigError(f"{out} is not empty: --resume goes on with it, --overwrite deletes it first")
     if not is_run:
         raise ConfigError(f"{out} holds no run of fervit (no run.json), so it stays as it is: take another folder")
+
+
+def check_seeds_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that runs over seeds cannot go into; nothing is changed.
+
+    Raises:
+        ConfigError: it is a file, or already holds something and neither flag was given, or something else.
+    """
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with runs and --overwrite deletes them: give one of them")
+    try:
+        if out.exists() and not out.is_dir():
+            raise ConfigError(f"{out} is a file; --out takes a folder")
+        if holds_nothing(out):
+            return
+        if not (out / SEEDS_FILE).is_file():
+            raise ConfigError(f"{out} holds no runs over seeds (no {SEEDS_FILE}), so it stays as it is: take another")
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    if not (resume or overwrite):
+        raise ConfigError(f"{out} is not empty: --resume goes on with its runs, --overwrite deletes them first")
 
 
 def holds_nothing(folder: Path) -> bool:

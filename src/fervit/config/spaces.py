@@ -23,7 +23,6 @@ from fervit.config.architectures import CONVOLUTIONAL
 from fervit.config.overrides import Table, parse_value, put_value
 from fervit.config.training import RECIPES, SPACE_SUFFIX, TrainConfig, config_from_dict
 from fervit.errors import ConfigError, is_number, quoted, unknown
-from fervit.files import as_path
 
 Value = bool | int | float | str
 """What a setting may be."""
@@ -87,7 +86,7 @@ def read_space(source: str | Path | Mapping[str, object], config: TrainConfig) -
             cannot have.
     """
     if isinstance(source, str | Path):
-        path = as_path(source, "a search space", ConfigError)
+        path = Path(source)
         where, values = path.name, _read_toml(path)
     else:
         where, values = "the search space", dict(source)

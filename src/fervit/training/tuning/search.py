@@ -71,8 +71,7 @@ def work(search: Search, worker: int = 0) -> None:
         ConfigError: the database or a folder cannot be written, or the disk is full.
         FervitError: something else that concerns every trial.
     """
-    with quiet_optuna(), database_explained(search.storage):
-        storage = open_storage(search.storage)
+    with quiet_optuna(), database_explained(search.storage), open_storage(search.storage) as storage:
         study = _own_study(storage, search, worker)
         while search.deadline is None or time.time() < search.deadline:
             with ExitStack() as held:

@@ -32,8 +32,9 @@ def require_optuna() -> None:
         raise MissingExtra("tuning", "tune")
 
 
-def open_storage(url: str) -> "RDBStorage":
-    """Open a study's database; for SQLite, the file and its folder are made.
+@contextmanager
+def open_storage(url: str) -> "Iterator[RDBStorage]":
+    """Open a study's database, and close it at the end; for SQLite, the file and its folder are made.
 
     Raises:
         ConfigError: it is no database URL, or the database cannot be opened or written.
@@ -55,13 +56,18 @@ def open_storage(url: str) -> "RDBStorage":
         arguments = {"connect_args": {"timeout": SQLITE_WAIT_S}}
     try:
         with quiet_optuna():
-            return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+            storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
     except ArgumentError as error:
         raise ConfigError(
             f"--storage takes a database URL such as sqlite:///runs/tune.db, got {quoted(url)}"
         ) from error
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, OSError) as error:
         raise ConfigError(f"cannot open the database {quoted(url)}: {_cause(error)}") from error
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _make_folder_of(path: Path) -> None:

@@ -45,6 +45,7 @@ from fervit.training.tuning.trial import Task
 from fervit.training.tuning.workers import work_in_processes
 
 if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
     from optuna.study import Study
 
 STUDY_FILE = "study.json"  # what tells the folder of a search from any other
@@ -95,8 +96,9 @@ def tune(
     dataset = with_fewer_training_images(dataset, how.fraction)
     task = Task(config, dataset, out, how.objective, how.command, how.threads)
     search = Search(task, space, how, None if how.timeout_s is None else time.time() + how.timeout_s)
-    with quiet_optuna(), database_explained(search.storage):
-        study = _opened(search, about, rows)
+    _check_folder(out, _record(search))
+    with quiet_optuna(), database_explained(search.storage), open_storage(search.storage) as storage:
+        study = _opened(storage, search, about, rows)
         with _shown(study, search) as look:
             if how.workers == 1:
                 work(search)
@@ -144,18 +146,15 @@ def _about(how: TuneOptions, recipe: str, config: TrainConfig, dataset: Dataset,
     return plain
 
 
-def _opened(search: Search, about: dict[str, object], rows: list[dict[str, Value]]) -> "Study":
-    """Open the study and its folder, and queue what is to be tried first.
+def _opened(storage: "RDBStorage", search: Search, about: dict[str, object], rows: list[dict[str, Value]]) -> "Study":
+    """Open the study, write its folder's record, and queue what is to be tried first.
 
     Raises:
-        ConfigError: the folder holds something else, or the study differs or has more trials.
+        ConfigError: the study differs or has more trials, or the folder cannot be written.
     """
-    how, out = search.options, search.task.out
-    where = search.storage.rpartition("/")[2]
-    _check_folder(out, {"storage": _where(search.storage), "study": how.study})
-    storage = open_storage(search.storage)
+    how, out, config = search.options, search.task.out, search.task.config
     with claiming(out):
-        check_same_study(storage, how.study, about, where)
+        check_same_study(storage, how.study, about, search.storage.rpartition("/")[2])
         study = open_study(storage, how.study, maximize=how.maximize)
         done = len(finished(study))
         if done > search.trials:
@@ -165,15 +164,20 @@ def _opened(search: Search, about: dict[str, object], rows: list[dict[str, Value
             )
         study.set_user_attr(ABOUT, about)
         try:
-            write_json(out / STUDY_FILE, {"storage": _where(search.storage), "study": how.study})
+            write_json(out / STUDY_FILE, _record(search))
         except OSError as error:
             raise cannot_write(out, error) from error
-        if not how.is_grid and contains(search.space, search.task.config):
-            rows = [{key: value_of(search.task.config, key) for key in search.space}]
+        if not how.is_grid and contains(search.space, config):
+            rows = [{key: value_of(config, key) for key in search.space}]
         if not study.get_trials(deepcopy=False):
             for row in rows:
                 study.enqueue_trial(row, user_attrs={} if how.is_grid else {"start": True})
     return study
+
+
+def _record(search: Search) -> dict[str, str]:
+    """Return what a folder's `study.json` says: which study's trials it holds."""
+    return {"storage": _where(search.storage), "study": search.options.study}
 
 
 def _where(storage: str) -> str:

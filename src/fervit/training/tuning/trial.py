@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from fervit.config.spaces import with_values
@@ -81,6 +82,14 @@ class Watch(TrainerCallback):
         """End the run when the loss of the last steps is no number."""
         if logs and not math.isfinite(float(logs.get("loss", 0.0))):
             raise Diverged(f"the loss is {float(logs['loss'])} after {state.global_step} steps")
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: object
+    ) -> None:
+        """End the run when its weights are no numbers, before they are validated."""
+        model = more.get("model")
+        if isinstance(model, nn.Module) and not all(bool(one.isfinite().all()) for one in model.parameters()):
+            raise Diverged(f"the weights are no finite numbers after epoch {state.epoch or 0:g}")
 
     def on_evaluate(
         self,
