@@ -33,7 +33,7 @@ FIXED = {
     "arch": "architectures have settings of their own: tune a recipe of each",
 }
 EXAMPLE = "lr = { low = 1e-5, high = 1e-3, log = true }"
-MOST_COMBINATIONS = 10_000  # of a grid: more is a mistake in a step
+MOST_COMBINATIONS = 1000  # of a grid: more is a mistake in a step
 
 
 @dataclass(frozen=True)

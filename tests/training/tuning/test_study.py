@@ -20,6 +20,7 @@ from fervit.errors import ConfigError, DataError, ModelError
 from fervit.folders import RUN_FILE
 from fervit.training.finetune import RunFigures
 from fervit.training.tuning import trial as trial_module
+from fervit.training.tuning.options import SAMPLERS
 from fervit.training.tuning.outcome import TuneResult
 from fervit.training.tuning.rows import TrialRow
 from fervit.training.tuning.storage import open_storage
@@ -243,6 +244,23 @@ def test_trials_that_lag_behind_are_pruned(tmp_path: Path, monkeypatch: pytest.M
     assert found.trials[3].reason == "behind the other trials after epoch 1 of 4" and found.trials[3].value == 0.1
     whole = search(tmp_path / "u", config, grid={"lr": list(rates)}, trials=None)  # a sweep's rows are complete
     assert [row.state for row in whole.trials] == ["complete"] * 4
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_starts_with_the_recipe_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    training = fake(monkeypatch, peak)
+    space = (
+        {"lr": [1e-3, 1e-4, 1e-2], "weight_decay": {"low": 0.0, "high": 0.1, "step": 0.1}}
+        if sampler == "grid"
+        else SPACE
+    )
+    found = search(tmp_path / "t", sampler=sampler, space=space, trials=5)
+    assert len(found.trials) == 5 and training.runs[0].lr == 1e-3
+    assert len({(config.lr, config.weight_decay) for config in training.runs}) == 5
+    if sampler == "grid":
+        assert len(search(tmp_path / "t", sampler=sampler, space=space, trials=50).trials) == 6
 
 
 def test_a_smaller_loss_is_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

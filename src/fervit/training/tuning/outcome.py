@@ -17,7 +17,7 @@ from fervit.formatting import NONE, markdown_table, percent
 from fervit.reports.charts.tuning import history_png, importance_png
 from fervit.reports.settings_text import to_toml
 from fervit.training.run_folder import write_whole
-from fervit.training.tuning.rows import TrialRow, best_of, finished, row_of
+from fervit.training.tuning.rows import START, TrialRow, best_of, finished, in_state, row_of
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -67,7 +67,7 @@ def write_outcome(study: "Study", search: "Search", about: Mapping[str, object])
     best = best_of(study)
     if best is None:
         raise ConfigError(_why_nothing(rows))
-    started = [row for trial, row in zip(trials, rows, strict=True) if trial.user_attrs.get("start")]
+    started = [row for trial, row in zip(trials, rows, strict=True) if trial.user_attrs.get(START)]
     start = next((row for row in started if row.state == "complete"), None)
     config = with_values(search.task.config, best.params)
     result = TuneResult(
@@ -93,7 +93,7 @@ def _importance(study: "Study") -> dict[str, float]:
     """Return how much of the objective's variance each setting explains; nothing where that cannot be said."""
     import optuna
 
-    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    complete = in_state(study, "COMPLETE")
     if len(complete) < ENOUGH_TRIALS or len({trial.value for trial in complete}) == 1:
         return {}
     try:
@@ -110,16 +110,14 @@ def _write(result: TuneResult, search: "Search", about: Mapping[str, object]) ->
     write_whole(out / "best.toml", best_toml(result, search, about))
     write_whole(out / "trials.csv", trials_csv(result.trials, search.space))
     write_whole(out / "summary.md", summary(result, search, about))
-    pictures = {"history.png": history_png(result.trials, what=NAMES[result.objective], maximize=_up(result))}
+    pictures = {
+        "history.png": history_png(result.trials, what=NAMES[result.objective], maximize=result.objective != "nll")
+    }
     if result.importance:
         pictures["importance.png"] = importance_png(result.importance)
     for name, content in pictures.items():
         with replacing(out / name) as beside:
             beside.write_bytes(content)
-
-
-def _up(result: TuneResult) -> bool:
-    return result.objective != "nll"
 
 
 def best_toml(result: TuneResult, search: "Search", about: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from fervit.config.spaces import Value
 
+START = "start"  # attribute of the trial that is the recipe as it is
 REASON = "reason"  # attribute of a trial: why it failed or ended early
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 

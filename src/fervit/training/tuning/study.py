@@ -28,7 +28,7 @@ from fervit.training.run_folder import write_json
 from fervit.training.targets import make_targets, training_rows
 from fervit.training.tuning.options import TRIALS, TuneKeywords, TuneOptions
 from fervit.training.tuning.outcome import TuneResult, write_outcome
-from fervit.training.tuning.rows import finished, row_of
+from fervit.training.tuning.rows import START, finished, row_of
 from fervit.training.tuning.search import Search, work
 from fervit.training.tuning.storage import (
     ABOUT,
@@ -87,7 +87,7 @@ def tune(
     rows = combinations(space) if how.is_grid else []
     how = dataclasses.replace(
         how,
-        trials=how.trials or len(rows) or TRIALS,
+        trials=min(how.trials or len(rows), len(rows)) if rows else how.trials or TRIALS,
         storage=how.storage or f"sqlite:///{out / 'tune.db'}",
         threads=_threads_each(how),
     )
@@ -169,9 +169,8 @@ def _opened(storage: "RDBStorage", search: Search, about: dict[str, object], row
             raise cannot_write(out, error) from error
         if not how.is_grid and contains(search.space, config):
             rows = [{key: value_of(config, key) for key in search.space}]
-        if not study.get_trials(deepcopy=False):
-            for row in rows:
-                study.enqueue_trial(row, user_attrs={} if how.is_grid else {"start": True})
+        for row in rows:  # again with each call: a process may have been killed here
+            study.enqueue_trial(row, user_attrs={} if how.is_grid else {START: True}, skip_if_exists=True)
     return study
 
 

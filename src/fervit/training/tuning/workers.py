@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -68,6 +69,7 @@ def _check(process: multiprocessing.process.BaseProcess, messages: Connection) -
 def _worker(search: Search, number: int, messages: Connection) -> None:
     """Take part in a search, in a process of its own; a mistake of the user's goes to the parent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that its trial is put back in the queue
     try:
         work(search, number)
     except FervitError as error:
