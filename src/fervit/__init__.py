@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from fervit.api import compare, distill, evaluate, export_onnx, train, train_seeds, tune
+    from fervit.api import compare, distill, evaluate, export_onnx, train
     from fervit.config import TrainConfig
     from fervit.data import Dataset
     from fervit.data import load as load_dataset
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fervit.media.images import read_image
     from fervit.media.video import probe, read_frames
     from fervit.media.video_writer import VideoWriter
+    from fervit.studies import train_seeds, tune
     from fervit.types import Box, Face, ModelSpec, Prediction, Preprocess
 
 __all__ = [
@@ -90,8 +91,8 @@ _HOMES = {
     "table_rows": "fervit.inference.rows",
     "threshold_for": "fervit.evaluation.selective",
     "train": "fervit.api",
-    "train_seeds": "fervit.api",
-    "tune": "fervit.api",
+    "train_seeds": "fervit.studies",
+    "tune": "fervit.studies",
 }
 
 

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from fervit.training.finetune import RunFigures
     from fervit.training.options import RunKeywords
     from fervit.training.teachers import Teacher
-    from fervit.training.tuning.options import TuneKeywords
-    from fervit.training.tuning.outcome import TuneResult
-    from fervit.training.tuning.seeds import SeedFigures
     from fervit.types import Classifier
 
 TEACHER_WEIGHT = 0.5  # of `distill`, where a recipe sets none
@@ -172,51 +169,13 @@ def train(
         DataError: the data cannot be read, or have no train or no public_test split.
         ModelError: the starting weights are missing, unsafe, truncated or do not fit.
     """
-    config, out = _configured(recipe), as_path(out, "the folder of a run", ConfigError)
+    config, out = configured(recipe), as_path(out, "the folder of a run", ConfigError)
     with _held(out, options):
         dataset = mixed(data, votes=votes)
-        init = _weights(init, config)
+        init = checked_weights(init, config)
         from fervit.training.finetune import train as run
 
         return run(config, dataset, out, init=init, teacher=teacher, **options)
-
-
-def train_seeds(
-    recipe: "str | Path | TrainConfig",
-    data: "str | Path | Dataset",
-    out: str | Path,
-    *,
-    seeds: int = 3,
-    init: str | Path | None = None,
-    votes: str | Path | None = None,
-    **options: "Unpack[RunKeywords]",
-) -> "SeedFigures":
-    """Train a recipe with several seeds, and say how far its figures on public_test differ by chance.
-
-    >>> import fervit
-    >>> fervit.train_seeds("tiny", "fer2013.csv", "runs/seeds").accuracy.sd  # doctest: +SKIP
-
-    Args:
-        recipe: as for `train`; its `seed` is the first, and the others follow it.
-        data: as for `train`.
-        out: the folder of all runs: a run `seed-N` for each, `seeds.json` and `seeds.md`.
-        seeds: how many, 2 or more.
-        init: starting weights, as for `train`.
-        votes: as for `train`.
-        **options: as those of `train`; with `resume`, finished runs are kept.
-
-    Returns:
-        Mean, sample standard deviation and range of accuracy and macro-F1 (0..1) and NLL (nats) on public_test.
-
-    Raises:
-        FervitError: as `train`; or there are fewer than 2 seeds.
-    """
-    config, out = _configured(recipe), as_path(out, "the folder of the runs", ConfigError)
-    dataset = loaded(data, votes=votes)
-    init = _weights(init, config)
-    from fervit.training.tuning.seeds import train_seeds as run
-
-    return run(config, dataset, out, seeds=seeds, init=init, **options)
 
 
 def distill(
@@ -255,11 +214,11 @@ def distill(
         DataError: as `train`.
         ModelError: as `train`; or the teacher cannot be read, or has other labels than the data.
     """
-    config, out = _configured(recipe, teacher_weight=TEACHER_WEIGHT), as_path(out, "the folder of a run", ConfigError)
+    config, out = configured(recipe, teacher_weight=TEACHER_WEIGHT), as_path(out, "the folder of a run", ConfigError)
     check_teacher_weight(config)
     with _held(out, options):  # before the teacher predicts, which takes minutes
         dataset = mixed(data, votes=votes)
-        init = _weights(init, config)
+        init = checked_weights(init, config)
         from fervit.training.finetune import train as run
         from fervit.training.parallel import torch_threads
         from fervit.training.teachers import open_teacher
@@ -268,50 +227,6 @@ def distill(
         with torch_threads(threads):
             predicting = open_teacher(teacher, dataset, config, threads=threads, progress=progress)
         return run(config, dataset, out, init=init, teacher=predicting, **options)
-
-
-def tune(
-    recipe: "str | Path | TrainConfig",
-    data: "str | Path | Dataset",
-    out: str | Path,
-    *,
-    init: str | Path | None = None,
-    votes: str | Path | None = None,
-    settings: Sequence[str] = (),
-    **options: "Unpack[TuneKeywords]",
-) -> "TuneResult":
-    """Search for the settings of a recipe with the best figures on public_test; private_test is never read.
-
-    The same call goes on with a search that was stopped, and several processes may share one.
-
-    >>> import fervit
-    >>> fervit.tune("tiny", "fer2013.csv", "runs/tune", trials=20, fraction=0.2).best.value  # doctest: +SKIP
-
-    Args:
-        recipe: as for `train`; with a `TrainConfig`, the space is the one for its kind of architecture unless given.
-        data: as for `train`.
-        out: the folder of the study: each trial's run, `best.toml`, `trials.csv`, `summary.md` and two figures.
-        init: starting weights of all trials, as for `train`.
-        votes: as for `train`.
-        settings: `key=value` texts, as those of `--set`, over the recipe's values.
-        **options: the fields of `fervit.training.tuning.options.TuneOptions`, such as `trials`, `space`, `objective`
-            and `workers`; with several of these, a script needs `if __name__ == "__main__":`.
-
-    Returns:
-        The best trial, all trials, the importance of the settings and the best configuration.
-
-    Raises:
-        FervitError: as `train`; an option, the space or the database is wrong; the study was made with other data or
-            settings, or has more trials; or no trial could be trained.
-        MissingExtra: Optuna is not installed.
-    """
-    config, out = _configured(recipe, settings), as_path(out, "the folder of a study", ConfigError)
-    dataset = loaded(data, votes=votes)
-    _weights(init, config)
-    from fervit.training.tuning.study import tune as run
-
-    name = str(recipe) if isinstance(recipe, str | Path) else config.arch
-    return run(config, dataset, out, recipe=name, init=init, **options)
 
 
 def export_onnx(
@@ -384,8 +299,12 @@ def check_teacher_weight(config: "TrainConfig") -> None:
         raise ConfigError("teacher_weight is 0, so the teacher would teach nothing: use `fervit train`")
 
 
-def _configured(recipe: "str | Path | TrainConfig", settings: Sequence[str] = (), **defaults: float) -> "TrainConfig":
-    """Return a configuration as it is, or read a recipe; `defaults` are for keys that it does not set."""
+def configured(recipe: "str | Path | TrainConfig", settings: Sequence[str] = (), **defaults: float) -> "TrainConfig":
+    """Return a configuration as it is, or read a recipe; `defaults` are for keys that it does not set.
+
+    Raises:
+        ConfigError: an unknown recipe, key or value; or `settings` beside a configuration.
+    """
     if isinstance(recipe, str | Path):
         from fervit.config import load_config
 
@@ -399,9 +318,14 @@ def _configured(recipe: "str | Path | TrainConfig", settings: Sequence[str] = ()
     return recipe
 
 
-def _weights(init: "str | Path | None", config: "TrainConfig") -> str | Path:
-    """Return the starting weights: those that are named, or the configuration's."""
-    from fervit.inference.model_files import check_starting_weights, starting_weights
+def checked_weights(init: "str | Path | None", config: "TrainConfig") -> str | Path:
+    """Return the starting weights: those that are named, or the configuration's.
+
+    Raises:
+        ConfigError: they are named by something else than a text or a path.
+        ModelError: they are missing or unsafe.
+    """
+    from fervit.inference.model_files import check_starting_weights
 
     if init is not None and not isinstance(init, str | Path):
         raise ConfigError(f"expected starting weights by name, file or folder, got {quoted(init)}")

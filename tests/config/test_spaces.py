@@ -150,6 +150,10 @@ def test_a_grid_of_a_range_needs_steps_and_has_an_end() -> None:
 def test_settings_are_replaced_and_found_by_their_names() -> None:
     config = with_values(CONFIG, {"lr": 1e-4, "augment.mix_prob": 0.5})
     assert (config.lr, config.augment.mix_prob, config.epochs) == (1e-4, 0.5, CONFIG.epochs)
-    space = {"lr": Range(1e-5, 1e-3, log=True), "epochs": Range(2, 24, step=2), "schedule": Choices(("linear",))}
+    space: dict[str, Range | Choices] = {
+        "lr": Range(1e-5, 1e-3, log=True),
+        "epochs": Range(2, 24, step=2),
+        "schedule": Choices(("linear",)),
+    }
     assert not contains(space, TrainConfig(epochs=3))
     assert contains(space, TrainConfig(epochs=4)) and not contains(space, TrainConfig(epochs=4, lr=0.1))

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fervit.training.tuning import trial as trial_module
+from fervit.config.training import TrainConfig
+from fervit.training.finetune import RunFigures, train
 from tests.helpers import ROOT
 from tests.helpers.commands import error_of, run
 from tests.helpers.weights import save_timm
@@ -28,9 +30,13 @@ def arguments(tmp_path: Path) -> list[str]:
 def test_a_sweep_prints_its_rows_and_the_best(
     tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = trial_module.train
-    seen = []
-    monkeypatch.setattr(trial_module, "train", lambda *a, **k: (seen.append(a[0].lr), train(*a, **k))[1])
+    seen: list[float] = []
+
+    def spy(config: TrainConfig, *more: Any, **options: Any) -> RunFigures:
+        seen.append(config.lr)
+        return train(config, *more, **options)
+
+    monkeypatch.setattr("fervit.training.tuning.trial.train", spy)
     storage = f"sqlite:///{tmp_path / 'runs' / 'sweep.db'}"
     done = run(*arguments, "--grid", "lr=1e-5,1e-3", "--storage", storage, "--objective", "nll")
     assert done.exit_code == 0, done.output
@@ -70,7 +76,7 @@ def test_a_missing_optuna_is_named(arguments: list[str], monkeypatch: pytest.Mon
 
 
 def test_a_signal_says_how_to_go_on(tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_module, "train", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("fervit.training.tuning.trial.train", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     words = [*arguments, "--out", str(tmp_path / "t"), "--trials", "1"]
     monkeypatch.setattr(sys, "argv", ["fervit", *words])
     done = run(*words)

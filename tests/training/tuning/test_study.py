@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import time
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -270,26 +271,20 @@ def test_a_smaller_loss_is_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_time_that_is_over_puts_the_trial_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    training = fake(monkeypatch)
-    search(tmp_path / "t", trials=1)
-    now = trial_module.time.time()
-    monkeypatch.setattr(trial_module.time, "time", lambda: now)
-
-    def late(config: TrainConfig, epoch: int) -> float:
-        monkeypatch.setattr(trial_module.time, "time", lambda: now + 100)
+    def slow(config: TrainConfig, epoch: int) -> float:
+        time.sleep(seconds)
         return 0.5
 
-    training.score = late
-    found = search(tmp_path / "t", quick_config(epochs=1), trials=5, timeout_s=50)
-    assert [row.state for row in found.trials] == ["complete"] * 2  # the second one had ended when time was over
-    monkeypatch.setattr(trial_module.time, "time", lambda: now)
-    monkeypatch.setattr(trial_module.Watch, "on_step_end", _out_of_time)
-    found = search(tmp_path / "t", trials=5, timeout_s=1e-9)
-    assert len(found.trials) == 2
-
-
-def _out_of_time(*_: object, **__: object) -> None:
-    raise trial_module.OutOfTime
+    training, seconds = fake(monkeypatch, slow), 0.0
+    search(tmp_path / "t", quick_config(epochs=2), trials=1)
+    seconds = 2.0
+    assert len(search(tmp_path / "t", quick_config(epochs=2), trials=5, timeout_s=1.9).trials) == 1
+    seconds = 0.0
+    found = search(tmp_path / "t", quick_config(epochs=2), trials=2)
+    assert [row.state for row in found.trials] == ["complete"] * 2 and training.resumed == [False, False, True]
+    assert training.runs[1] == training.runs[2]
+    with pytest.raises(ConfigError, match="no trial has finished yet: give more --timeout-s"):
+        search(tmp_path / "u", timeout_s=1e-9)
 
 
 def test_a_part_of_the_training_images_is_stratified_and_said(

@@ -39,7 +39,7 @@ def train(
     overwrite: Overwrite = False,
 ) -> None:
     """Fine-tune a Vision Transformer; chooses the best epoch on public_test, never reads private_test."""
-    from fervit import api
+    from fervit import api, studies
     from fervit.config.training import load_config
 
     config = load_config(recipe, set_ or ())  # first: a misspelt key should not wait for torch
@@ -49,7 +49,7 @@ def train(
         with stoppable_seeds(out, **how):
             dataset, weights = find_inputs(config, data, init=init, **labels)
             with shown_run(config.epochs, seeds=True, **how) as keywords:
-                spread = api.train_seeds(config, dataset, out, seeds=seeds, init=weights, **keywords)
+                spread = studies.train_seeds(config, dataset, out, seeds=seeds, init=weights, **keywords)
         typer.echo(f"{spread.to_markdown()}\nmean ± standard deviation (range); runs: {out}")
         return
     with stoppable_run(out, resume=resume, overwrite=overwrite):

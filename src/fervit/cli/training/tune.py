@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import Data, DropLabels, LabelMap, Threads, command_line, program
+from fervit.cli._shared import DropLabels, LabelMap, Sources, Threads, command_line, program
 from fervit.cli.training._options import Init, Settings, Votes
 from fervit.cli.training._run import find_inputs, stoppable
 from fervit.errors import ConfigError
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def tune(
-    data: Data,
+    data: Sources,
     recipe: Annotated[str, typer.Option(help="Recipe to start from: a name (`fervit recipes`), or a .toml file.")] = (
         "tiny"
     ),
@@ -82,7 +82,7 @@ def tune(
     The first trial is the recipe as it is. A search that was stopped or killed goes on with the same command, and the
     same command in a second terminal helps with it.
     """
-    from fervit import api
+    from fervit import studies
     from fervit.config.training import load_config
     from fervit.training.tuning.storage import require_optuna
 
@@ -93,7 +93,7 @@ def tune(
         dataset, _ = find_inputs(config, data, init=init, votes=votes, label_map=label_map, drop_labels=drop_labels)
         if trials or not grid:
             typer.echo(f"tuning {recipe} in {folder}")
-        found = api.tune(
+        found = studies.tune(
             recipe,
             dataset,
             folder,

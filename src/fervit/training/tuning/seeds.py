@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
+import numpy as np
+
 from fervit.config.training import TrainConfig
-from fervit.data.dataset import PUBLIC_TEST, Dataset
+from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
+from fervit.data.mixtures.mixture import Mixture, as_mixture
 from fervit.errors import ConfigError, is_count, quoted
 from fervit.files import cannot_write
 from fervit.folders import RUN_FILE, SEEDS_FILE, check_seeds_folder, clear_run, locked
 from fervit.formatting import markdown_table
 from fervit.inference.model_files import starting_weights
 from fervit.training.finetune import RunFigures, train
+from fervit.training.mixed.record import describe_data
 from fervit.training.options import RunKeywords
-from fervit.training.run_folder import check_same, describe, describe_data, write_json, write_whole
+from fervit.training.run_folder import check_same, describe, write_json, write_whole
 
 MARKDOWN_FILE = "seeds.md"
 FOLDER = re.compile(r"seed-\d+")
@@ -112,7 +116,7 @@ def _text(spread: Spread, *, digits: int, factor: float = 1, unit: str = "") -> 
 
 def train_seeds(
     config: TrainConfig,
-    dataset: Dataset,
+    dataset: Dataset | Mixture,
     out: str | Path,
     *,
     seeds: int,
@@ -178,10 +182,13 @@ def _clear(out: Path) -> None:
         raise cannot_write(out, error) from error
 
 
-def _run(config: TrainConfig, dataset: Dataset, out: Path, init: str | Path | None, options: RunKeywords) -> RunFigures:
+def _run(
+    config: TrainConfig, dataset: Dataset | Mixture, out: Path, init: str | Path | None, options: RunKeywords
+) -> RunFigures:
     """Train with one seed, or return the figures of its finished run."""
     if options.get("resume") and (found := _finished(out)) is not None:
-        record = describe_data(dataset, n_train=0, n_val=0)
+        data = as_mixture(dataset)
+        record = describe_data(data, np.ones(len(data.split(TRAIN)), bool), None)
         weights = str(starting_weights(init or config.init))
         run = describe(dataclasses.asdict(config), record, init=weights, command="")
         check_same(out, run, dataclasses.asdict(TrainConfig(model=type(config.model)())))

@@ -22,6 +22,7 @@ from fervit.config.spaces import (
 )
 from fervit.config.training import TrainConfig
 from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
+from fervit.data.mixtures.mixture import Mixture, as_mixture
 from fervit.errors import ConfigError, quoted
 from fervit.files import cannot_write
 from fervit.training.run_folder import write_json
@@ -53,7 +54,7 @@ STUDY_FILE = "study.json"  # what tells the folder of a search from any other
 
 def tune(
     config: TrainConfig,
-    dataset: Dataset,
+    dataset: Dataset | Mixture,
     out: str | Path,
     *,
     recipe: str,
@@ -120,7 +121,7 @@ def _threads_each(how: TuneOptions) -> int:
     return max(1, (how.threads or torch.get_num_threads()) // how.workers)
 
 
-def _check_trainable(dataset: Dataset, config: TrainConfig) -> None:
+def _check_trainable(dataset: Dataset | Mixture, config: TrainConfig) -> None:
     """Refuse, before the first trial, data that the recipe itself cannot learn from."""
     dataset.split(PUBLIC_TEST)
     train_set = dataset.split(TRAIN)
@@ -128,14 +129,16 @@ def _check_trainable(dataset: Dataset, config: TrainConfig) -> None:
     make_targets(train_set, config)
 
 
-def _about(how: TuneOptions, recipe: str, config: TrainConfig, dataset: Dataset, space: Space) -> dict[str, object]:
+def _about(
+    how: TuneOptions, recipe: str, config: TrainConfig, dataset: Dataset | Mixture, space: Space
+) -> dict[str, object]:
     """Return what decides a study's results, as JSON: a study goes on only with the same."""
-    votes = None if dataset.votes is None else hashlib.sha256(dataset.votes.tobytes()).hexdigest()
+    votes = [part.votes for part in as_mixture(dataset).parts if part.votes is not None]
     about = {
         "recipe": Path(recipe).name,
         "data": dataset.name,
         "data_hash": dataset.data_hash,
-        "votes": votes,
+        "votes": hashlib.sha256(b"".join(one.tobytes() for one in votes)).hexdigest() if votes else None,
         "labels": list(dataset.labels),
         "objective": how.objective,
         "fraction": how.fraction,

@@ -16,6 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from fervit.config.spaces import with_values
 from fervit.config.training import TrainConfig
 from fervit.data.dataset import Dataset
+from fervit.data.mixtures.mixture import Mixture
 from fervit.errors import ConfigError, FervitError, reason
 from fervit.folders import RUN_FILE
 from fervit.training.finetune import RunFigures, train
@@ -52,7 +53,7 @@ class Task:
     """
 
     config: TrainConfig
-    dataset: Dataset
+    dataset: Dataset | Mixture
     out: Path
     objective: str
     command: str
