@@ -325,7 +325,7 @@ def checked_weights(init: "str | Path | None", config: "TrainConfig") -> str | P
         ConfigError: they are named by something else than a text or a path.
         ModelError: they are missing or unsafe.
     """
-    from fervit.inference.model_files import check_starting_weights
+    from fervit.inference.model_files import check_starting_weights, starting_weights
 
     if init is not None and not isinstance(init, str | Path):
         raise ConfigError(f"expected starting weights by name, file or folder, got {quoted(init)}")
