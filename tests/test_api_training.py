@@ -74,7 +74,7 @@ def test_a_file_and_an_opened_classifier_teach_a_student(tmp_path: Path, weights
 def test_a_recipe_that_says_nothing_of_a_teacher_gives_it_half_of_the_target(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the teacher would teach nothing"):
         fervit.distill("mobilenet", faces(), tmp_path / "run", recipe=TrainConfig())
-    assert api._configured("paper", teacher_weight=api.TEACHER_WEIGHT).teacher_weight == 0.5
+    assert api.configured("paper", teacher_weight=api.TEACHER_WEIGHT).teacher_weight == 0.5
 
 
 @pytest.mark.slow

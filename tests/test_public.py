@@ -6,7 +6,7 @@ PUBLIC = (
     *("Box", "Dataset", "Face", "FervitError", "FrameResult", "ImageResult", "ModelSpec", "OnnxClassifier"),
     *("Prediction", "Preprocess", "Recognizer", "TrainConfig", "VideoWriter", "annotate", "compare", "distill"),
     *("evaluate", "export_onnx", "load", "load_dataset", "make_detector", "probe", "read_frames", "read_image"),
-    *("table_rows", "threshold_for", "train"),
+    *("table_rows", "threshold_for", "train", "train_seeds", "tune"),
 )
 
 

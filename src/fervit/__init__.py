@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fervit.media.images import read_image
     from fervit.media.video import probe, read_frames
     from fervit.media.video_writer import VideoWriter
+    from fervit.studies import train_seeds, tune
     from fervit.types import Box, Face, ModelSpec, Prediction, Preprocess
 
 __all__ = [
@@ -58,6 +59,8 @@ __all__ = [
     "table_rows",
     "threshold_for",
     "train",
+    "train_seeds",
+    "tune",
 ]
 
 _HOMES = {
@@ -88,6 +91,8 @@ _HOMES = {
     "table_rows": "fervit.inference.rows",
     "threshold_for": "fervit.evaluation.selective",
     "train": "fervit.api",
+    "train_seeds": "fervit.studies",
+    "tune": "fervit.studies",
 }
 
 

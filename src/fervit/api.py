@@ -3,6 +3,7 @@
 `fervit.evaluate`, `fervit.compare` and the others are these; heavy packages are imported when a function needs them.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -168,10 +169,10 @@ def train(
         DataError: the data cannot be read, or have no train or no public_test split.
         ModelError: the starting weights are missing, unsafe, truncated or do not fit.
     """
-    config, out = _configured(recipe), as_path(out, "the folder of a run", ConfigError)
+    config, out = configured(recipe), as_path(out, "the folder of a run", ConfigError)
     with _held(out, options):
         dataset = mixed(data, votes=votes)
-        init = _weights(init, config)
+        init = checked_weights(init, config)
         from fervit.training.finetune import train as run
 
         return run(config, dataset, out, init=init, teacher=teacher, **options)
@@ -213,11 +214,11 @@ def distill(
         DataError: as `train`.
         ModelError: as `train`; or the teacher cannot be read, or has other labels than the data.
     """
-    config, out = _configured(recipe, teacher_weight=TEACHER_WEIGHT), as_path(out, "the folder of a run", ConfigError)
+    config, out = configured(recipe, teacher_weight=TEACHER_WEIGHT), as_path(out, "the folder of a run", ConfigError)
     check_teacher_weight(config)
     with _held(out, options):  # before the teacher predicts, which takes minutes
         dataset = mixed(data, votes=votes)
-        init = _weights(init, config)
+        init = checked_weights(init, config)
         from fervit.training.finetune import train as run
         from fervit.training.parallel import torch_threads
         from fervit.training.teachers import open_teacher
@@ -298,21 +299,32 @@ def check_teacher_weight(config: "TrainConfig") -> None:
         raise ConfigError("teacher_weight is 0, so the teacher would teach nothing: use `fervit train`")
 
 
-def _configured(recipe: "str | Path | TrainConfig", **defaults: float) -> "TrainConfig":
-    """Return a configuration as it is, or read a recipe; `defaults` are for keys that it does not set."""
+def configured(recipe: "str | Path | TrainConfig", settings: Sequence[str] = (), **defaults: float) -> "TrainConfig":
+    """Return a configuration as it is, or read a recipe; `defaults` are for keys that it does not set.
+
+    Raises:
+        ConfigError: an unknown recipe, key or value; or `settings` beside a configuration.
+    """
     if isinstance(recipe, str | Path):
         from fervit.config import load_config
 
-        return load_config(as_path(recipe, "a recipe", ConfigError), defaults=defaults)
+        return load_config(as_path(recipe, "a recipe", ConfigError), settings, defaults=defaults)
     from fervit.config import TrainConfig
 
     if not isinstance(recipe, TrainConfig):
         raise ConfigError(f"expected a recipe by name, a .toml file or a TrainConfig, got {quoted(recipe)}")
+    if settings:
+        raise ConfigError("settings are for a recipe by name or file; a TrainConfig has its own")
     return recipe
 
 
-def _weights(init: "str | Path | None", config: "TrainConfig") -> str | Path:
-    """Return the starting weights: those that are named, or the configuration's."""
+def checked_weights(init: "str | Path | None", config: "TrainConfig") -> str | Path:
+    """Return the starting weights: those that are named, or the configuration's.
+
+    Raises:
+        ConfigError: they are named by something else than a text or a path.
+        ModelError: they are missing or unsafe.
+    """
     from fervit.inference.model_files import check_starting_weights, starting_weights
 
     if init is not None and not isinstance(init, str | Path):

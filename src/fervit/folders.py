@@ -23,6 +23,7 @@ from fervit.errors import ConfigError
 from fervit.files import cannot_write
 
 RUN_FILE = "run.json"  # what tells a run of fervit from any other folder
+SEEDS_FILE = "seeds.json"  # what tells the folder of runs over seeds
 LOCK_FILE = ".lock"
 ASIDE = ".deleted"
 # What a process that was killed leaves behind: before its first run.json was whole (`files.replacing`'s file, and the
@@ -33,6 +34,10 @@ NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK)  # some network file syst
 
 logger = logging.getLogger(__name__)
 _held: set[tuple[int, Path]] = set()  # by thread, so that a function can hold the folder that its caller holds
+
+
+class FolderInUse(ConfigError):
+    """Another process, or another thread, holds the folder."""
 
 
 def check_one_process() -> None:
@@ -72,6 +77,27 @@ def check_run_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise ConfigError(f"{out} holds no run of fervit (no run.json), so it stays as it is: take another folder")
 
 
+def check_seeds_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that runs over seeds cannot go into; nothing is changed.
+
+    Raises:
+        ConfigError: it is a file, or already holds something and neither flag was given, or something else.
+    """
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with runs and --overwrite deletes them: give one of them")
+    try:
+        if out.exists() and not out.is_dir():
+            raise ConfigError(f"{out} is a file; --out takes a folder")
+        if holds_nothing(out):
+            return
+        if not (out / SEEDS_FILE).is_file():
+            raise ConfigError(f"{out} holds no runs over seeds (no {SEEDS_FILE}), so it stays as it is: take another")
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    if not (resume or overwrite):
+        raise ConfigError(f"{out} is not empty: --resume goes on with its runs, --overwrite deletes them first")
+
+
 def holds_nothing(folder: Path) -> bool:
     """Return whether a folder is missing or empty, but for what a killed process leaves behind."""
     if not folder.exists():
@@ -100,7 +126,8 @@ def locked(folder: Path) -> Iterator[None]:
     """Make a folder and hold it, so that no other process and no other thread can.
 
     Raises:
-        ConfigError: another one holds it, it cannot be written to, or this is one of several processes.
+        FolderInUse: another one holds it.
+        ConfigError: it cannot be written to, or this is one of several processes.
     """
     check_one_process()
     key = (threading.get_ident(), folder.resolve())
@@ -167,7 +194,7 @@ def _open_lock(folder: Path) -> IO[str]:
     """Return the folder's lock file, locked, with the number of this process in it.
 
     Raises:
-        ConfigError: another process or thread holds it.
+        FolderInUse: another process or thread holds it.
         OSError: it cannot be written.
     """
     path = folder / LOCK_FILE
@@ -178,7 +205,7 @@ def _open_lock(folder: Path) -> IO[str]:
             with file:
                 holder = _text_of(file)
             by = f" by process {holder}" if holder else ""
-            raise ConfigError(f"{folder} is in use{by}: wait for it or stop it first, or take another --out")
+            raise FolderInUse(f"{folder} is in use{by}: wait for it or stop it first, or take another --out")
         if _is_same(path, file):
             break
         file.close()  # the one who held it deleted it between opening and locking

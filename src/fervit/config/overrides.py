@@ -22,7 +22,7 @@ def apply_overrides(values: Table, overrides: Iterable[str]) -> None:
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"--set takes key=value, got {override!r}")
-        _put_value(values, key.strip(), _parse_value(text.strip()))
+        put_value(values, key.strip(), parse_value(text.strip()))
 
 
 def pop_table(values: Table, name: str) -> Table:
@@ -55,7 +55,7 @@ def checked_fields(settings: type[object], values: Mapping[str, object], prefix:
     return checked
 
 
-def _parse_value(text: str) -> object:
+def parse_value(text: str) -> object:
     """Read the value of a `key=value` override as TOML; a bare word is a string."""
     try:
         return tomllib.loads(f"x = {text}")["x"]
@@ -63,7 +63,7 @@ def _parse_value(text: str) -> object:
         return text
 
 
-def _put_value(values: Table, key: str, value: object) -> None:
+def put_value(values: Table, key: str, value: object) -> None:
     """Set a (dotted) key in nested tables."""
     *tables, last = key.split(".")
     for table in tables:

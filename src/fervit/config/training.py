@@ -12,6 +12,7 @@ from fervit.config.overrides import Table, apply_overrides, checked_fields, pop_
 from fervit.errors import ConfigError, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
+SPACE_SUFFIX = ".space.toml"  # beside a recipe: what `fervit tune` varies, see `config.spaces`
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ CHOICES = {
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with fervit."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+    return sorted(path.stem for path in RECIPES.glob("*.toml") if not path.name.endswith(SPACE_SUFFIX))
 
 
 def load_config(

@@ -29,7 +29,7 @@ from fervit.models.classifier import TorchClassifier
 from fervit.reports.card import Origin, model_card
 from fervit.reports.settings_text import to_toml
 from fervit.training.mixed.data import TrainingData, prepare
-from fervit.training.mixed.validation import Figures, SourceFigures, figures_of, mixed_figures
+from fervit.training.mixed.validation import FIGURES, Figures, SourceFigures, figures_of, mixed_figures
 from fervit.training.options import RunKeywords, RunOptions
 from fervit.training.parallel import torch_threads
 from fervit.training.run_folder import (
@@ -55,7 +55,7 @@ class RunFigures(Figures):
         n: validation images.
         calibration: what was fitted on these images and folded into the head: `bcts`, `temperature` or `none`.
         before_calibration: accuracy and loss of that epoch.
-        cross_validated: accuracy and loss after calibration, each image calibrated by a fit to others.
+        cross_validated: accuracy, macro-F1 and loss after calibration, each image calibrated by a fit to others.
         sources: after calibration, the figures on each of several data sets.
     """
 
@@ -164,7 +164,7 @@ def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> R
         "n": len(targets),
         "calibration": fit.method,
         "before_calibration": {"accuracy": best["accuracy"], "loss": best["loss"]},
-        "cross_validated": {"accuracy": unseen["accuracy"], "loss": unseen["loss"]},
+        "cross_validated": {name: unseen[name] for name in FIGURES},
     }
     if sources:
         figures["mean_accuracy"] = calibrated["mean_accuracy"]

@@ -18,10 +18,11 @@ class ProgressBar(TrainerCallback):
         epochs: of the run.
         progress: rich's bar to show it in, whose tasks have a field `note`.
         what: the bar's title.
+        seeds: also print the seed of every run that starts.
     """
 
-    def __init__(self, epochs: int, progress: "Progress", what: str = "training"):
-        self.epochs, self.what = epochs, what
+    def __init__(self, epochs: int, progress: "Progress", what: str = "training", *, seeds: bool = False):
+        self.epochs, self.what, self.seeds = epochs, what, seeds
         self.progress = progress
         self.task = self.progress.add_task(what, total=None, note="")
 
@@ -43,6 +44,8 @@ class ProgressBar(TrainerCallback):
         """Start the bar where the run starts, or where it was resumed."""
         self.progress.update(self.task, description=self.what, total=state.max_steps, completed=state.global_step)
         self.progress.start()
+        if self.seeds:
+            self.progress.console.print(f"seed {args.seed}")
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Move the bar."""

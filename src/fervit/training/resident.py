@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ from fervit.models.contract import HasTrainingLoss
 from fervit.models.pretrained import quiet_transformers
 from fervit.training.parallel import Workers, prepare_for_chunks, workers_for
 from fervit.training.run_folder import CHECKPOINTS, METRICS_FILE, RESUME_FILE, last_checkpoint, read_rows, write_whole
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
 
 Tensor = torch.Tensor
 WEIGHTS, EMA = "weights.", "ema."  # the two groups of tensors in RESUME_FILE
@@ -92,7 +96,7 @@ class ResidentTrainer(Trainer):
     def train(
         self,
         resume_from_checkpoint: str | bool | None = None,
-        trial: object = None,
+        trial: "Trial | dict[str, Any] | None" = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> TrainOutput:
         """Train as `transformers.Trainer` does, while the worker threads are running."""
@@ -158,7 +162,7 @@ class ResidentTrainer(Trainer):
         """Return the context of a forward pass in the run's precision; accelerate's covers only `model.forward`."""
         return torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16)
 
-    def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
+    def _save_checkpoint(self, model: nn.Module, trial: "Trial | dict[str, Any] | None") -> None:
         from safetensors.torch import save_file
 
         folder = self.out / CHECKPOINTS / f"checkpoint-{self.state.global_step}"

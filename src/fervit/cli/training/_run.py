@@ -51,6 +51,24 @@ def stoppable_run(out: Path, *, resume: bool, overwrite: bool) -> Iterator[None]
 
 
 @contextmanager
+def stoppable_seeds(out: Path, **how: "Unpack[RunKeywords]") -> Iterator[None]:
+    """Refuse a folder that is in the way of runs over seeds; where a signal stops them, say which command goes on.
+
+    Raises:
+        ConfigError: see `fervit.folders.locked` and `fervit.folders.check_seeds_folder`.
+    """
+    from fervit.folders import SEEDS_FILE, check_seeds_folder, locked
+
+    def what_goes_on() -> str:
+        begun = (out / SEEDS_FILE).is_file()
+        return f"epochs that were saved are kept; to go on: {_again(begun)}"
+
+    check_seeds_folder(out, resume=how.get("resume", False), overwrite=how.get("overwrite", False))
+    with stoppable(what_goes_on), locked(out):
+        yield
+
+
+@contextmanager
 def stoppable(what_is_left: Callable[[], str]) -> Iterator[None]:
     """End with the shell's exit code for a signal, and with a line that says what is left of the work."""
     try:
@@ -95,10 +113,15 @@ def _written(out: Path) -> tuple[int, int] | None:
     return None
 
 
+def _again(begun: bool) -> str:
+    """Return this command as it goes on with what it has begun, or as it starts again."""
+    kept = [argument for argument in sys.argv[1:] if not (begun and argument in ("--overwrite", "--resume"))]
+    return f"{program()} {shlex.join([*kept, *(['--resume'] if begun else [])])}"
+
+
 def _what_goes_on(out: Path, begun: bool) -> str:
     """Return how far a run is saved, and the command that goes on with it."""
-    kept = [argument for argument in sys.argv[1:] if not (begun and argument in ("--overwrite", "--resume"))]
-    command = f"{program()} {shlex.join([*kept, *(['--resume'] if begun else [])])}"
+    command = _again(begun)
     if not begun:
         return f"it had not begun to train; to start again: {command}"
     from fervit.training.run_folder import saved_epochs
@@ -126,11 +149,13 @@ def find_inputs(
 
 
 @contextmanager
-def shown_run(epochs: int, *, what: str = "training", **options: "Unpack[RunKeywords]") -> "Iterator[RunKeywords]":
-    """Show a run's progress; yield its options with what shows it, and with the command line."""
+def shown_run(
+    epochs: int, *, what: str = "training", seeds: bool = False, **options: "Unpack[RunKeywords]"
+) -> "Iterator[RunKeywords]":
+    """Show the progress of a run, or of one for each seed; yield its options with what shows it, and the command."""
     from fervit.training.progress import ProgressBar
 
-    with ProgressBar(epochs, bar(note=True), what=what) as shown:
+    with ProgressBar(epochs, bar(note=True), what=what, seeds=seeds) as shown:
         yield {**options, "command": command_line(), "callbacks": [shown], "progress": shown.on_prediction}
 
 
