@@ -1,5 +1,8 @@
 """Figures as text, for people: per cents, intervals, aligned and Markdown tables. One definition for every output."""
 
+import csv
+import io
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -64,3 +67,55 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left
     rule = [*["---"] * left, *["---:"] * (len(header) - left)]
     cells = [[text.replace("|", "\\|") for text in row] for row in (header, *rows)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
+
+
+LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", NONE: "--"},
+}
+"""Characters that LaTeX reads as commands, or draws as others."""
+
+
+def latex(text: str) -> str:
+    r"""Return a text as LaTeX sets it letter by letter.
+
+    >>> print(latex("90 % of a_b & {c}"))
+    90 \% of a\_b \& \{c\}
+    """
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def latex_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], columns: str, *, notes: Sequence[str] = ()
+) -> str:
+    """Return a LaTeX `tabular` with the rules of the package booktabs.
+
+    Ranges of numbers get an en dash, as in `71.84--74.73`.
+
+    Args:
+        header: names of the columns.
+        rows: the cells.
+        columns: their alignment, `l`, `r` or `c` for each.
+        notes: sentences that follow as comments.
+    """
+    lines = [" & ".join(map(_latex_cell, row)) + r" \\" for row in (header, *rows)]
+    comments = [f"% {' '.join(note.split())}" for note in notes]
+    return "\n".join(
+        [
+            *(r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule"),
+            *(*lines[1:], r"\bottomrule", r"\end{tabular}", *comments, ""),
+        ]
+    )
+
+
+def _latex_cell(text: str) -> str:
+    return latex(re.sub(r"(?<=\d) to (?=[-+]?\d)", "\N{EN DASH}", text)).replace(" \\%", "\\,\\%")
+
+
+def csv_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table as CSV with a line feed at the end of every line; None is an empty cell."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerows([header, *rows])
+    return file.getvalue()

@@ -86,7 +86,7 @@ def provenance(report: Report, *, command: str, spec: ModelSpec) -> Provenance:
         calibration=_calibration(spec),
         licence=spec.licence or "not stated",
         training_data=spec.data_hash or "not stated",
-        measured_on=f"{report.dataset}, {report.split}, {report.count:,} faces",
+        measured_on=f"{report.where}, {report.count:,} faces",
         data_hash=report.data_hash,
         tta=report.tta or "none",
         time=f"{seconds:.1f} s, {1000 * seconds / report.count:.1f} ms a face",

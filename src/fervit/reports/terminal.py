@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fervit.data.dataset import split_words
 from fervit.evaluation.comparison import Comparison
 from fervit.evaluation.report import Report
 from fervit.evaluation.robustness.results import Condition, Robustness
@@ -35,7 +36,7 @@ def report_as_text(report: Report) -> str:
 
 def robustness_as_text(found: Robustness) -> str:
     """Return the tables and sentences of a robustness measurement."""
-    parts = [f"{found.model} on {found.dataset}, {found.split}"]
+    parts = [f"{found.model} on {found.dataset}, {split_words(found.split)}"]
     if found.conditions:
         parts += ["", _severities(found, found.conditions, "correct at severity", SEVERITY_STEPS)]
     if found.jitters:
@@ -78,7 +79,7 @@ def comparison_as_text(result: Comparison) -> str:
     ]
     test = "exact binomial" if result.test.exact else "chi-square with continuity correction"
     parts = [
-        f"{result.count:,} faces of {result.dataset}, {result.split}",
+        f"{result.count:,} faces of {result.dataset}, {split_words(result.split)}",
         "",
         text_table(("figure", f"A: {a}", f"B: {b}", "B - A", "95 % interval"), rows),
         "",
@@ -88,4 +89,7 @@ def comparison_as_text(result: Comparison) -> str:
         "",
         result.verdict,
     ]
+    if result.left_out:
+        gone = ", ".join(f"{name} ({count:,})" for name, count in result.left_out.items())
+        parts.append(f"Faces whose label one of the models does not know are left out: {gone}.")
     return "\n".join(parts)
