@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fervit.api import compare, distill, evaluate, export_onnx, train
+    from fervit.api.tables import compare_models, evaluate_table
     from fervit.config import TrainConfig
     from fervit.data import Dataset
     from fervit.data import load as load_dataset
@@ -46,8 +47,10 @@ __all__ = [
     "VideoWriter",
     "annotate",
     "compare",
+    "compare_models",
     "distill",
     "evaluate",
+    "evaluate_table",
     "export_onnx",
     "load",
     "load_dataset",
@@ -76,8 +79,10 @@ _HOMES = {
     "VideoWriter": "fervit.media.video_writer",
     "annotate": "fervit.media.draw",
     "compare": "fervit.api",
+    "compare_models": "fervit.api.tables",
     "distill": "fervit.api",
     "evaluate": "fervit.api",
+    "evaluate_table": "fervit.api.tables",
     "export_onnx": "fervit.api",
     "load": "fervit.inference.loading",
     "load_dataset": "fervit.data:load",

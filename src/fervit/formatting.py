@@ -28,6 +28,15 @@ def percent_interval(interval: Sequence[float] | None, digits: int = 2) -> str:
     return NONE if interval is None else f"{100 * interval[0]:.{digits}f} to {percent(interval[1], digits)}"
 
 
+def p_value(p: float) -> str:
+    """Return the p of a test as text.
+
+    >>> p_value(0.0412), p_value(0.00002)
+    ('0.041', '2.0e-05')
+    """
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
 def literal(text: str) -> str:
     r"""Return a text as matplotlib draws it letter by letter: no formulas, and umlauts in one piece.
 
@@ -49,15 +58,15 @@ def file_size(size_bytes: float) -> str:
     return f"{size_bytes / 1000:.1f} kB"
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table for a terminal: the first column aligned to the left, the others to the right."""
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Return a table for a terminal; the first `left` columns are aligned to the left, the others to the right."""
     cells = [header, *rows]
     widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
 
     def line(row: Sequence[str]) -> str:
-        first, *others = row
-        aligned = [text.rjust(width) for text, width in zip(others, widths[1:], strict=True)]
-        return "  ".join([first.ljust(widths[0]), *aligned]).rstrip()
+        cells = zip(row, widths, strict=True)
+        aligned = [text.ljust(width) if k < left else text.rjust(width) for k, (text, width) in enumerate(cells)]
+        return "  ".join(aligned).rstrip()
 
     return "\n".join(map(line, (header, ["-" * width for width in widths], *rows)))
 

@@ -18,6 +18,7 @@ from fervit.evaluation import intervals, metrics
 from fervit.evaluation.intervals import FEWEST, Interval
 from fervit.evaluation.parts import choose_split, find_part, say_split
 from fervit.evaluation.prediction import PredictOptions, predict_dataset, progress_after
+from fervit.formatting import p_value
 from fervit.types import Classifier
 
 EXACT_UP_TO = 1000
@@ -132,7 +133,7 @@ class Comparison:
         a, b = self.names
         points = 100 * (self.accuracy[1] - self.accuracy[0])
         low, high = (100 * end for end in self.accuracy_ci95)
-        found = f"{points:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}, p = {_p(self.test.p)}"
+        found = f"{points:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}, p = {p_value(self.test.p)}"
         if self.count < FEWEST:
             return f"not distinguishable: {self.count} faces are too few to tell {a} from {b} ({found})"
         if not self.distinguishable:
@@ -292,7 +293,3 @@ def compare_probs(
         test=mcnemar(*only),
         agreement=float((predictions[0] == predictions[1]).mean()),
     )
-
-
-def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"

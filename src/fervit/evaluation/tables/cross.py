@@ -82,7 +82,7 @@ class EvaluationTable:
     """Several models on several data sets.
 
     Attributes:
-        reports: a report for each model and data set, all data sets of the first model first.
+        reports: a report for each data set and model, all models on the first data set first.
     """
 
     reports: tuple[Report, ...]

@@ -18,7 +18,7 @@ from fervit.evaluation.intervals import FEWEST
 from fervit.evaluation.parts import Part
 from fervit.evaluation.prediction import PredictOptions, predict_dataset
 from fervit.evaluation.tables.setup import Setup, find_parts, ticks
-from fervit.formatting import NONE, csv_table, latex_table, markdown_table, percent
+from fervit.formatting import NONE, csv_table, latex_table, markdown_table, p_value, percent
 
 HEADER = (
     *("A", "B", "data", "faces", "accuracy A", "accuracy B", "B - A, points", "95 % interval", "p (McNemar)"),
@@ -75,8 +75,8 @@ class Comparisons:
         """What a reader must know to take the figures for what they are."""
         count = len(self.pairs)
         result = [
-            f"p (Holm) is corrected for the {count} comparisons; a model is called better where it is below {LEVEL} and "
-            f"the interval (paired bootstrap, of this pair alone) excludes 0."
+            f"p (Holm) is corrected for the {count} comparisons; a model is called better where it is below {LEVEL} "
+            "and the interval (paired bootstrap, of this pair alone) excludes 0."
         ]
         for pair in self.pairs:
             if pair.left_out:
@@ -114,8 +114,9 @@ class Comparisons:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return p values corrected by Holm's step-down method, in the order given; rejecting where one is below a level
-    keeps the chance of any wrong rejection below that level.
+    """Return p values corrected by Holm's step-down method, in the order given.
+
+    To reject where one is below a level keeps the chance of any wrong rejection below that level.
 
     >>> [round(value, 2) for value in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
@@ -192,8 +193,8 @@ def _cells(pair: Comparison, p_holm: float, better: str | None) -> tuple[str, ..
         percent(b),
         f"{100 * (b - a):+.2f}",
         "{:+.2f} to {:+.2f}".format(*(100 * end for end in pair.accuracy_ci95)),
-        _p(pair.test.p),
-        _p(p_holm),
+        p_value(pair.test.p),
+        p_value(p_holm),
         better or NONE,
     )
 
@@ -205,7 +206,3 @@ def _values(pair: Comparison, p_holm: float, better: str | None) -> tuple[object
         *(f1_a, f1_b, f1_b - f1_a, *pair.macro_f1_ci95, *pair.only, pair.test.p, p_holm, better),
         "; ".join(f"{name} {count}" for name, count in pair.left_out.items()),
     )
-
-
-def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
