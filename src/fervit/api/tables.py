@@ -1,7 +1,7 @@
 """Several models on several data sets: `fervit.evaluate_table` and `fervit.compare_models`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Unpack, cast
 
 from fervit.api import loaded, opened
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     Model = str | Path | Classifier | None
     Models = Model | Sequence[Model]
-    DataSets = str | Path | Dataset | Sequence[str | Path | Dataset]
+    Source = str | Path | Dataset
+    DataSets = Source | Sequence[Source]
 
 
 def evaluate_table(
@@ -117,8 +118,8 @@ def open_setup(
     from fervit.evaluation.parts import choose_split
     from fervit.evaluation.tables.setup import make_setup
 
-    named = list(models) if isinstance(models, list | tuple) else [models]
-    sources = list(data) if isinstance(data, list | tuple) else [data]
+    named: list[Model] = list(models) if isinstance(models, list | tuple) else [cast("Model", models)]
+    sources: list[Source] = list(data) if isinstance(data, list | tuple) else [cast("Source", data)]
     datasets = [loaded(source, **reading) for source in sources]
     for dataset in datasets:
         choose_split(dataset, split, instead=len(datasets) > 1)

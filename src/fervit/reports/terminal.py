@@ -123,7 +123,7 @@ def _percents(value: float, interval: Interval) -> str:
     return f"{100 * value:.1f} ({100 * interval[0]:.1f} to {percent(interval[1], 1)})"
 
 
-def _lifted(header: tuple[str, ...], rows: list[tuple[str, ...]], about: str) -> str:
+def _lifted(header: Sequence[str], rows: Sequence[Sequence[str]], about: str) -> str:
     """Return a table whose columns of names stand above it, where all lines have the same."""
     names = [k for k, name in enumerate(header) if name in ("A", "B", "model", "data")]
     same = [k for k in names if len({row[k] for row in rows}) == 1]

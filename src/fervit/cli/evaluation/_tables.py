@@ -158,7 +158,8 @@ def evaluate_several(
     setup = open_setup(models, data, split, threads=threads, **reading)
     limit_torch(models, threads)
     with progress("measuring") as tick:
-        found = evaluate_table(setup, split=split, strict_labels=strict_labels, **{**options, "progress": tick})
+        options["progress"] = tick
+        found = evaluate_table(setup, split=split, strict_labels=strict_labels, **options)
     print_table(table_as_text(found), found.notes, json, found.to_dict())
     outputs.write(found.reports)
 

@@ -1,7 +1,7 @@
 """`fervit compare`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from fervit.cli._shared import (
 from fervit.cli.evaluation._options import BatchSize, DataSets, Json, Split, StrictLabels, Table
 from fervit.cli.evaluation._tables import check_tables, print_table, write_tables
 from fervit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fervit.evaluation.prediction import PredictOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -67,15 +70,12 @@ def compare(
     from fervit.reports.terminal import comparison_as_text, pairs_as_text
 
     check_tta(tta)
+    options: PredictOptions = {"tta": tta, "batch_size": batch_size}
     if len(models) > 2 or len(data) > 1:
         setup = open_setup(models, data, split, threads=threads, label_map=label_map, drop_labels=drop_labels)
         limit_torch(models, threads)
-        with progress("comparing") as tick:
-            found = compare_models(
-                setup,
-                **{"split": split, "baseline": baseline, "strict_labels": strict_labels},
-                **{"tta": tta, "batch_size": batch_size, "progress": tick},
-            )
+        with progress("comparing") as options["progress"]:
+            found = compare_models(setup, split=split, baseline=baseline, strict_labels=strict_labels, **options)
         print_table(pairs_as_text(found), found.notes, json, found.to_dict())
         write_tables(found, table or ())
         return
@@ -85,12 +85,8 @@ def compare(
     first, second = api.opened(a, threads=threads), api.opened(b, threads=threads)
     limit_torch([a, b], threads)
     names = (str(a), str(b)) if first.spec.name == second.spec.name and a != b else None
-    with progress("comparing") as tick:
-        result = api.compare(
-            *(first, second, dataset),
-            **{"split": split, "names": names, "strict_labels": strict_labels},
-            **{"tta": tta, "batch_size": batch_size, "progress": tick},
-        )
+    with progress("comparing") as options["progress"]:
+        result = api.compare(first, second, dataset, split=split, names=names, strict_labels=strict_labels, **options)
     if json != STDOUT:
         typer.echo(comparison_as_text(result))
     if json is not None:

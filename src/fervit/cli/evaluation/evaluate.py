@@ -142,7 +142,7 @@ def evaluate(
     corrupted = None if robustness is None else read_robustness(robustness)
     dataset = api.loaded(data[0], **reading)
     early = dataset.split(choose_split(dataset, split))  # before the model is opened: that wait should not be in vain
-    read = partial(read_groups, path=groups, columns=group_by or (), allow_missing=allow_missing)
+    read = partial(read_groups, path=groups or "", columns=group_by or (), allow_missing=allow_missing)
     grouping = None if groups is None else read(early)
     classifier = api.opened(named[0], threads=threads)
     limit_torch(named, threads)

@@ -4,6 +4,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fervit.errors import ConfigError, quoted
 from fervit.files import FIGURE_SUFFIXES, cannot_write, replacing
 from fervit.reports.figures.style import charts_extra
@@ -15,10 +17,6 @@ COLUMN_IN, PAGE_IN = 3.25, 6.75
 """Widths, in inches, of a column and of both columns of a paper (ACM, IEEE and CVPR within 0.25 in)."""
 SMALLEST_PT = 7.0  # of type in print; publishers ask for 6 to 8 points
 PAPER_DPI = 300
-SETTINGS = {
-    "pdf.fonttype": 42,  # TrueType: many publishers' checks refuse matplotlib's own Type 3
-    "svg.hashsalt": "fervit",  # else the names of parts are drawn at random, and equal figures differ
-}
 DATES = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
@@ -68,7 +66,9 @@ def figure_bytes(figure: "Figure", suffix: str, *, dpi: float | None = None) -> 
     with charts_extra():
         from matplotlib import rc_context
     suffix, buffer = suffix.lower(), io.BytesIO()
-    with rc_context(SETTINGS):
+    # Letters as TrueType, since many publishers' checks refuse matplotlib's own Type 3; without a salt, the names of
+    # parts are drawn at random, and equal figures differ.
+    with rc_context({"pdf.fonttype": 42, "svg.hashsalt": "fervit"}):
         figure.savefig(buffer, format=suffix[1:], dpi=dpi or "figure", metadata=DATES[suffix])
     return buffer.getvalue()
 
@@ -94,7 +94,8 @@ def scale_to(figure: "Figure", width_in: float) -> None:
     figure.set_size_inches(width_in, factor * figure.get_figheight())
     for artist in figure.findobj():
         if isinstance(artist, Text):
-            artist.set_fontsize(max(min(SMALLEST_PT, artist.get_fontsize()), factor * artist.get_fontsize()))
+            size = float(artist.get_fontsize())
+            artist.set_fontsize(max(min(SMALLEST_PT, size), factor * size))
         elif isinstance(artist, Line2D):
             artist.set_linewidth(factor * artist.get_linewidth())
             artist.set_markersize(factor * artist.get_markersize())
@@ -102,4 +103,4 @@ def scale_to(figure: "Figure", width_in: float) -> None:
         elif isinstance(artist, Patch):
             artist.set_linewidth(factor * artist.get_linewidth())
         elif isinstance(artist, Collection):
-            artist.set_linewidth([factor * width for width in artist.get_linewidth()])
+            artist.set_linewidth([factor * float(width) for width in np.ravel(artist.get_linewidth())])

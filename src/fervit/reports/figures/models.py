@@ -70,15 +70,16 @@ def f1_of_models_figure(reports: Sequence[Report], *, theme: Theme = LIGHT) -> "
     axes = figure.add_subplot()
     for k, report in enumerate(reports):
         offset = (k - (len(reports) - 1) / 2) * 0.7 / len(reports)
-        shown = [(labels.index(canonical(row.label)), row) for row in report.per_class if row.f1 is not None]
+        shown = [(labels.index(canonical(row.label)) + offset, row) for row in report.per_class if row.f1 is not None]
         for y, row in shown:
-            axes.plot(row.f1_ci95 or (row.f1, row.f1), [y + offset] * 2, color=COLOURS[k], linewidth=1, alpha=0.7)
-        x, y_all = [row.f1 or 0.0 for _, row in shown], [y + offset for y, _ in shown]
+            if row.f1_ci95 is not None:
+                axes.plot(row.f1_ci95, [y, y], color=COLOURS[k], linewidth=1, alpha=0.7)
+        x, places = [row.f1 or 0.0 for _, row in shown], [y for y, _ in shown]
         axes.plot(
-            x, y_all, linestyle="none", marker=MARKERS[k], markersize=4, color=COLOURS[k], label=literal(names[k])
+            x, places, linestyle="none", marker=MARKERS[k], markersize=4, color=COLOURS[k], label=literal(names[k])
         )
-    for row in range(1, len(labels)):
-        axes.axhline(row - 0.5, color=theme.grid, linewidth=0.6)
+    for place in range(1, len(labels)):
+        axes.axhline(place - 0.5, color=theme.grid, linewidth=0.6)
     name_ticks(axes.yaxis, np.arange(len(labels)), labels)
     axes.set(xlim=(0, 1.02), ylim=(len(labels) - 0.5, -0.5))
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
