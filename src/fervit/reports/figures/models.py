@@ -24,6 +24,7 @@ MARKERS = "osD^vPX*"
 MOST_PANELS = 8
 PANEL_ROWS = 2.9  # inches: the height of a confusion matrix
 TYPE_PT = 7.5
+LINE_IN = 0.14  # inches: the height of a line of a legend
 LONGEST_NAME = 42  # letters of a legend that fit beside its mark into a column; longer ones get a second line
 
 
@@ -36,7 +37,7 @@ def accuracy_figure(reports: Sequence[Report], *, theme: Theme = LIGHT) -> "Figu
     """
     models, places = _names(reports)
     height = 0.8 / len(models)
-    figure = new_figure((COLUMN_IN, 0.75 + len(places) * (0.16 + 0.17 * len(models))), theme)
+    figure = new_figure((COLUMN_IN, 0.55 + len(places) * (0.16 + 0.17 * len(models))), theme)
     axes, named = figure.add_subplot(), set[int]()
     for report in reports:
         k, row = models.index(report.model), places.index(report.where)
@@ -66,7 +67,7 @@ def f1_of_models_figure(reports: Sequence[Report], *, theme: Theme = LIGHT) -> "
     """
     names = _few(reports)
     labels = list(dict.fromkeys(canonical(label) for report in reports for label in report.labels))
-    figure = new_figure((COLUMN_IN, 0.8 + len(labels) * (0.14 + 0.09 * len(reports))), theme)
+    figure = new_figure((COLUMN_IN, 0.5 + len(labels) * (0.14 + 0.09 * len(reports))), theme)
     axes = figure.add_subplot()
     for k, report in enumerate(reports):
         offset = (k - (len(reports) - 1) / 2) * 0.7 / len(reports)
@@ -96,14 +97,15 @@ def reliability_of_models_figure(reports: Sequence[Report], *, theme: Theme = LI
         ConfigError: there are too many reports to tell apart.
         MissingExtra: matplotlib is not installed.
     """
-    figure = new_figure((COLUMN_IN, 3.0), theme)
+    figure = new_figure((COLUMN_IN, 2.9), theme)
     axes = figure.add_subplot()
+    axes.set_aspect("equal")
     axes.plot([0, 1], [0, 1], color=theme.muted, linewidth=0.8, linestyle=(0, (4, 3)))
     for k, (report, name) in enumerate(zip(reports, _few(reports), strict=True)):
         bins = report.calibration.bins[report.calibration.bins[:, 0] >= ENOUGH_FACES]
         axes.plot(
             *(bins[:, 1], bins[:, 2]), color=COLOURS[k], linewidth=1.2, marker=MARKERS[k], markersize=3.5,
-            label=literal(f"{name}, ECE {100 * report.calibration.ece:.1f} %"),
+            label=literal(f"{name}, ECE\N{NO-BREAK SPACE}{100 * report.calibration.ece:.1f}\N{NO-BREAK SPACE}%"),
         )  # fmt: skip
     axes.set(xlim=(0, 1), ylim=(0, 1))
     percent_ticks(axes.xaxis)
@@ -209,7 +211,10 @@ def _legend(figure: "Figure", axes: "Axes", theme: Theme) -> None:
     handles, texts = axes.get_legend_handles_labels()
     names = [fill(text, LONGEST_NAME) for text in texts]
     longest = max(map(len, texts))
+    columns = max(1, min(len(names), 52 // (longest + 8)))
+    lines = sum(name.count("\n") + 1 for name in names) / columns
+    figure.set_figheight(figure.get_figheight() + LINE_IN * lines)  # the legend takes nothing from the chart
     figure.legend(
-        handles, names, loc="outside upper left", ncols=max(1, min(len(names), 52 // (longest + 8))),
+        handles, names, loc="outside upper left", ncols=columns,
         frameon=False, labelcolor=theme.text, fontsize=TYPE_PT, handletextpad=0.5, columnspacing=1.0,
     )  # fmt: skip
