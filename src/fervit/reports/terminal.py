@@ -120,7 +120,8 @@ def pairs_as_text(found: Comparisons) -> str:
 
 
 def _percents(value: float, interval: Interval) -> str:
-    return f"{100 * value:.1f} ({100 * interval[0]:.1f} to {percent(interval[1], 1)})"
+    low, high = (f"{100 * end:.1f}" for end in interval)
+    return f"{percent(value, 1)} ({low} to {high})"
 
 
 def _lifted(header: Sequence[str], rows: Sequence[Sequence[str]], about: str) -> str:
