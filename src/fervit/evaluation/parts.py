@@ -8,7 +8,7 @@ import numpy as np
 
 from fervit.data.dataset import ALL, PUBLIC_TEST, SPLITS, TRAIN, Dataset
 from fervit.data.labelling.matching import leave_out_unknown, match_models
-from fervit.errors import DataError, unknown
+from fervit.errors import DataError, quoted, unknown
 from fervit.types import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ def choose_split(dataset: Dataset, split: str | None, specs: Sequence[ModelSpec]
     Raises:
         DataError: there is no such split, or it is empty.
     """
+    if split is not None and not isinstance(split, str):
+        raise DataError(f"expected a split, one of {', '.join((*SPLITS, ALL))}, got {quoted(split)}")
     if split is not None and split not in (*SPLITS, ALL):
         raise DataError(unknown("split", split, (*SPLITS, ALL)))
     if split is None and dataset.drawn_splits and not any(trained_on(spec, dataset) for spec in specs):

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 SPLITS = (
-    "train, public_test, private_test, or all images. Default: public_test; all images of a data set that names no "
-    "split and that no model here was trained on, or that is one split. Choose models and settings on public_test; "
-    "read private_test once, at the end."
+    "train, public_test, private_test or all. Default: public_test; of a data set that names no split and that no "
+    "model here was trained on, all images; of one with a single split, that one. Choose models and settings on "
+    "public_test; read private_test once, at the end."
 )
 
 Json = Annotated[str | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object; - is stdout.")]

@@ -34,7 +34,7 @@ def compare(
         list[Path],
         typer.Argument(
             help="Two or more model folders, exported .onnx files or shipped models.",
-            metavar="A B [MODEL]...",
+            metavar="MODEL",
             show_default=False,
         ),
     ],

@@ -65,7 +65,7 @@ Precision = Annotated[
 Votes = Annotated[Path | None, typer.Option(help="FER+ votes: adds the accuracy against their majority.")]
 Models = Annotated[
     list[Path] | None,
-    typer.Argument(help=MODEL + " Several make a table.", metavar="[MODEL]...", show_default=False),
+    typer.Argument(help=MODEL + " Several make a table.", metavar="MODEL", show_default=False),
 ]
 Figure = Annotated[
     list[str] | None,
