@@ -35,6 +35,9 @@ def drawn() -> Dataset:
 def test_a_set_that_names_no_split_is_measured_whole_unless_the_model_was_trained_on_it(drawn: Dataset) -> None:
     assert choose_split(drawn, None, [SPEC]) == ALL
     assert choose_split(drawn, None, [SPEC, replace(SPEC, data_hash=drawn.data_hash)]) == PUBLIC_TEST
+    sources = {"public_test": {"sources": [{"name": "other"}, {"name": drawn.name}]}}
+    assert choose_split(drawn, None, [replace(SPEC, metrics=sources)]) == PUBLIC_TEST
+    assert choose_split(drawn, None, [replace(SPEC, metrics={"public_test": {"sources": "?"}})]) == ALL
     assert choose_split(drawn, PRIVATE_TEST, [SPEC]) == PRIVATE_TEST
     assert choose_split(replace(drawn, drawn_splits=False), None, [SPEC]) == PUBLIC_TEST
 

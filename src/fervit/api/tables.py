@@ -1,5 +1,6 @@
 """Several models on several data sets: `fervit.evaluate_table` and `fervit.compare_models`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
@@ -108,18 +109,23 @@ def open_setup(
         data: one or several, each as for `loaded`.
         split: of every data set.
         threads: CPU threads of the models.
-        **reading: options of `fervit.load_dataset`.
+        **reading: options of `fervit.load_dataset`; of several data sets, rules about labels that one of them lacks
+            are passed over there, and printed.
 
     Raises:
         DataError: data cannot be read, or a split is unknown or empty.
         ModelError: a model cannot be read.
         ConfigError: there is no model or no data set.
     """
+    from fervit.data.labelling.rules import read_rules
     from fervit.evaluation.parts import choose_split
     from fervit.evaluation.tables.setup import make_setup
 
     named: list[Model] = list(models) if isinstance(models, list | tuple) else [cast("Model", models)]
     sources: list[Source] = list(data) if isinstance(data, list | tuple) else [cast("Source", data)]
+    if len(sources) > 1:
+        rules = replace(read_rules(reading.get("label_map"), reading.get("drop_labels")), shared=True)
+        reading = {**reading, "label_map": rules, "drop_labels": None}
     datasets = [loaded(source, **reading) for source in sources]
     for dataset in datasets:
         choose_split(dataset, split, instead=len(datasets) > 1)

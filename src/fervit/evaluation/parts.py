@@ -31,9 +31,17 @@ class Part:
     left_out: Mapping[str, int]
 
 
-def trained_on(spec: ModelSpec, dataset: Dataset) -> bool:
-    """Tell whether a model says that it was trained on this data set."""
-    return bool(spec.data_hash) and spec.data_hash == dataset.data_hash
+def learned_from(spec: ModelSpec, dataset: Dataset) -> bool:
+    """Tell whether a model says that it was trained on this data set, alone or as one of several.
+
+    The hash of several is of all of them together, so that one of them is known by its name.
+    """
+    if spec.data_hash and spec.data_hash == dataset.data_hash:
+        return True
+    figures = spec.metrics.get(PUBLIC_TEST)
+    sources = figures.get("sources") if isinstance(figures, Mapping) else None
+    named = sources if isinstance(sources, list) else []
+    return any(isinstance(source, Mapping) and source.get("name") == dataset.name for source in named)
 
 
 def choose_split(dataset: Dataset, split: str | None, specs: Sequence[ModelSpec] = (), *, instead: bool = False) -> str:
@@ -56,7 +64,7 @@ def choose_split(dataset: Dataset, split: str | None, specs: Sequence[ModelSpec]
         raise DataError(f"expected a split, one of {', '.join((*SPLITS, ALL))}, got {quoted(split)}")
     if split is not None and split not in (*SPLITS, ALL):
         raise DataError(unknown("split", split, (*SPLITS, ALL)))
-    if split is None and dataset.drawn_splits and not any(trained_on(spec, dataset) for spec in specs):
+    if split is None and dataset.drawn_splits and not any(learned_from(spec, dataset) for spec in specs):
         return ALL
     wanted = split or PUBLIC_TEST
     if (split is None or instead) and wanted != ALL and len(dataset.split_names) == 1:
@@ -107,7 +115,7 @@ def leaks_in(dataset: Dataset, part: Part, spec: ModelSpec) -> dict[str, np.ndar
 
     Nothing is known of all images of a set that fervit divided and the model was not trained on.
     """
-    if part.split == ALL and dataset.drawn_splits and not trained_on(spec, dataset):
+    if part.split == ALL and dataset.drawn_splits and not learned_from(spec, dataset):
         return {}
     return {name: mask[part.kept] for name, mask in leak_masks(dataset, part.split).items()}
 

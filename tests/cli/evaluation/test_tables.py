@@ -45,6 +45,16 @@ def test_evaluate_prints_and_writes_a_line_for_each_model_and_data_set(
     assert figures[0].read_text().count("<svg") == 1 and figures[1].read_bytes().startswith(b"%PDF")
 
 
+def test_rules_about_labels_that_one_set_lacks_are_passed_over_there(
+    tiny_onnx: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = write_class_folders(tmp_path / "d", "happy", "sad", "froh", splits=("val",), count=4)
+    sets = ["--data", other, "--data", "synthetic:70"]
+    done = run("evaluate", tiny_onnx, *sets, "--drop-labels", "froh", "--split", "public_test", "--json", "-")
+    assert json.loads(done.stdout)["reports"][0]["n"] == 8
+    assert "synthetic:70: --drop-labels froh is about none of its labels and is passed over" in caplog.text
+
+
 def test_json_to_stdout_is_alone_there(tiny_onnx: Path) -> None:
     done = run("evaluate", tiny_onnx, *SETS, "--split", "all", "--json", "-")
     assert [report["n"] for report in json.loads(done.stdout)["reports"]] == [70, 140]
