@@ -47,7 +47,7 @@ def test_letters_stay_readable_at_the_width_of_a_column(figure: "matplotlib.figu
     figure_bytes(figure, ".svg")  # ticks are made while it is drawn
     assert figure.get_figwidth() == COLUMN_IN and figure.get_figheight() == pytest.approx(shape * COLUMN_IN)
     texts = [text for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
-    assert len(texts) > 5 and min(text.get_fontsize() for text in texts) >= SMALLEST_PT
+    assert len(texts) > 5 and min(float(text.get_fontsize()) for text in texts) >= SMALLEST_PT
 
 
 def test_other_files_and_widths_are_refused(tmp_path: Path) -> None:

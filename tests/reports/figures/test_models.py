@@ -33,7 +33,7 @@ def texts(figure: "matplotlib.figure.Figure") -> list[matplotlib.text.Text]:
 def test_every_chart_names_what_it_shows_within_its_width(kind: str, count: int, reports: list[Report]) -> None:
     figure = draw_reports(kind, reports[:count])
     shown = texts(figure)
-    assert min(text.get_fontsize() for text in shown) >= SMALLEST_PT
+    assert min(float(text.get_fontsize()) for text in shown) >= SMALLEST_PT
     if count > 1:
         assert figure.get_figwidth() == (PAGE_IN if kind == "confusion" else COLUMN_IN)
         words = " ".join(text.get_text() for text in shown).replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ")
