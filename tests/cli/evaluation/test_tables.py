@@ -22,6 +22,7 @@ def other(tmp_path: Path, tiny_spec: ModelSpec) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_evaluate_prints_and_writes_a_line_for_each_model_and_data_set(
     tiny_onnx: Path, other: Path, tmp_path: Path
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_set_without_splits_of_its_own_is_measured_whole(
     assert isinstance(run("evaluate", tiny_onnx, "--data", flat, "--split", "every").exception, DataError)
 
 
+@pytest.mark.slow
 def test_compare_takes_more_models_and_data_sets(tiny_onnx: Path, other: Path, tmp_path: Path) -> None:
     table, found = tmp_path / "t.csv", tmp_path / "c.json"
     options = ["--split", "train", "--table", table, "--json", found]
