@@ -34,9 +34,8 @@ RANKS = {
     "training": 7,
     "ensemble": 7,
     "api": 8,
-    "studies": 9,
-    "cli": 10,
-    "__main__": 11,
+    "cli": 9,
+    "__main__": 10,
 }
 """A module imports from its own package or from one of a lower rank."""
 

@@ -4,9 +4,10 @@ import fervit
 
 PUBLIC = (
     *("Box", "Dataset", "Face", "FervitError", "FrameResult", "ImageResult", "ModelSpec", "OnnxClassifier"),
-    *("Prediction", "Preprocess", "Recognizer", "TrainConfig", "VideoWriter", "annotate", "compare", "distill"),
-    *("evaluate", "export_onnx", "load", "load_dataset", "make_detector", "probe", "read_frames", "read_image"),
-    *("table_rows", "threshold_for", "train", "train_seeds", "tune"),
+    *("Prediction", "Preprocess", "Recognizer", "TrainConfig", "VideoWriter", "annotate", "compare"),
+    *("compare_models", "distill", "evaluate", "evaluate_table", "export_onnx", "load", "load_dataset"),
+    *("make_detector", "probe", "read_frames", "read_image", "table_rows", "threshold_for", "train", "train_seeds"),
+    "tune",
 )
 
 

@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fervit.api import compare, distill, evaluate, export_onnx, train
+    from fervit.api.studies import train_seeds, tune
+    from fervit.api.tables import compare_models, evaluate_table
     from fervit.config import TrainConfig
     from fervit.data import Dataset
     from fervit.data import load as load_dataset
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from fervit.media.images import read_image
     from fervit.media.video import probe, read_frames
     from fervit.media.video_writer import VideoWriter
-    from fervit.studies import train_seeds, tune
     from fervit.types import Box, Face, ModelSpec, Prediction, Preprocess
 
 __all__ = [
@@ -47,8 +48,10 @@ __all__ = [
     "VideoWriter",
     "annotate",
     "compare",
+    "compare_models",
     "distill",
     "evaluate",
+    "evaluate_table",
     "export_onnx",
     "load",
     "load_dataset",
@@ -79,8 +82,10 @@ _HOMES = {
     "VideoWriter": "fervit.media.video_writer",
     "annotate": "fervit.media.draw",
     "compare": "fervit.api",
+    "compare_models": "fervit.api.tables",
     "distill": "fervit.api",
     "evaluate": "fervit.api",
+    "evaluate_table": "fervit.api.tables",
     "export_onnx": "fervit.api",
     "load": "fervit.inference.loading",
     "load_dataset": "fervit.data:load",
@@ -91,8 +96,8 @@ _HOMES = {
     "table_rows": "fervit.inference.rows",
     "threshold_for": "fervit.evaluation.selective",
     "train": "fervit.api",
-    "train_seeds": "fervit.studies",
-    "tune": "fervit.studies",
+    "train_seeds": "fervit.api.studies",
+    "tune": "fervit.api.studies",
 }
 
 

@@ -21,6 +21,8 @@ ASSETS = Path(__file__).parent / "assets"
 SURROGATES = re.compile("[\ud800-\udfff]")  # what Python has for bytes of a name that are not UTF-8
 ESCAPED = re.compile(r"\\+(?=x[89a-f][0-9a-f]|u[d][89a-f][0-9a-f]{2}|[\ud800-\udfff])")
 LONGEST_NAME = 255  # bytes, in every common file system
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
+"""Files that figures are written to, by the ending of their name."""
 PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"})
 ZIP_MAGIC = b"PK\x03\x04"  # the container that torch.save writes
 PICKLE_MAGIC = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))

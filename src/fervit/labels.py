@@ -1,5 +1,6 @@
 """Label sets of the public data sets, in their own order, and the mappings between them."""
 
+import difflib
 import unicodedata
 from collections.abc import Collection, Sequence
 
@@ -38,6 +39,8 @@ SYNONYMS = {
 KNOWN = frozenset(name for names in LABEL_SETS.values() for name in names)
 """The canonical name of every expression that a public data set has."""
 
+TYPO_LIKENESS = 0.8  # of difflib: `suprise` is 0.93 like `surprise`, `sad` is 0.67 like `bad`
+
 
 def canonical(name: str) -> str:
     """Return the one spelling that fervit uses for an expression's name.
@@ -47,6 +50,18 @@ def canonical(name: str) -> str:
     """
     name = name.strip().lower()
     return SYNONYMS.get(name, name)
+
+
+def likely_typo(name: str) -> str | None:
+    """Return the spelling of an expression that a label almost has; None where it has one, or is like none.
+
+    >>> likely_typo("Suprise"), likely_typo("Joy"), likely_typo("bored")
+    ('surprise', None, None)
+    """
+    if canonical(name) in KNOWN:
+        return None
+    near = difflib.get_close_matches(name.lower(), KNOWN | SYNONYMS.keys(), n=1, cutoff=TYPO_LIKENESS)
+    return near[0] if near else None
 
 
 def clean_label(text: str) -> str:
@@ -118,6 +133,6 @@ def way_out(missing: Collection[str]) -> str:
     '--drop-labels contempt leaves its images out, --label-map contempt=NAME gives them another label'
     """
     names = sorted(missing)
-    pairs = ",".join(f"{name}=NAME" for name in names)
+    pairs = ",".join(f"{name}={likely_typo(name) or 'NAME'}" for name in names)
     its = "its" if len(names) == 1 else "their"
     return f"--drop-labels {','.join(names)} leaves {its} images out, --label-map {pairs} gives them another label"

@@ -10,7 +10,8 @@ from fervit.data import Dataset
 from fervit.data.dataset import PRIVATE_TEST, PUBLIC_TEST, TRAIN
 from fervit.errors import ConfigError, DataError, ModelError
 from fervit.evaluation import intervals
-from fervit.evaluation.measurement import evaluate, leak_mask, leak_masks, measure
+from fervit.evaluation.measurement import evaluate, measure
+from fervit.evaluation.parts import leak_mask, leak_masks
 from fervit.evaluation.prediction import predict_dataset
 from fervit.labels import FER7, FERPLUS8
 from tests.helpers import DATA
@@ -108,7 +109,7 @@ def test_a_label_that_the_model_lacks_is_an_error_only_if_it_occurs() -> None:
     model = FakeClassifier(FER7[:6])
     assert evaluate(model, labelled_images([0, 1], [0, 1]), split=PUBLIC_TEST).accuracy.value == 1
     with pytest.raises(ModelError, match=r"cannot predict neutral: .*knows 6 labels \(angry.*data has 7"):
-        evaluate(model, labelled_images([0, 1], [0, 6]), split=PUBLIC_TEST)
+        evaluate(model, labelled_images([0, 1], [0, 6]), split=PUBLIC_TEST, strict_labels=True)
     with pytest.raises(ModelError, match=r"LABEL_0.*angry"):
         evaluate(FakeClassifier([f"LABEL_{k}" for k in range(7)]), labelled_images([0], [0]), split=PUBLIC_TEST)
 

@@ -9,13 +9,13 @@ from PIL import Image
 
 from fervit.media.style import fonts
 from fervit.reports import plots
-from fervit.reports.charts import canvas
+from fervit.reports.figures import style
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 8, 26])
-@pytest.mark.parametrize("theme", [canvas.LIGHT, canvas.DARK], ids=["light", "dark"])
-def test_charts_take_any_number_of_classes_and_leave_matplotlib_alone(classes: int, theme: canvas.Theme) -> None:
+@pytest.mark.parametrize("theme", [style.LIGHT, style.DARK], ids=["light", "dark"])
+def test_charts_take_any_number_of_classes_and_leave_matplotlib_alone(classes: int, theme: style.Theme) -> None:
     before = dict(matplotlib.rcParams)
     labels = [f"class {k}" for k in range(classes)]
     confusion = np.arange(classes * classes).reshape(classes, classes)

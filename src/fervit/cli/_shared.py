@@ -77,16 +77,16 @@ def _shown(argument: str) -> str:
     return name_of(option + equals + path.name if outside and path.name else argument)
 
 
-def check_split(split: str) -> None:
+def check_split(split: str | None) -> None:
     """Refuse an unknown split, before anything is read.
 
     Raises:
         DataError: there is no such split.
     """
-    from fervit.data.dataset import SPLITS
+    from fervit.data.dataset import ALL, SPLITS
 
-    if split not in SPLITS:
-        raise DataError(unknown("split", split, SPLITS))
+    if split is not None and split not in (*SPLITS, ALL):
+        raise DataError(unknown("split", split, (*SPLITS, ALL)))
 
 
 def check_target(option: str, target: str | None) -> None:
@@ -108,6 +108,37 @@ def check_target(option: str, target: str | None) -> None:
         raise ConfigError(f"{target} is a folder; {option} takes a file, or - for stdout")
     if not has_parent:
         raise ConfigError(f"there is no folder {path.parent} to write {path.name} into")
+
+
+def check_figure(option: str, target: Path | str) -> None:
+    """Refuse a figure's file that is none or cannot be written, before minutes of work.
+
+    Raises:
+        ConfigError: its name ends in something else than a figure's, or see `check_target`.
+    """
+    from fervit.files import FIGURE_SUFFIXES
+
+    if Path(target).suffix.lower() not in FIGURE_SUFFIXES:
+        endings = ", ".join(FIGURE_SUFFIXES[:-1])
+        raise ConfigError(
+            f"{option} draws an image: expected a name that ends in {endings} or {FIGURE_SUFFIXES[-1]}, got {target}"
+        )
+    check_target(option, str(target))
+
+
+def write_text(target: str | Path, text: str) -> None:
+    """Write a text file.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    from fervit.files import cannot_write, replacing
+
+    try:
+        with replacing(Path(target)) as beside:
+            beside.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise cannot_write(target, error) from error
 
 
 def write_json(target: str, value: object) -> None:

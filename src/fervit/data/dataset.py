@@ -11,6 +11,13 @@ from fervit.errors import DataError, unknown
 TRAIN, PUBLIC_TEST, PRIVATE_TEST = "train", "public_test", "private_test"
 SPLITS = (TRAIN, PUBLIC_TEST, PRIVATE_TEST)
 """FER2013's splits: train, validation (choose on it), test (read once)."""
+ALL = "all"
+"""In place of a split: every image of a data set."""
+
+
+def split_words(split: str) -> str:
+    """Return a split as texts name it after the data set."""
+    return "all images" if split == ALL else split
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Dataset:
             then, or refused.
         subjects: the person on each image, where the source says who it is; or None.
         licence: the terms that the images may be used under, as SPDX or in words; empty where nothing is known.
+        drawn_splits: whether fervit divided the images, since the source names no split.
 
     Raises:
         DataError: two labels are the same, or one is no printable line.
@@ -66,6 +74,7 @@ class Dataset:
     codes: Codes = Codes()
     subjects: Sequence[str] | None = None
     licence: str = ""
+    drawn_splits: bool = False
 
     def __post_init__(self) -> None:
         if twice := sorted({name for name in self.labels if self.labels.count(name) > 1}):
@@ -126,13 +135,17 @@ class Dataset:
         return replace(self, labels=tuple(labels), targets=places[self.targets], votes=votes)
 
     def split(self, name: str) -> "Dataset":
-        """Return one split.
+        """Return one split; `all` is every image.
 
         Raises:
             DataError: there is no such split, or it is empty.
         """
+        if name == ALL:
+            if not len(self):
+                raise DataError(f"{self.name} has no images")
+            return self
         if name not in SPLITS:
-            raise DataError(unknown("split", name, SPLITS))
+            raise DataError(unknown("split", name, (*SPLITS, ALL)))
         chosen = np.flatnonzero(self.split_ids == SPLITS.index(name))
         if not len(chosen):
             raise DataError(f"{self.name} has no {name} images (it has: {', '.join(self.split_names) or 'none'})")

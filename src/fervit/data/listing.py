@@ -97,4 +97,5 @@ def assemble(listing: Listing, contents: Contents, store: Path, options: ReadOpt
         codes=listing.labels.codes,
         subjects=None if listing.subjects is None else [listing.subjects[row] for row in kept],
         licence=listing.licence,
+        drawn_splits=listing.split_ids is None,
     )

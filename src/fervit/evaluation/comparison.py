@@ -5,18 +5,20 @@ difference in accuracy and macro-F1 with its interval. Both keep the pairing, wh
 """
 
 import math
-from dataclasses import dataclass
-from typing import TypedDict, Unpack
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NotRequired, TypedDict, Unpack
 
 import numpy as np
 
 from fervit import probabilities
 from fervit.data.dataset import Dataset
-from fervit.data.labelling.matching import match_models
 from fervit.errors import DataError
 from fervit.evaluation import intervals, metrics
 from fervit.evaluation.intervals import FEWEST, Interval
-from fervit.evaluation.prediction import PredictOptions, Progress, predict_dataset
+from fervit.evaluation.parts import choose_split, find_part, say_split
+from fervit.evaluation.prediction import PredictOptions, predict_dataset, progress_after
+from fervit.formatting import p_value
 from fervit.types import Classifier
 
 EXACT_UP_TO = 1000
@@ -61,6 +63,7 @@ class ComparisonJson(TypedDict):
     mcnemar: McNemarJson
     distinguishable: bool
     verdict: str
+    left_out_labels: NotRequired[dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Comparison:
         macro_f1_ci95: the same of macro-F1.
         test: McNemar's test.
         agreement: fraction of images for which both predict the same.
+        left_out: label that a model does not know to the number of its images, which are not compared.
     """
 
     names: tuple[str, str]
@@ -105,6 +109,7 @@ class Comparison:
     macro_f1_ci95: Interval
     test: McNemar
     agreement: float
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -128,7 +133,7 @@ class Comparison:
         a, b = self.names
         points = 100 * (self.accuracy[1] - self.accuracy[0])
         low, high = (100 * end for end in self.accuracy_ci95)
-        found = f"{points:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}, p = {_p(self.test.p)}"
+        found = f"{points:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}, p = {p_value(self.test.p)}"
         if self.count < FEWEST:
             return f"not distinguishable: {self.count} faces are too few to tell {a} from {b} ({found})"
         if not self.distinguishable:
@@ -138,7 +143,7 @@ class Comparison:
 
     def to_dict(self) -> ComparisonJson:
         """Return the JSON object."""
-        return {
+        data: ComparisonJson = {
             "a": self.names[0],
             "b": self.names[1],
             "dataset": self.dataset,
@@ -156,6 +161,9 @@ class Comparison:
             "distinguishable": self.distinguishable,
             "verdict": self.verdict,
         }
+        if self.left_out:
+            data["left_out_labels"] = dict(self.left_out)
+        return data
 
     @classmethod
     def from_dict(cls, data: ComparisonJson) -> "Comparison":
@@ -174,6 +182,7 @@ class Comparison:
             macro_f1_ci95=(f1_low, f1_high),
             test=McNemar(**data["mcnemar"]),
             agreement=data["same_answer"],
+            left_out=data.get("left_out_labels", {}),
         )
 
 
@@ -206,8 +215,9 @@ def compare(
     second: Classifier,
     dataset: Dataset,
     *,
-    split: str,
+    split: str | None,
     names: tuple[str, str] | None = None,
+    strict_labels: bool = False,
     **options: Unpack[PredictOptions],
 ) -> Comparison:
     """Predict the same split with two models and compare their predictions.
@@ -215,9 +225,10 @@ def compare(
     Args:
         first: model A; anything with `.spec` and `.probs(crops, batch_size=)`.
         second: model B.
-        dataset: the data set; both models must have its labels.
-        split: which part of it.
+        dataset: the whole data set.
+        split: which part of it; None as for `evaluate`.
         names: what to call the two; by default what their specs say.
+        strict_labels: refuse images whose label a model does not know, instead of leaving them out.
         options: `tta`, `batch_size` and `progress` (of both models together), see `PredictOptions`.
 
     Raises:
@@ -225,17 +236,21 @@ def compare(
         ModelError: a model's labels do not fit, or it does not return probabilities.
         ConfigError: unknown `tta`.
     """
-    part = match_models(dataset, first.spec.labels, second.spec.labels).split(split)
-    progress, count = options.get("progress"), len(part)
+    specs = [first.spec, second.spec]
+    chosen = choose_split(dataset, split, specs)
+    say_split(dataset, chosen, split)
+    part = find_part(dataset, specs, split=chosen, strict_labels=strict_labels)
+    progress, count = options.get("progress"), len(part.images)
     probs = []
     for k, model in enumerate((first, second)):
         if progress is not None:
-            options["progress"] = _after(k * count, 2 * count, progress)
-        probs.append(predict_dataset(model, part, **options))
+            options["progress"] = progress_after(k * count, 2 * count, progress)
+        probs.append(predict_dataset(model, part.images, **options))
     names = names or (first.spec.name or "A", second.spec.name or "B")
     if names[0] == names[1]:
         names = (f"{names[0]} (A)", f"{names[1]} (B)")
-    return compare_probs(probs[0], probs[1], part, names=names, split=split)
+    result = compare_probs(probs[0], probs[1], part.images, names=names, split=chosen)
+    return replace(result, left_out=part.left_out)
 
 
 def compare_probs(
@@ -278,12 +293,3 @@ def compare_probs(
         test=mcnemar(*only),
         agreement=float((predictions[0] == predictions[1]).mean()),
     )
-
-
-def _after(before: int, total: int, progress: Progress) -> Progress:
-    """Return what reports the progress of one part of the work as that of the whole."""
-    return lambda done, _: progress(before + done, total)
-
-
-def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"

@@ -9,10 +9,10 @@ import numpy as np
 
 from fervit import probabilities
 from fervit.data.dataset import SPLITS, TRAIN, Dataset
-from fervit.data.labelling.matching import match_models
 from fervit.evaluation import intervals, metrics
 from fervit.evaluation.groups import Grouping, measure_groups
 from fervit.evaluation.intervals import Proportion
+from fervit.evaluation.parts import Part, choose_split, find_part, leaks_in, say_split
 from fervit.evaluation.prediction import PredictOptions, predict_dataset
 from fervit.evaluation.report import Calibration, Report
 from fervit.evaluation.selective import WANTED, risk_coverage, threshold_for
@@ -20,13 +20,21 @@ from fervit.labels import find_places
 from fervit.types import Classifier
 
 
-def evaluate(classifier: Classifier, dataset: Dataset, *, split: str, **options: Unpack[PredictOptions]) -> Report:
+def evaluate(
+    classifier: Classifier,
+    dataset: Dataset,
+    *,
+    split: str | None,
+    strict_labels: bool = False,
+    **options: Unpack[PredictOptions],
+) -> Report:
     """Measure a classifier on one split.
 
     Args:
         classifier: anything with `.spec` and `.probs(crops, batch_size=)`.
         dataset: the whole data set: images that the train split has too are looked up in it.
-        split: `train`, `public_test` (to choose on) or `private_test` (to read once).
+        split: `train`, `public_test` (to choose on), `private_test` (to read once), `all`, or None, see `choose_split`.
+        strict_labels: refuse images whose label the model does not know, instead of leaving them out.
         options: `tta`, `batch_size` and `progress`, see `PredictOptions`.
 
     Raises:
@@ -34,17 +42,27 @@ def evaluate(classifier: Classifier, dataset: Dataset, *, split: str, **options:
         ModelError: the labels do not fit, or the model does not return probabilities.
         ConfigError: unknown `tta`.
     """
-    own = classifier.spec.labels
-    dataset = match_models(dataset, own)
-    part = dataset.split(split)
+    spec = classifier.spec
+    chosen = choose_split(dataset, split, [spec])
+    say_split(dataset, chosen, split)
+    part = find_part(dataset, [spec], split=chosen, strict_labels=strict_labels)
+    return evaluate_part(classifier, dataset, part, **options)
+
+
+def evaluate_part(classifier: Classifier, dataset: Dataset, part: Part, **options: Unpack[PredictOptions]) -> Report:
+    """Measure a classifier on images of a data set that `find_part` chose; see `evaluate`."""
+    spec, images = classifier.spec, part.images
     start = time.perf_counter()
-    probs = predict_dataset(classifier, part, **options)
+    probs = predict_dataset(classifier, images, **options)
     seconds = time.perf_counter() - start
+    places = zip(spec.labels, find_places(images.labels, spec.labels), strict=True)
     return replace(
-        measure(probs, part, model=classifier.spec.name or classifier.spec.arch, leaks=leak_masks(dataset, split)),
+        measure(probs, images, model=spec.name or spec.arch, leaks=leaks_in(dataset, part, spec)),
+        split=part.split,
         tta=options.get("tta"),
         seconds=seconds,
-        dropped_labels=tuple(name for name, k in zip(own, find_places(dataset.labels, own), strict=True) if k is None),
+        dropped_labels=tuple(name for name, place in places if place is None),
+        left_out=part.left_out,
     )
 
 
@@ -84,6 +102,7 @@ def measure(probs: np.ndarray, part: Dataset, *, model: str, leaks: Mapping[str,
         leak_free=None if leaked is None else Proportion(int(correct[~leaked].sum()), int((~leaked).sum())),
         votes=None if votes is None else metrics.vote_agreement(predicted, votes),
         shared_errors=None if votes is None else metrics.vote_agreement(predicted[~correct], votes[~correct]),
+        vote_distribution=None if votes is None else metrics.measure_votes(probs, votes),
         seen_in={name: int(mask.sum()) for name, mask in (leaks or {}).items()},
     )
 
@@ -127,23 +146,3 @@ def add_threshold(report: Report, part: Dataset, precision: float) -> Report:
         precision: threshold_for(report.probs, part.with_labels(report.labels).targets, precision),
     }
     return replace(report, thresholds=dict(sorted(points.items())))
-
-
-def leak_mask(dataset: Dataset, split: str) -> np.ndarray | None:
-    """Return which images of `split` the train split has too, pixel for pixel, `(n,)` bool.
-
-    None when there is nothing to compare: no train split, or it is the one that is named.
-    """
-    return leak_masks(dataset, split).get(TRAIN)
-
-
-def leak_masks(dataset: Dataset, split: str) -> dict[str, np.ndarray]:
-    """Return which images of `split` each earlier split has too, pixel for pixel: its name to `(n,)` bool."""
-    earlier = [name for name in SPLITS[: SPLITS.index(split)] if name in dataset.split_names]
-    if not earlier:
-        return {}
-    from fervit.data.audit import duplicate_groups, exact_leaks
-
-    groups = duplicate_groups(dataset.images)
-    own = dataset.split_ids == SPLITS.index(split)
-    return {name: exact_leaks(dataset, seen=(name,), groups=groups)[own] for name in earlier}

@@ -5,13 +5,62 @@ over any leading axes, so that one call measures a thousand resamples. Figures o
 take `probs (N, K)` and `targets (N,)`.
 """
 
+from dataclasses import dataclass
+from typing import TypedDict
+
 import numpy as np
 
 from fervit.errors import DataError
-from fervit.evaluation.intervals import Proportion
+from fervit.evaluation.intervals import Interval, Proportion, bootstrap_intervals
 from fervit.probabilities import SMALLEST_PROB, check_probs
 
 ECE_BINS = 15  # Guo et al. 2017, arXiv 1706.04599, section 4
+
+
+class VoteDistributionJson(TypedDict):
+    """`VoteDistribution` in report.json."""
+
+    n: int
+    fraction: float
+    fraction_ci95: list[float]
+    overlap: float
+    overlap_ci95: list[float]
+
+
+@dataclass(frozen=True)
+class VoteDistribution:
+    """How far predictions agree with the votes of people, over the `count` images that have votes.
+
+    Attributes:
+        count: number of these images.
+        fraction: mean fraction of an image's votes that are for the predicted label, 0..1.
+        fraction_ci95: its bootstrap interval.
+        overlap: mean overlap of the predicted probabilities p and the votes v of an image, the sum of min(p, v) over
+            the labels (1 minus the total variation distance), 0..1; 1 where both are the same.
+        overlap_ci95: its bootstrap interval.
+    """
+
+    count: int
+    fraction: float
+    fraction_ci95: Interval
+    overlap: float
+    overlap_ci95: Interval
+
+    def to_dict(self) -> VoteDistributionJson:
+        """Return the JSON object."""
+        return {
+            "n": self.count,
+            "fraction": self.fraction,
+            "fraction_ci95": list(self.fraction_ci95),
+            "overlap": self.overlap,
+            "overlap_ci95": list(self.overlap_ci95),
+        }
+
+    @classmethod
+    def from_dict(cls, data: VoteDistributionJson) -> "VoteDistribution":
+        """Read what `to_dict` returned."""
+        (low, high), (overlap_low, overlap_high) = data["fraction_ci95"], data["overlap_ci95"]
+        return cls(data["n"], data["fraction"], (low, high), data["overlap"], (overlap_low, overlap_high))
 
 
 def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -140,6 +189,28 @@ def vote_agreement(predicted: np.ndarray, votes: np.ndarray) -> Proportion:
     voted = votes.sum(axis=1) > 0
     most = votes[np.arange(len(votes)), predicted] >= votes.max(axis=1) - 1e-6
     return Proportion(int((most & voted).sum()), int(voted.sum()))
+
+
+def measure_votes(probs: np.ndarray, votes: np.ndarray) -> VoteDistribution | None:
+    """Return how far predictions agree with the votes of people; None where no image has votes.
+
+    Args:
+        probs: `(N, K)` predicted probabilities.
+        votes: `(N, K)` votes or fractions of votes of each image; images without any are left out.
+    """
+    voted = votes.sum(axis=1) > 0
+    if not voted.any():
+        return None
+    probs, votes = probs[voted], votes[voted] / votes[voted].sum(axis=1, keepdims=True)
+    chosen = votes[np.arange(len(votes)), probs.argmax(axis=1)]
+    rows = np.stack([chosen, np.minimum(probs, votes).sum(axis=1)], axis=1)  # (N, 2)
+    count = len(rows)
+    ends = bootstrap_intervals(rows, lambda sums: sums / count)  # (2, 2)
+    figures = [
+        (float(mean), (float(low), float(high))) for mean, low, high in zip(rows.mean(axis=0), *ends, strict=True)
+    ]
+    (fraction, fraction_ci95), (overlap, overlap_ci95) = figures
+    return VoteDistribution(count, fraction, fraction_ci95, overlap, overlap_ci95)
 
 
 def cells(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -71,6 +71,11 @@ def check_tta(tta: str | None) -> None:
         raise ConfigError(unknown("test-time augmentation", tta, TTA))
 
 
+def progress_after(before: int, total: int, progress: Progress) -> Progress:
+    """Return what reports the progress of one part of the work, after `before` of `total`, as that of the whole."""
+    return lambda done, _: progress(before + done, total)
+
+
 def predict_dataset(
     classifier: Classifier,
     dataset: Dataset,

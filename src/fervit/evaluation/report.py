@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from fervit.data.dataset import split_words
 from fervit.errors import DataError
 from fervit.evaluation import metrics
 from fervit.evaluation.groups import Breakdown
 from fervit.evaluation.intervals import Interval, Proportion
+from fervit.evaluation.metrics import VoteDistribution
 from fervit.evaluation.report_json import (
     BinJson,
     ClassFiguresJson,
@@ -148,10 +150,12 @@ class Report:
             train split or the train split itself was measured.
         votes: accuracy against the FER+ majority, on images that have votes; None without votes.
         shared_errors: among wrong predictions for images that have votes, those that the FER+ majority makes too.
+        vote_distribution: agreement with the FER+ votes themselves; None without votes, and in older reports.
         tta: test-time augmentation, or None.
         seconds: wall time of the predictions.
         seen_in: earlier split to how many of these images it has too, pixel for pixel.
         dropped_labels: labels that the model has and the data lacks; their probability went to the others.
+        left_out: label that the data has and the model lacks to the number of its images, which are not measured.
         groups: figures by group of people, one entry for each column of groups; empty if not measured.
         robustness: figures on corrupted images; None if not measured.
         provenance: where the figures come from; None until the report is written to a folder.
@@ -173,13 +177,20 @@ class Report:
     leak_free: Proportion | None = None
     votes: Proportion | None = None
     shared_errors: Proportion | None = None
+    vote_distribution: VoteDistribution | None = None
     tta: str | None = None
     seconds: float = 0.0
     seen_in: Mapping[str, int] = field(default_factory=dict)
     dropped_labels: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
     groups: tuple[Breakdown, ...] = ()
     robustness: Robustness | None = None
     provenance: Provenance | None = None
+
+    @property
+    def where(self) -> str:
+        """The data set and the split, in words."""
+        return f"{self.dataset}, {split_words(self.split)}"
 
     @property
     def count(self) -> int:
@@ -281,6 +292,10 @@ class Report:
 
     def _further_json(self) -> FurtherJson:
         data: FurtherJson = {}
+        if self.left_out:
+            data["left_out_labels"] = dict(self.left_out)
+        if self.vote_distribution is not None:
+            data["vote_distribution"] = self.vote_distribution.to_dict()
         if self.groups:
             data["groups"] = [breakdown.to_dict() for breakdown in self.groups]
         if self.robustness is not None:
@@ -316,7 +331,11 @@ class Report:
             tta=data["tta"],
             seconds=data["seconds"],
             seen_in=data.get("seen_in", {}),
+            vote_distribution=VoteDistribution.from_dict(data["vote_distribution"])
+            if "vote_distribution" in data
+            else None,
             dropped_labels=tuple(data["dropped_labels"]),
+            left_out=data.get("left_out_labels", {}),
             groups=tuple(map(Breakdown.from_dict, data.get("groups", []))),
             robustness=Robustness.from_dict(data["robustness"]) if data.get("robustness") else None,
             provenance=Provenance.from_dict(data["provenance"]) if "provenance" in data else None,

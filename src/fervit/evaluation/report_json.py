@@ -3,6 +3,7 @@
 from typing import NotRequired, TypedDict
 
 from fervit.evaluation.groups import BreakdownJson
+from fervit.evaluation.metrics import VoteDistributionJson
 from fervit.evaluation.robustness.results import RobustnessJson
 from fervit.evaluation.selective import OperatingPointJson, RiskCoverageJson
 
@@ -49,6 +50,8 @@ class SelectiveJson(TypedDict, total=False):
 class FurtherJson(TypedDict, total=False):
     """What report.json has only where it was measured, and where the figures come from."""
 
+    left_out_labels: dict[str, int]
+    vote_distribution: VoteDistributionJson
     groups: list[BreakdownJson]
     robustness: RobustnessJson
     provenance: dict[str, str]

@@ -118,6 +118,7 @@ class Timeline:
         """
         if find_spec("matplotlib") is None:
             raise MissingExtra("the timeline figure", "video")
+        from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from matplotlib.font_manager import FontProperties
@@ -144,7 +145,8 @@ class Timeline:
         if title:
             figure.supxlabel(literal(title), fontsize=8, color="grey")
         try:
-            figure.savefig(path, dpi=130)
+            with rc_context({"pdf.fonttype": 42}):  # letters as a font: publishers refuse matplotlib's own kind
+                figure.savefig(path, dpi=130)
         except (OSError, ValueError) as error:
             raise cannot_write(path, error) from error
 

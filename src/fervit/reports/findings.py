@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from fervit.data.dataset import ALL, split_words
 from fervit.evaluation.groups import Group
 from fervit.evaluation.report import Report
 from fervit.evaluation.robustness.results import Condition, Robustness, Subset
@@ -74,7 +75,8 @@ def leak_sentences(report: Report) -> list[str]:
     result = []
     for split, count in report.seen_in.items():
         fraction = percent(count / report.count, 1)
-        result.append(f"{count:,} of the {report.count:,} faces ({fraction}) are pixel for pixel in {split} too.")
+        where = f"of {split}, or pixel for pixel in it" if report.split == ALL else f"pixel for pixel in {split} too"
+        result.append(f"{count:,} of the {report.count:,} faces ({fraction}) are {where}.")
     rest = report.leak_free
     if rest is not None and 0 < rest.count < report.count:
         leaked, correct = report.count - rest.count, report.accuracy.correct - rest.correct
@@ -163,7 +165,7 @@ def subset_rows(subset: Subset) -> list[tuple[str, ...]]:
 
 def robustness_sentence(report: Report, found: Robustness) -> str:
     """Return the summary of a robustness run, and where it comes from."""
-    text = f"Measured on {found.model} on {found.dataset}, {found.split}. {found.summary}"
+    text = f"Measured on {found.model} on {found.dataset}, {split_words(found.split)}. {found.summary}"
     if found.model != report.model:
         text += f" Beware: that is another model than {report.model}."
     return text

@@ -8,7 +8,7 @@ from importlib import resources
 from fervit.errors import MissingExtra
 from fervit.evaluation.report import Report
 from fervit.reports import findings, text
-from fervit.reports.charts import canvas
+from fervit.reports.figures import style
 from fervit.reports.gallery import TITLES
 
 
@@ -50,8 +50,8 @@ def render_html(
         faces={name: (_data_uri(png), TITLES[name]) for name, png in (faces or {}).items()},
         facts=report.provenance.to_dict() if report.provenance else {},
         charts={name: tuple(map(_data_uri, pair)) for name, pair in charts.items()},
-        light=canvas.LIGHT,
-        dark=canvas.DARK,
+        light=style.LIGHT,
+        dark=style.DARK,
     )
 
 

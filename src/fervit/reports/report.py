@@ -12,7 +12,7 @@ from fervit.errors import ConfigError, reason
 from fervit.evaluation.report import Provenance, Report
 from fervit.labels import canonical
 from fervit.reports import findings, plots
-from fervit.reports.charts import canvas
+from fervit.reports.figures import style
 from fervit.reports.html import render_html
 from fervit.reports.markdown import render_markdown
 from fervit.reports.published import PAPER
@@ -47,7 +47,7 @@ def write_report(
     """
     folder, faces = make_folder(folder), faces or {}
     report = replace(report, provenance=provenance(report, command=command, spec=spec))
-    charts = {name: (draw(canvas.LIGHT), draw(canvas.DARK)) for name, draw in _charts(report).items()}
+    charts = {name: (draw(style.LIGHT), draw(style.DARK)) for name, draw in _charts(report).items()}
     page = render_html(report, charts, faces)
     try:
         for name, png in faces.items():
@@ -87,7 +87,7 @@ def provenance(report: Report, *, command: str, spec: ModelSpec) -> Provenance:
         calibration=_calibration(spec),
         licence=spec.licence or "not stated",
         training_data=spec.data_hash or "not stated",
-        measured_on=f"{report.dataset}, {report.split}, {report.count:,} faces",
+        measured_on=f"{report.where}, {report.count:,} faces",
         data_hash=report.data_hash,
         tta=report.tta or "none",
         time=f"{seconds:.1f} s, {1000 * seconds / report.count:.1f} ms a face",
@@ -118,12 +118,12 @@ def _calibration(spec: ModelSpec) -> str:
     return "; ".join([text, *changes])
 
 
-def _charts(report: Report) -> dict[str, Callable[[canvas.Theme], bytes]]:
+def _charts(report: Report) -> dict[str, Callable[[style.Theme], bytes]]:
     """Return what draws each chart, by file name."""
     f1 = {figures.label: figures.f1 for figures in report.per_class}
     published = {name: PAPER.f1[canonical(name)] for name in f1 if canonical(name) in PAPER.f1}
     calibration, selective, robustness = report.calibration, report.selective, report.robustness
-    charts: dict[str, Callable[[canvas.Theme], bytes]] = {
+    charts: dict[str, Callable[[style.Theme], bytes]] = {
         "confusion": lambda theme: plots.confusion_png(report.confusion, report.labels, theme=theme),
         "reliability": lambda theme: plots.reliability_png(calibration.bins, ece=calibration.ece, theme=theme),
         "f1": lambda theme: plots.f1_png(f1, other=published, theme=theme),

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 
+from fervit.data.dataset import split_words
 from fervit.evaluation.comparison import Comparison
+from fervit.evaluation.intervals import Interval
 from fervit.evaluation.report import Report
 from fervit.evaluation.robustness.results import Condition, Robustness
+from fervit.evaluation.tables.cross import EvaluationTable
+from fervit.evaluation.tables.pairs import Comparisons
 from fervit.formatting import percent, text_table
 from fervit.reports import findings, text
 
@@ -35,7 +39,7 @@ def report_as_text(report: Report) -> str:
 
 def robustness_as_text(found: Robustness) -> str:
     """Return the tables and sentences of a robustness measurement."""
-    parts = [f"{found.model} on {found.dataset}, {found.split}"]
+    parts = [f"{found.model} on {found.dataset}, {split_words(found.split)}"]
     if found.conditions:
         parts += ["", _severities(found, found.conditions, "correct at severity", SEVERITY_STEPS)]
     if found.jitters:
@@ -78,7 +82,7 @@ def comparison_as_text(result: Comparison) -> str:
     ]
     test = "exact binomial" if result.test.exact else "chi-square with continuity correction"
     parts = [
-        f"{result.count:,} faces of {result.dataset}, {result.split}",
+        f"{result.count:,} faces of {result.dataset}, {split_words(result.split)}",
         "",
         text_table(("figure", f"A: {a}", f"B: {b}", "B - A", "95 % interval"), rows),
         "",
@@ -88,4 +92,45 @@ def comparison_as_text(result: Comparison) -> str:
         "",
         result.verdict,
     ]
+    if result.left_out:
+        gone = ", ".join(f"{name} ({count:,})" for name, count in result.left_out.items())
+        parts.append(f"Faces whose label one of the models does not know are left out: {gone}.")
     return "\n".join(parts)
+
+
+def table_as_text(table: EvaluationTable) -> str:
+    """Return the table of several models and data sets; a name that all lines share stands above it."""
+    header = ("model", "data", "faces", "accuracy", "macro-F1", "balanced accuracy", "labels")
+    rows = []
+    for row in table.rows:
+        names, f1 = row.cells[:3], "{:.3f} ({:.3f} to {:.3f})".format(row.macro_f1, *row.macro_f1_ci95)
+        accuracy = _percents(row.accuracy.value, row.accuracy.ci95)
+        balanced = _percents(row.balanced_accuracy, row.balanced_accuracy_ci95)
+        rows.append((*names, accuracy, f1, balanced, row.labels))
+    return _lifted(header, rows, "with 95 % intervals")
+
+
+def pairs_as_text(found: Comparisons) -> str:
+    """Return the table of compared pairs; a name that all lines share stands above it."""
+    header = ("A", "B", "data", "faces", "A correct", "B correct", "B - A, points", "p", "p (Holm)", "better")
+    rows = []
+    for a, b, data, faces, correct_a, correct_b, points, ends, p, p_holm, better in found.cells:
+        rows.append((a, b, data, faces, correct_a, correct_b, f"{points} ({ends})", p, p_holm, better))
+    return _lifted(header, rows, "McNemar's test, and paired bootstrap with 95 % intervals")
+
+
+def _percents(value: float, interval: Interval) -> str:
+    low, high = (f"{100 * end:.1f}" for end in interval)
+    return f"{percent(value, 1)} ({low} to {high})"
+
+
+def _lifted(header: Sequence[str], rows: Sequence[Sequence[str]], about: str) -> str:
+    """Return a table whose columns of names stand above it, where all lines have the same."""
+    names = [k for k, name in enumerate(header) if name in ("A", "B", "model", "data")]
+    same = [k for k in names if len({row[k] for row in rows}) == 1]
+    kept = [k for k in range(len(header)) if k not in same]
+    title = ", ".join([*(f"{header[k]}: {rows[0][k]}" for k in same), about])
+    left = sum(k in kept for k in names)
+    return "\n".join(
+        [title, "", text_table([header[k] for k in kept], [[row[k] for k in kept] for row in rows], left=left)]
+    )

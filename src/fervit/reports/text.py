@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fervit.data.dataset import ALL
 from fervit.evaluation.intervals import Interval, Proportion
 from fervit.evaluation.report import ClassFigures, Report
 from fervit.formatting import NONE, percent, percent_interval
@@ -9,6 +10,7 @@ from fervit.labels import FER7, canonical
 from fervit.reports.published import PAPER
 
 FER2013_TEST_SIZE = 3589  # images in PublicTest, and as many in PrivateTest
+IN_TRAIN = "whose exact pixels are in the train split too"
 CLASS_HEADER = ("expression", "precision", "recall", "95 % interval", "F1", "95 % interval", "paper's F1", "faces")
 FIGURE_HEADER = ("figure", "value", "95 % interval", "paper")
 MISCALIBRATED = 0.02  # difference of confidence and accuracy from which on a report calls a model miscalibrated
@@ -31,7 +33,7 @@ class Line:
 
 def title(report: Report) -> str:
     """Return what was measured: model, data set, split."""
-    return f"{report.model} on {report.dataset}, {report.split}"
+    return f"{report.model} on {report.where}"
 
 
 def comparable(report: Report) -> bool:
@@ -45,7 +47,7 @@ def summary(report: Report) -> str:
     low, high = accuracy.ci95
     text = (
         f"{report.model} predicts the labelled expression of {accuracy.correct:,} of {accuracy.count:,} faces of "
-        f"{report.dataset}, {report.split}: {percent(accuracy.value)} "
+        f"{report.where}: {percent(accuracy.value)} "
         f"(95 % interval {percent_interval(accuracy.ci95)})"
     )
     if leak_free is not None and 0 < leak_free.count < accuracy.count:
@@ -83,6 +85,10 @@ def _accuracy_lines(report: Report) -> list[Line]:
     if (shared := report.shared_errors) is not None and shared.count:
         name = f"errors that the FER+ majority makes too, of {shared.count:,}"
         result.append(Line(name, percent(shared.value)))
+    if (found := report.vote_distribution) is not None:
+        fraction, overlap = percent(found.fraction), percent(found.overlap)
+        result.append(Line("votes for the predicted label", fraction, percent_interval(found.fraction_ci95)))
+        result.append(Line("overlap with the votes", overlap, percent_interval(found.overlap_ci95)))
     return result
 
 
@@ -114,16 +120,19 @@ def notes(report: Report) -> list[str]:
     result = []
     if not comparable(report):
         result.append(
-            f"The paper's figures are of FER2013's test part; these are of {report.dataset}, "
-            f"{report.split}, so the two do not compare."
+            f"The paper's figures are of FER2013's test part; these are of {report.where}, so the two do not compare."
         )
     if report.leak_free is None or not report.leak_free.count:
         result.append("No leak-free accuracy: there is no train split to compare this one with.")
     else:
         leaked = report.count - report.leak_free.count
-        result.append(f"Leak-free leaves out {leaked:,} faces whose exact pixels are in the train split too.")
+        which = "of the train split, or with its exact pixels" if report.split == ALL else IN_TRAIN
+        result.append(f"Leak-free leaves out {leaked:,} faces {which}.")
     if report.split == "public_test":
         result.append("public_test is the split to choose on: a model that was chosen on it looks better than it is.")
+    if report.left_out:
+        gone = ", ".join(f"{name} ({count:,})" for name, count in report.left_out.items())
+        result.append(f"The model does not know these labels of the data, whose faces are left out: {gone}.")
     if report.dropped_labels:
         result.append(
             f"The model also has the labels {', '.join(report.dropped_labels)}, which the data lacks; "

@@ -29,7 +29,7 @@ def measure(command: str, model: Path, data: Path, *options: str) -> Result:
 def test_seven_labels_on_a_set_of_eight_name_the_way_out_and_it_works(
     command: str, tiny_onnx: Path, eight: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    message = error_of(measure(command, tiny_onnx, eight))
+    message = error_of(measure(command, tiny_onnx, eight, "--strict-labels"))
     assert "the model cannot predict contempt" in message and "\n" not in message
     assert "--drop-labels contempt leaves its images out, --label-map contempt=NAME" in message
     dropped = measure(command, tiny_onnx, eight, "--drop-labels", "contempt")
@@ -37,6 +37,19 @@ def test_seven_labels_on_a_set_of_eight_name_the_way_out_and_it_works(
     assert json.loads(dropped.stdout)
     assert "--drop-labels contempt leaves out 3 of 24 images (public_test 3)" in caplog.text
     assert measure(command, tiny_onnx, eight, "--label-map", "contempt=disgust").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare", "robustness"])
+def test_faces_of_a_label_that_the_model_lacks_are_left_out_and_counted(
+    command: str, tiny_onnx: Path, eight: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = json.loads(measure(command, tiny_onnx, eight).stdout)
+    assert found["n_split" if command == "robustness" else "n"] == 21
+    assert command == "robustness" or found["left_out_labels"] == {"contempt": 3}
+    assert "left out: contempt (3) of 24; --strict-labels refuses them" in caplog.text
+    assert "contempt (3)" in measure(command, tiny_onnx, eight, "--json", str(eight.parent / "f.json")).stdout or (
+        command == "robustness"
+    )
 
 
 @pytest.mark.parametrize("label", ["{}", "LABEL_{}"])

@@ -1,13 +1,12 @@
 """`fervit compare`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fervit.cli._shared import (
     STDOUT,
-    Data,
     DropLabels,
     LabelMap,
     Threads,
@@ -17,7 +16,12 @@ from fervit.cli._shared import (
     progress,
     write_json,
 )
-from fervit.cli.evaluation._options import BatchSize, Json
+from fervit.cli.evaluation._options import BatchSize, DataSets, Json, Split, StrictLabels, Table
+from fervit.cli.evaluation._tables import check_tables, print_table, write_tables
+from fervit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fervit.evaluation.prediction import PredictOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -26,41 +30,65 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(help="Model folder or exported .onnx file.", show_default=False)],
-    b: Annotated[Path, typer.Argument(help="The other model.", show_default=False)],
-    data: Data,
-    split: Annotated[
-        str, typer.Option(help="train, public_test or private_test. Choose between models on public_test.")
-    ] = "public_test",
-    tta: Annotated[str | None, typer.Option(help="Test-time augmentation of both: flip, five_crops, ...")] = None,
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two or more model folders, exported .onnx files or shipped models.",
+            metavar="MODEL",
+            show_default=False,
+        ),
+    ],
+    data: DataSets,
+    split: Split = None,
+    tta: Annotated[str | None, typer.Option(help="Test-time augmentation of all: flip, five_crops, ...")] = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Compare the others with the first model, instead of all pairs.")
+    ] = False,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
+    strict_labels: StrictLabels = False,
+    table: Table = None,
     json: Json = None,
     batch_size: BatchSize = 64,
     threads: Threads = None,
 ) -> None:
     """Say whether one of two models is better, or whether chance explains the difference.
 
-    McNemar's test and a paired bootstrap on the same faces.
+    McNemar's test and a paired bootstrap on the same faces. Of more models or data sets, all pairs, with p values that
+    are corrected for their number (Holm).
     """
     check_split(split)
     check_target("--json", json)
+    check_tables(table or ())
+    if len(models) < 2:
+        raise ConfigError(f"expected two or more models to compare, got {models[0]} alone")
     from fervit import api
+    from fervit.api.tables import open_setup
+    from fervit.evaluation.parts import choose_split
     from fervit.evaluation.prediction import check_tta
-    from fervit.reports.terminal import comparison_as_text
+    from fervit.evaluation.tables.pairs import Comparisons, compare_models
+    from fervit.reports.terminal import comparison_as_text, pairs_as_text
 
     check_tta(tta)
-    dataset = api.loaded(data, label_map=label_map, drop_labels=drop_labels)
-    dataset.split(split)  # before the models are opened: what is missing should not cost that wait
+    options: PredictOptions = {"tta": tta, "batch_size": batch_size}
+    if len(models) > 2 or len(data) > 1:
+        setup = open_setup(models, data, split, threads=threads, label_map=label_map, drop_labels=drop_labels)
+        limit_torch(models, threads)
+        with progress("comparing") as options["progress"]:
+            found = compare_models(setup, split=split, baseline=baseline, strict_labels=strict_labels, **options)
+        print_table(pairs_as_text(found), found.notes, json, found.to_dict())
+        write_tables(found, table or ())
+        return
+    a, b = models
+    dataset = api.loaded(data[0], label_map=label_map, drop_labels=drop_labels)
+    choose_split(dataset, split)  # before the models are opened: what is missing should not cost that wait
     first, second = api.opened(a, threads=threads), api.opened(b, threads=threads)
     limit_torch([a, b], threads)
-    same_name = first.spec.name == second.spec.name
-    names = (str(a), str(b)) if same_name and a != b else None
-    with progress("comparing") as tick:
-        result = api.compare(
-            first, second, dataset, split=split, names=names, tta=tta, batch_size=batch_size, progress=tick
-        )
+    names = (str(a), str(b)) if first.spec.name == second.spec.name and a != b else None
+    with progress("comparing") as options["progress"]:
+        result = api.compare(first, second, dataset, split=split, names=names, strict_labels=strict_labels, **options)
     if json != STDOUT:
         typer.echo(comparison_as_text(result))
     if json is not None:
         write_json(json, result.to_dict())
+    write_tables(Comparisons((result,)), table or ())

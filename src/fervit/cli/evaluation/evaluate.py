@@ -1,6 +1,7 @@
 """`fervit evaluate`."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,6 @@ import typer
 from fervit.cli._shared import (
     MODEL,
     STDOUT,
-    Data,
     DropLabels,
     LabelMap,
     Threads,
@@ -20,22 +20,17 @@ from fervit.cli._shared import (
     progress,
     write_json,
 )
-from fervit.cli.evaluation._options import BatchSize, Json
+from fervit.cli.evaluation._options import BatchSize, DataSets, Json, Split, StrictLabels, Table
+from fervit.cli.evaluation._tables import Outputs, check_alone, evaluate_several
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fervit.data import Dataset
+    from fervit.data import Dataset, LoadKeywords
+    from fervit.evaluation.prediction import PredictOptions
     from fervit.evaluation.report import Report
     from fervit.types import ModelSpec
 
 
-Split = Annotated[
-    str,
-    typer.Option(
-        help="train, public_test or private_test. Choose models, recipes and settings on public_test; "
-        "read private_test once, at the end."
-    ),
-]
 Tta = Annotated[
     str | None,
     typer.Option(
@@ -68,6 +63,24 @@ Precision = Annotated[
     typer.Option(min=0.01, max=1, help="Also compute the threshold at which predictions are correct this often."),
 ]
 Votes = Annotated[Path | None, typer.Option(help="FER+ votes: adds the accuracy against their majority.")]
+Models = Annotated[
+    list[Path] | None,
+    typer.Argument(help=MODEL + " Several make a table.", metavar="MODEL", show_default=False),
+]
+Figure = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[KIND=]FILE",
+        help="Draw a chart at a paper's column width, as .png, .svg or .pdf: accuracy, f1, reliability or confusion; "
+        "without KIND, f1 of one model and accuracy of several. May be repeated.",
+    ),
+]
+FigureWidth = Annotated[
+    float | None,
+    typer.Option(
+        min=1, max=40, metavar="INCHES", help="Width of figures; default: 3.25 (a column), 6.75 for confusion matrices."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -76,12 +89,16 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    model: Annotated[Path | None, typer.Argument(help=MODEL)] = None,
-    data: Data = ...,  # type: ignore[assignment]
-    split: Split = "public_test",
+    models: Models = None,
+    data: DataSets = ...,  # type: ignore[assignment]
+    split: Split = None,
     tta: Tta = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
+    strict_labels: StrictLabels = False,
+    table: Table = None,
+    figure: Figure = None,
+    figure_width: FigureWidth = None,
     json: Json = None,
     report: ReportFolder = None,
     faces: Faces = True,
@@ -97,31 +114,46 @@ def evaluate(
     """Measure a model: every expression, fair averages, accuracy with its interval, calibration, groups of people.
 
     Beside the paper's figures (a ViT fine-tuned on FER2013, 67.22 %). Accuracy is given with and without the faces
-    that the train split has too.
+    that the train split has too. Several models or data sets make a table with a line for each pair.
     """
+    named: list[Path | None] = [*models] if models else [None]
+    several = len(named) > 1 or len(data) > 1
     _check(split=split, tta=tta, json=json, report=report)
+    outputs = Outputs.read(table, figure, figure_width, several=several)
+    if several:
+        about = {"--report": report, "--groups": groups, "--robustness": robustness, "--precision": precision}
+        check_alone(about if len(data) == 1 else about | {"--votes": votes}, len(named), len(data))
     if report is None and (robustness is not None or not faces):
         raise ConfigError("--robustness and --no-faces are about the report: add --report DIR")
     if groups is None and (group_by or allow_missing):
         raise ConfigError("--group-by and --allow-missing need --groups FILE.csv")
     from fervit import api
     from fervit.evaluation.groups import read_groups
-    from fervit.evaluation.measurement import add_groups, add_threshold
+    from fervit.evaluation.measurement import add_groups, add_threshold, evaluate_part
+    from fervit.evaluation.parts import choose_split, find_part, say_split
     from fervit.evaluation.robustness.results import read_robustness
     from fervit.reports.terminal import report_as_text
 
+    reading: LoadKeywords = {"votes": votes, "label_map": label_map, "drop_labels": drop_labels}
+    if several:
+        options: PredictOptions = {"tta": tta, "batch_size": batch_size}
+        evaluate_several(named, data, outputs, json, reading, options, split, strict_labels, threads)
+        return
     corrupted = None if robustness is None else read_robustness(robustness)
-    dataset = api.loaded(data, votes=votes, label_map=label_map, drop_labels=drop_labels)
-    part = dataset.split(split)  # before the model is opened: what is missing should not cost that wait
-    grouping = None
-    if groups is not None:
-        grouping = read_groups(part, groups, columns=group_by or (), allow_missing=allow_missing)
-    classifier = api.opened(model, threads=threads)
-    limit_torch([model], threads)
+    dataset = api.loaded(data[0], **reading)
+    early = dataset.split(choose_split(dataset, split))  # before the model is opened: that wait should not be in vain
+    read = partial(read_groups, path=groups or "", columns=group_by or (), allow_missing=allow_missing)
+    grouping = None if groups is None else read(early)
+    classifier = api.opened(named[0], threads=threads)
+    limit_torch(named, threads)
+    chosen = choose_split(dataset, split, [classifier.spec])
+    say_split(dataset, chosen, split)
+    measured = find_part(dataset, [classifier.spec], split=chosen, strict_labels=strict_labels)
+    part = measured.images
     with progress("measuring") as tick:
-        result = api.evaluate(classifier, dataset, split=split, tta=tta, batch_size=batch_size, progress=tick)
+        result = evaluate_part(classifier, dataset, measured, tta=tta, batch_size=batch_size, progress=tick)
     if grouping is not None:
-        result = add_groups(result, part, grouping)
+        result = add_groups(result, part, grouping if len(part) == len(early) else read(part))
     if precision is not None:
         result = add_threshold(result, part, precision)
     if json is not None:
@@ -133,9 +165,10 @@ def evaluate(
         typer.echo(report_as_text(result))
         if page is not None:
             typer.echo(f"\nreport: {page}")
+    outputs.write([result])
 
 
-def _check(*, split: str, tta: str | None, json: str | None, report: Path | None) -> None:
+def _check(*, split: str | None, tta: str | None, json: str | None, report: Path | None) -> None:
     """Refuse at once what would otherwise fail after minutes of work."""
     check_split(split)
     from fervit.evaluation.prediction import check_tta

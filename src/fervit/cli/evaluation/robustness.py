@@ -12,13 +12,14 @@ from fervit.cli._shared import (
     DropLabels,
     LabelMap,
     Threads,
+    check_figure,
     check_split,
     check_target,
     limit_torch,
     progress,
     write_json,
 )
-from fervit.cli.evaluation._options import BatchSize, Json
+from fervit.cli.evaluation._options import BatchSize, Json, Split, StrictLabels
 from fervit.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
 def robustness(
     model: Annotated[Path | None, typer.Argument(help=MODEL)] = None,
     data: Data = ...,  # type: ignore[assignment]
-    split: Annotated[str, typer.Option(help="train, public_test or private_test.")] = "public_test",
+    split: Split = None,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="KIND", help="Measure this corruption alone; may be given again; none for no corruption."),
@@ -50,10 +51,12 @@ def robustness(
         int, typer.Option(min=0, help="Faces to corrupt, drawn at random; 0 takes the whole split.")
     ] = 500,
     curves: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw accuracy against severity into FILE.png.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw accuracy against severity into FILE, a .png, .svg or .pdf."),
     ] = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
+    strict_labels: StrictLabels = False,
     json: Json = None,
     batch_size: BatchSize = 64,
     threads: Threads = None,
@@ -66,14 +69,15 @@ def robustness(
     _check(split=split, json=json, curves=curves)
     kinds, lists = _kinds(only), _lists(subset or [])
     from fervit import api
+    from fervit.evaluation.parts import choose_split
     from fervit.evaluation.robustness.measurement import RobustnessPlan, measure_robustness
     from fervit.reports.terminal import robustness_as_text
 
     dataset = api.loaded(data, label_map=label_map, drop_labels=drop_labels)
-    dataset.split(split)  # before the model is opened: what is missing should not cost that wait
+    choose_split(dataset, split)  # before the model is opened: what is missing should not cost that wait
     classifier = api.opened(model, threads=threads)
     limit_torch([model], threads)
-    plan = RobustnessPlan(kinds, None if faces == ALL else faces, lists, seed)
+    plan = RobustnessPlan(kinds, None if faces == ALL else faces, lists, seed, strict_labels)
     with progress("corrupting") as tick:
         found = measure_robustness(classifier, dataset, split=split, plan=plan, batch_size=batch_size, progress=tick)
     if curves is not None:
@@ -86,14 +90,12 @@ def robustness(
         write_json(json, found.to_dict())
 
 
-def _check(*, split: str, json: str | None, curves: Path | None) -> None:
+def _check(*, split: str | None, json: str | None, curves: Path | None) -> None:
     """Refuse at once what would otherwise fail after minutes of work."""
     check_split(split)
     check_target("--json", json)
     if curves is not None:
-        if curves.suffix.lower() != ".png":
-            raise ConfigError(f"--curves draws an image: expected a name that ends in .png, got {curves}")
-        check_target("--curves", str(curves))
+        check_figure("--curves", curves)
 
 
 def _kinds(only: list[str] | None) -> list[str] | None:
@@ -126,10 +128,7 @@ def _lists(subsets: list[str]) -> dict[str, str]:
 
 
 def _draw(found: "Robustness", path: Path) -> None:
-    from fervit.files import cannot_write
-    from fervit.reports.plots import severity_png
+    from fervit.reports.figures.files import PAGE_IN, write_figure
+    from fervit.reports.plots import severity_figure
 
-    try:
-        path.write_bytes(severity_png(found))
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    write_figure(severity_figure(found), path, width_in=None if path.suffix.lower() == ".png" else PAGE_IN)

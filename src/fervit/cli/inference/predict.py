@@ -63,7 +63,10 @@ def predict(
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CSV, one row a face.")] = None,
     parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Parquet, one row a face.")] = None,
     annotate: AnnotateInto = None,
-    timeline: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw a video's expressions over time.")] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw a video's expressions over time, as .png, .svg or .pdf."),
+    ] = None,
     every: Annotated[int, typer.Option(min=1, help="Look only at every N-th frame of a video.")] = 1,
     detect_every: DetectEvery = 3,
     smooth: Smooth = 0.2,

@@ -57,13 +57,17 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: Targets, rea
             overwritten, or a file of another kind was asked for.
         MissingExtra: a timeline or a Parquet file is wanted and what writes it is not installed.
     """
+    from fervit.files import FIGURE_SUFFIXES
     from fervit.media.kinds import VIDEO_EXTENSIONS
 
     files: list[tuple[str, Path]] = []
     folders: list[tuple[str, Path]] = []
     if options.timeline is not None:
-        if options.timeline.suffix.lower() != ".png":
-            raise ConfigError(f"--timeline draws an image: expected a name that ends in .png, got {options.timeline}")
+        if options.timeline.suffix.lower() not in FIGURE_SUFFIXES:
+            raise ConfigError(
+                f"--timeline draws an image: expected a name that ends in {', '.join(FIGURE_SUFFIXES)}, "
+                f"got {options.timeline}"
+            )
         files.append(("--timeline", options.timeline))
     copy = options.annotate
     if copy is not None:

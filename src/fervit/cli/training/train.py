@@ -39,7 +39,8 @@ def train(
     overwrite: Overwrite = False,
 ) -> None:
     """Fine-tune a Vision Transformer; chooses the best epoch on public_test, never reads private_test."""
-    from fervit import api, studies
+    from fervit import api
+    from fervit.api import studies
     from fervit.config.training import load_config
 
     config = load_config(recipe, set_ or ())  # first: a misspelt key should not wait for torch

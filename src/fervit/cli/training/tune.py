@@ -82,7 +82,7 @@ def tune(
     The first trial is the recipe as it is. A search that was stopped or killed goes on with the same command, and the
     same command in a second terminal helps with it.
     """
-    from fervit import studies
+    from fervit.api import studies
     from fervit.config.training import load_config
     from fervit.training.tuning.storage import require_optuna
 

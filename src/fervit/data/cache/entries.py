@@ -244,6 +244,7 @@ def _store(folder: Path, dataset: Dataset) -> dict[str, object]:
         "codes": [dict(dataset.codes.names), dict(dataset.codes.nameless)],
         "subjects": None if dataset.subjects is None else list(dataset.subjects),
         "licence": dataset.licence,
+        "drawn_splits": dataset.drawn_splits,
     }
 
 
@@ -261,5 +262,6 @@ def _load(entry: Path, meta: Mapping[str, Any], name: str | None) -> Dataset:
         codes=Codes(*meta["codes"]),
         subjects=meta.get("subjects"),  # an entry from before there were any has none
         licence=meta.get("licence", ""),
+        drawn_splits=meta["drawn_splits"],
         **small,
     )

@@ -1,6 +1,5 @@
 """The one place that decides about labels: mapped, dropped, merged, ordered, checked, and said."""
 
-import difflib
 import hashlib
 import re
 import shlex
@@ -17,9 +16,8 @@ from fervit.data.labelling.rules import MAP_HINT, LabelRules
 from fervit.data.labelling.values import NUMBERED, UNLABELLED, check_named, order_labels
 from fervit.data.splits import find_split
 from fervit.errors import DataError, unknown
-from fervit.labels import KNOWN, LABEL_SETS, SYNONYMS, canonical, find_places
+from fervit.labels import KNOWN, LABEL_SETS, canonical, find_places, likely_typo
 
-TYPO_LIKENESS = 0.8  # of difflib: `suprise` is 0.93 like `surprise`, `sad` is 0.67 like `bad`
 LAYOUT_WORDS = frozenset(
     {
         *("images", "image", "imgs", "img", "pictures", "photos", "faces", "data", "dataset", "datasets"),
@@ -64,7 +62,7 @@ def apply_rules(dataset: Dataset, rules: LabelRules, where: str, *, need_labels:
     matrix = np.array([[old in kept and names[old] == new for new in labels] for old in dataset.labels], dtype=bool)
     if not matrix.reshape(len(dataset.labels), -1)[dataset.targets].any():
         raise DataError(f"{where}: --drop-labels {','.join(rules.drop)} leaves no image")
-    result = _relabel(dataset, labels, matrix)
+    result = relabel(dataset, labels, matrix)
     if need_labels:
         _check_labels(result, where)
         dropping += _doubts(result)
@@ -226,8 +224,10 @@ def _dropped(dataset: Dataset, names: Mapping[str, str], rules: LabelRules, wher
     return dropped, notes
 
 
-def _relabel(dataset: Dataset, labels: tuple[str, ...], matrix: np.ndarray) -> Dataset:
+def relabel(dataset: Dataset, labels: tuple[str, ...], matrix: np.ndarray) -> Dataset:
     """Return the data set with new labels; rows whose label has no new one are left out.
+
+    Votes for labels that are gone are left out, too, and the others are divided by their sum.
 
     Args:
         dataset: with the old labels.
@@ -327,13 +327,10 @@ def _doubts(dataset: Dataset) -> list[str]:
             f"the labels {', '.join(numbers)} are numbers and stay as they are, so a model can be compared with no "
             f"other: name them with {MAP_HINT}"
         )
-    choices = KNOWN | SYNONYMS.keys()
     for name in dataset.labels:
-        near = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=TYPO_LIKENESS)
-        if near and not _is_expression(name):
+        if near := likely_typo(name):
             notes.append(
-                f"the label {name} stays as it is; if it means {near[0]}, add "
-                f"--label-map {shlex.quote(f'{name}={near[0]}')}"
+                f"the label {name} stays as it is; if it means {near}, add --label-map {shlex.quote(f'{name}={near}')}"
             )
     if len(numbers) < len(dataset.labels) > 1 and not any(map(_is_expression, dataset.labels)):
         notes.append(

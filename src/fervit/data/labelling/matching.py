@@ -3,11 +3,16 @@
 import logging
 from collections.abc import Collection, Sequence
 
+import numpy as np
+
 from fervit.data.dataset import Dataset
+from fervit.data.labelling.apply import relabel
 from fervit.data.labelling.rules import MAP_HINT
 from fervit.data.labelling.values import NUMBERED, order_labels
 from fervit.errors import DataError
-from fervit.labels import FER7, canonical, spelt_differently, way_out
+from fervit.labels import FER7, canonical, find_places, likely_typo, spelt_differently, way_out
+
+MOST_LEFT_OUT = 0.5  # of the images; where more have labels that no model knows, the labels were misunderstood
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +43,29 @@ def match_models(dataset: Dataset, *models: Sequence[str]) -> Dataset:
         if said:
             log.warning("%s: labels of the data and of the model are matched by their meaning: %s", dataset.name, said)
     return dataset.with_labels(order_labels([*dataset.labels, *added])) if added else dataset
+
+
+def leave_out_unknown(part: Dataset, *models: Sequence[str]) -> tuple[Dataset, dict[str, int]]:
+    """Return the images whose labels all models know, and how many of each other label are left out.
+
+    Nothing is left out where that would hide a mistake, so that predicting `part` is refused: numbers in place of
+    names, a label that is almost the name of an expression, or unknown labels on more than half of the images.
+
+    Args:
+        part: what is measured on.
+        models: the labels of each model.
+    """
+    places = zip(*(find_places(labels, part.labels) for labels in models), strict=True)
+    known = np.array([None not in found for found in places], dtype=bool)  # (K,)
+    gone = ~known[part.targets]
+    counts = np.bincount(part.targets[gone], minlength=len(part.labels))
+    left_out = {name: int(count) for name, count in zip(part.labels, counts, strict=True) if count}
+    numbered = any(all(NUMBERED.fullmatch(name) for name in labels) for labels in (left_out, *models))
+    if not left_out or numbered or any(map(likely_typo, left_out)) or gone.mean() > MOST_LEFT_OUT:
+        return part, {}
+    kept = tuple(name for name in part.labels if name not in left_out)
+    matrix = np.array([[old == new for new in kept] for old in part.labels], dtype=bool)
+    return relabel(part, kept, matrix), left_out
 
 
 def explain_missing(missing: Collection[str], dataset_labels: Sequence[str], model_labels: Sequence[str]) -> str:

@@ -104,6 +104,7 @@ def _dataset(path: Path, images: np.ndarray, source: SourceLabels, given: np.nda
         data_hash=content_hash(images, targets, split_ids),
         notes=(*source.notes, *notes),
         codes=source.codes,
+        drawn_splits=given is None,
     )
 
 

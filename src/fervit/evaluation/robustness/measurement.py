@@ -9,10 +9,10 @@ import numpy as np
 from fervit import probabilities
 from fervit.data.dataset import Dataset
 from fervit.data.join import Joined, read_subset
-from fervit.data.labelling.matching import match_models
 from fervit.errors import ConfigError, unknown
 from fervit.evaluation import intervals, metrics
 from fervit.evaluation.intervals import Interval, Proportion
+from fervit.evaluation.parts import choose_split, find_part, say_split
 from fervit.evaluation.prediction import Progress, predict_dataset
 from fervit.evaluation.robustness.corruptions import CORRUPTIONS, JITTERS, SEVERITIES, corrupt
 from fervit.evaluation.robustness.results import Condition, Robustness, Subset, SubsetFigures
@@ -32,19 +32,21 @@ class RobustnessPlan:
             Subsets always take the whole split, without corruption.
         subsets: name to csv list (see `fervit.data.join`).
         seed: of the sample and the corruptions.
+        strict_labels: refuse images whose label the model does not know, instead of leaving them out.
     """
 
     kinds: Sequence[str] | None = None
     faces: int | None = DEFAULT_FACES
     subsets: Mapping[str, str | Path] = field(default_factory=dict)
     seed: int = 0
+    strict_labels: bool = False
 
 
 def measure_robustness(
     classifier: Classifier,
     dataset: Dataset,
     *,
-    split: str,
+    split: str | None,
     plan: RobustnessPlan | None = None,
     batch_size: int = 64,
     progress: Progress | None = None,
@@ -54,7 +56,7 @@ def measure_robustness(
     Args:
         classifier: anything with `.spec` and `.probs(crops, batch_size=)`.
         dataset: the data set.
-        split: which part of it.
+        split: which part of it; None as for `evaluate`.
         plan: which corruptions and subsets, and how many faces; by default all corruptions of `DEFAULT_FACES` faces.
         batch_size: images at once.
         progress: called with images predicted and images in all.
@@ -65,7 +67,9 @@ def measure_robustness(
         ConfigError: unknown kind.
     """
     plan = plan or RobustnessPlan()
-    part = match_models(dataset, classifier.spec.labels).split(split)
+    chosen = choose_split(dataset, split, [classifier.spec])
+    say_split(dataset, chosen, split)
+    part = find_part(dataset, [classifier.spec], split=chosen, strict_labels=plan.strict_labels).images
     wanted = _known_kinds(plan.kinds)
     lists = {name: read_subset(part, path) for name, path in plan.subsets.items()}
     sample = part.take(stratified(part.targets, plan.faces, seed=plan.seed))
@@ -79,7 +83,7 @@ def measure_robustness(
     return Robustness(
         model=classifier.spec.name or classifier.spec.arch,
         dataset=dataset.name,
-        split=split,
+        split=chosen,
         total=len(part),
         clean=Proportion(int(correct[:, 0].sum()), len(sample)),
         conditions=tuple(c for c in conditions if c.kind in CORRUPTIONS),

@@ -14,7 +14,7 @@ from fervit.config.training import TrainConfig
 from fervit.errors import ConfigError
 from fervit.files import cannot_write, replacing
 from fervit.formatting import NONE, markdown_table, percent
-from fervit.reports.charts.tuning import history_png, importance_png
+from fervit.reports.figures.tuning import history_png, importance_png
 from fervit.reports.settings_text import to_toml
 from fervit.training.run_folder import write_whole
 from fervit.training.tuning.rows import START, TrialRow, best_of, finished, in_state, row_of

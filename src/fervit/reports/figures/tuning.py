@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from fervit.formatting import literal
-from fervit.reports.charts.canvas import LIGHT, Theme, new_figure, png, style, ticker
+from fervit.reports.figures.files import figure_bytes
+from fervit.reports.figures.style import LIGHT, Theme, new_figure, style_axes, ticker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,14 +56,14 @@ def history_png(trials: Sequence[Trial], *, what: str, maximize: bool = True, th
     pruned = _points(trials, "pruned")
     if len(pruned[0]):
         axes.plot(*pruned, "o", color=theme.muted, markerfacecolor=theme.surface, markersize=6, label="pruned")
-    style(axes, theme, x="trial", y=what, grid=True)
+    style_axes(axes, theme, x="trial", y=what, grid=True)
     _mark_failures(axes, [trial.number for trial in trials if trial.state == "failed"], theme)
     axes.set_xlim(-0.5, last + 0.5)
     axes.xaxis.set_major_locator(ticker().MaxNLocator(integer=True))
     legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=4, frameon=False, fontsize=10)
     for text in legend.get_texts():
         text.set_color(theme.text)
-    return png(figure)
+    return figure_bytes(figure, ".png")
 
 
 def _points(trials: Sequence[Trial], state: str) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +96,8 @@ def importance_png(importance: Mapping[str, float], *, theme: Theme = LIGHT) -> 
     axes.set_yticks(places, labels=[literal(name) for name in names])
     axes.invert_yaxis()
     axes.set_xlim(0, min(1.12, float(values.max()) * 1.15 + 0.05))
-    style(axes, theme, x="part of the objective's variance")
+    style_axes(axes, theme, x="part of the objective's variance")
     axes.grid(axis="x", color=theme.grid, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.xaxis.set_major_formatter(ticker().PercentFormatter(1, decimals=0, symbol=" %"))
-    return png(figure)
+    return figure_bytes(figure, ".png")

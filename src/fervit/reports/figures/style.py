@@ -1,9 +1,8 @@
-"""What all charts are drawn on: light and dark colours, axes in one style, PNG bytes.
+"""What all charts have in common: colours, type size, ticks; light or dark.
 
 Figures are made without pyplot, so neither matplotlib's settings nor its list of open figures are touched.
 """
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,21 +69,21 @@ def charts_extra() -> Iterator[None]:
 
 
 def ticker() -> ModuleType:
-    """Return matplotlib's module of ticks."""
+    """Return `matplotlib.ticker`."""
     with charts_extra():
-        from matplotlib import ticker
-    return ticker
+        from matplotlib import ticker as found
+    return found
 
 
 def new_figure(size: tuple[float, float], theme: Theme) -> "Figure":
-    """Return an empty figure; `size` is in inches."""
+    """Return an empty figure of a size in inches, laid out so that nothing is cut off."""
     with charts_extra():
         from matplotlib.figure import Figure
     return Figure(figsize=size, facecolor=theme.surface, layout="constrained", dpi=DPI)
 
 
-def style(axes: "Axes", theme: Theme, *, x: str = "", y: str = "", grid: bool = False) -> None:
-    """Give axes the colours of a theme, names, and a grid where one is wanted; no frame."""
+def style_axes(axes: "Axes", theme: Theme, *, x: str = "", y: str = "", grid: bool = False) -> None:
+    """Style axes: names of both, no frame, and a grid behind the data where it is wanted."""
     axes.set_facecolor(theme.surface)
     axes.set_xlabel(x, color=theme.muted, fontsize=11)
     axes.set_ylabel(y, color=theme.muted, fontsize=11)
@@ -105,8 +104,6 @@ def name_ticks(axis: "Axis", places: np.ndarray, labels: Sequence[str], **option
     axis.set_ticks(places, labels=[literal(shown[label]) for label in labels], fontproperties=font, **options)
 
 
-def png(figure: "Figure") -> bytes:
-    """Return a figure as PNG bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+def percent_ticks(axis: "Axis") -> None:
+    """Write fractions as per cents, in steps of 25."""
+    axis.set_ticks([0, 0.25, 0.5, 0.75, 1], labels=["0 %", "25 %", "50 %", "75 %", "100 %"])

@@ -61,7 +61,8 @@ def evaluate(
     model: "str | Path | Classifier | None",
     data: "str | Path | Dataset",
     *,
-    split: str = "public_test",
+    split: str | None = None,
+    strict_labels: bool = False,
     **options: "Unpack[PredictOptions]",
 ) -> "Report":
     """Measure a model on one split of a data set, as `fervit evaluate` does.
@@ -71,7 +72,11 @@ def evaluate(
             `.probs(crops, batch_size=)`); None is the default model.
         data: a file, a folder, a Hub id, `synthetic[:N]`, or a loaded data set. Give the whole data set: images that
             its earlier splits have too, pixel for pixel, are counted and left out of the leak-free accuracy.
-        split: `train`, `public_test` (to choose models and settings on) or `private_test` (to read once, at the end).
+        split: `train`, `public_test` (to choose models and settings on), `private_test` (to read once, at the end) or
+            `all`. By default `public_test`; all of a data set that names no split and that the model was not trained
+            on, or that is one split.
+        strict_labels: refuse images whose label the model does not know; by default they are left out, and counted in
+            `left_out`.
         options: `tta` (test-time augmentation: `flip`, `five_crops` or `flip_five_crops`; none by default),
             `batch_size` (images at once; 64) and `progress` (called with images done and images in all).
 
@@ -86,10 +91,11 @@ def evaluate(
         ConfigError: unknown `tta`.
     """
     from fervit.evaluation.measurement import evaluate as measure
+    from fervit.evaluation.parts import choose_split
 
     dataset = loaded(data)
-    dataset.split(split)  # before the model is opened: what is missing should not cost that wait
-    return measure(opened(model), dataset, split=split, **options)
+    choose_split(dataset, split)  # before the model is opened: what is missing should not cost that wait
+    return measure(opened(model), dataset, split=split, strict_labels=strict_labels, **options)
 
 
 def compare(
@@ -97,8 +103,9 @@ def compare(
     second: "str | Path | Classifier | None",
     data: "str | Path | Dataset",
     *,
-    split: str = "public_test",
+    split: str | None = None,
     names: tuple[str, str] | None = None,
+    strict_labels: bool = False,
     **options: "Unpack[PredictOptions]",
 ) -> "Comparison":
     """Compare two models on the same images of one split, as `fervit compare` does.
@@ -108,9 +115,10 @@ def compare(
     Args:
         first: model A, as for `evaluate`.
         second: model B.
-        data: a data set, as for `evaluate`; both models must have its labels.
-        split: which part of it; choose between models on `public_test`.
+        data: a data set, as for `evaluate`.
+        split: which part of it, as for `evaluate`; choose between models on `public_test`.
         names: what to call A and B; by default what the models call themselves.
+        strict_labels: refuse images whose label one of the models does not know; by default they are left out.
         options: `tta`, `batch_size` and `progress` (over both models), as for `evaluate`.
 
     Returns:
@@ -122,10 +130,12 @@ def compare(
         ConfigError: unknown `tta`.
     """
     from fervit.evaluation.comparison import compare as run
+    from fervit.evaluation.parts import choose_split
 
     dataset = loaded(data)
-    dataset.split(split)
-    return run(opened(first), opened(second), dataset, split=split, names=names, **options)
+    choose_split(dataset, split)
+    models = opened(first), opened(second)
+    return run(*models, dataset, split=split, names=names, strict_labels=strict_labels, **options)
 
 
 def train(

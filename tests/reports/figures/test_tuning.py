@@ -5,13 +5,13 @@ import io
 import pytest
 from PIL import Image
 
-from fervit.reports.charts import canvas
-from fervit.reports.charts.tuning import history_png, importance_png
+from fervit.reports.figures import style
+from fervit.reports.figures.tuning import history_png, importance_png
 from fervit.training.tuning.rows import TrialRow
 
 
-@pytest.mark.parametrize("theme", [canvas.LIGHT, canvas.DARK], ids=["light", "dark"])
-def test_a_search_is_drawn_with_one_trial_and_with_all_kinds(theme: canvas.Theme) -> None:
+@pytest.mark.parametrize("theme", [style.LIGHT, style.DARK], ids=["light", "dark"])
+def test_a_search_is_drawn_with_one_trial_and_with_all_kinds(theme: style.Theme) -> None:
     rows = [
         TrialRow(0, "complete", 0.3),
         TrialRow(1, "failed", None, reason="diverged"),
