@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fervit.config.training import AugmentConfig
+from fervit.config.augmentation import AugmentConfig
 from fervit.data.dataset import Dataset
 from fervit.training.augment import Augmenter
 from fervit.training.mixed.images import ResidentImages, resident
