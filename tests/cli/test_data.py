@@ -1,6 +1,7 @@
 """`fervit data`: inspect, synth and download (with stand-ins for Kaggle and the Hub)."""
 
 import json
+import re
 import sys
 import types
 from pathlib import Path
@@ -12,8 +13,9 @@ from typer.testing import CliRunner, Result
 import fervit.data
 from fervit.cli import app
 from fervit.data import Dataset, download, load
-from fervit.errors import DataError, FervitError, MissingExtra
+from fervit.errors import ConfigError, DataError, FervitError, MissingExtra
 from tests.helpers import blank_fer2013
+from tests.helpers.public_sets import class_folders, faces, jaffe
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +53,31 @@ def test_synth_overwrites_only_when_told() -> None:
         run("synth", "--count", 7, "--out", "s.csv")
     run("synth", "--count", 14, "--out", "s.csv", "--overwrite")
     assert len(load("s.csv")) == 14
+
+
+def test_split_writes_what_splits_reads(tmp_path: Path) -> None:
+    class_folders(tmp_path / "faces", faces())
+    output = run("split", "faces", "--out", "my splits.csv", "--fractions", "60/20/20").output
+    assert re.search(r"^train +6 +6 +6 +6 +6 +6 +6 +42$", output, re.MULTILINE)
+    assert "written: my splits.csv; use it with --data faces --splits 'my splits.csv'" in output
+    assert (load("faces", splits="my splits.csv").split_ids == load("faces", fractions="60/20/20").split_ids).all()
+    with pytest.raises(DataError, match="exists; pass --overwrite"):
+        run("split", "faces", "--out", "my splits.csv")
+    run("split", "faces", "--out", "my splits.csv", "--overwrite", "--group-by", r"/[0-9]*([0-9])\.png")
+    lines = (tmp_path / "my splits.csv").read_text().splitlines()[1:]
+    sides = {line.split(",")[3] for line in lines if line.split(",")[1].endswith("3.png")}
+    assert len(sides) == 1
+
+
+def test_split_writes_a_data_set_with_its_splits(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    jaffe(tmp_path / "jaffe", faces())
+    assert "use it with --data j.parquet" in run("split", "jaffe", "--out", "j.parquet").output
+    assert (load("j.parquet").split_ids == load("jaffe").split_ids).all()
+    with pytest.raises(ConfigError, match=r"to a \.csv file, or with the images to a \.parquet file; got splits\.txt"):
+        run("split", "jaffe", "--out", "splits.txt")
+    with pytest.raises(DataError, match="synthetic has splits of its own"):
+        run("split", "synthetic", "--out", "s.csv", "--fractions", "80/10/10")
 
 
 @pytest.mark.slow

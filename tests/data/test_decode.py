@@ -72,7 +72,7 @@ def test_unreadable_images_are_skipped_counted_and_the_first_is_named(
     assert dataset.skipped == ("train/sad/3 ü.jpg", "train/sad/4.png")
     assert "2 of 5 images cannot be read, the first is train/sad/3 ü.jpg" in caplog.text
     assert load(tmp_path / "d").skipped == dataset.skipped
-    assert dataset.split("train").rows.tolist() == [0, 1, 2]
+    assert dataset.rows.tolist() == [0, 1, 2]
 
 
 def test_an_image_bomb_is_skipped_without_being_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ def test_what_exists_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.Monke
     assert parse_source("faces@2", FORMS) == SourceSpec("faces@2")
     assert parse_source("rafdb:x@3", FORMS) == SourceSpec("rafdb:x", None, 3.0)
     assert parse_source(Path("faces@9"), FORMS) == SourceSpec("faces@9")
+    assert parse_source("rafdb:faces@2", FORMS) == SourceSpec("faces@2", "rafdb")
 
 
 def test_a_spec_is_written_as_it_is_read() -> None:

@@ -51,10 +51,16 @@ def loaded(data: "str | Path | Dataset", **options: "Unpack[LoadKeywords]") -> "
 
 
 def mixed(data: "Sources", **options: "Unpack[LoadKeywords]") -> "Dataset | Mixture":
-    """Return one or several data sets to learn from; see `fervit.data.mixtures.loading.load_mixture`."""
-    from fervit.data.mixtures.loading import load_mixture
+    """Return one or several data sets to learn from; see `fervit.data.mixtures.loading.load_mixture`.
 
-    return load_mixture(data, **options)
+    A single one without a train part gets one, see `fervit.data.splitting.draw.with_train`.
+    """
+    from fervit.data import Dataset
+    from fervit.data.mixtures.loading import load_mixture
+    from fervit.data.splitting.draw import with_train
+
+    dataset = load_mixture(data, **options)
+    return with_train(dataset) if isinstance(dataset, Dataset) else dataset
 
 
 def evaluate(

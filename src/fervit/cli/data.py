@@ -1,24 +1,26 @@
-"""`fervit data`: inspect, download and synth."""
+"""`fervit data`: inspect, split, download and synth."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import STDOUT, DropLabels, LabelMap, check_target, write_json
+from fervit.cli._shared import DATA, STDOUT, DropLabels, LabelMap, Splits, check_target, write_json
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
-    group = typer.Typer(no_args_is_help=True, help="Inspect, download or draw data sets.")
+    group = typer.Typer(no_args_is_help=True, help="Inspect, divide, download or draw data sets.")
     group.command()(inspect)
+    group.command()(split)
     group.command()(download)
     group.command()(synth)
     app.add_typer(group, name="data")
 
 
 def inspect(
-    data: Annotated[str, typer.Argument(help="Data set: a file, a folder, a Hub id, or synthetic[:N].")],
+    data: Annotated[str, typer.Argument(help=DATA)],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the images and pairs.csv; default: inspect-<name>.")
     ] = None,
@@ -28,6 +30,7 @@ def inspect(
     ] = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
+    splits: Splits = None,
     near: Annotated[bool, typer.Option(help="Also search near duplicates among all pairs.")] = True,
 ) -> None:
     """Count labels; find unreadable, blank and repeated images, leaks between splits, label conflicts."""
@@ -36,7 +39,7 @@ def inspect(
     from fervit.data.inspection_report import summary, write_inspection
 
     check_target("--json", json_)
-    dataset = load(data, label_map=label_map, drop_labels=drop_labels)
+    dataset = load(data, label_map=label_map, drop_labels=drop_labels, splits=splits)
     report = run(dataset, near=near)
     folder = out or Path(f"inspect-{_slug(dataset.name)}")
     write_inspection(report, folder)
@@ -45,6 +48,54 @@ def inspect(
     if json_ != STDOUT:
         typer.echo(summary(report))
     typer.echo(f"written: {folder}/contact_sheet.png, distribution.png, pairs.csv", err=json_ == STDOUT)
+
+
+def split(
+    data: Annotated[str, typer.Argument(help=DATA)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="A .csv file, a line for each image, for --splits; or a .parquet file with the images, for --data.",
+            show_default=False,
+        ),
+    ],
+    fractions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="80/10/10",
+            help="Divide all images anew, in parts for train, public_test and private_test. Without it, the source's "
+            "own splits stay, and only what it lacks is drawn.",
+        ),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|folder|REGEX",
+            help="Keep on one side what has the same value in a column of the csv or parquet file, lies in the same "
+            "folder, or has the same text in the brackets of a regular expression on its name: '(S[0-9]+)_'.",
+        ),
+    ] = None,
+    label_map: LabelMap = None,
+    drop_labels: DropLabels = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
+) -> None:
+    """Divide a data set by label, with people, groups and near duplicates on one side, and write the splits down."""
+    from fervit.data import split_data
+    from fervit.data.inspection_report import counts_table
+
+    dataset = split_data(
+        data,
+        out,
+        overwrite=overwrite,
+        fractions=fractions,
+        group_by=group_by,
+        label_map=label_map,
+        drop_labels=drop_labels,
+    )
+    typer.echo(counts_table(dataset))
+    use = ["--data", data, "--splits", str(out)] if out.suffix.lower() == ".csv" else ["--data", str(out)]
+    typer.echo(f"written: {out}; use it with {shlex.join(use)}")
 
 
 def download(

@@ -2,6 +2,7 @@
 
 from fervit.data.dataset import PRIVATE_TEST, PUBLIC_TEST, SPLITS, TRAIN, Dataset
 from fervit.data.loading import LoadKeywords, check_out, form_of, load, save
+from fervit.data.splitting.writing import split_data
 
 __all__ = [
     "PRIVATE_TEST",
@@ -14,4 +15,5 @@ __all__ = [
     "form_of",
     "load",
     "save",
+    "split_data",
 ]

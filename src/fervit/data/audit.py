@@ -228,7 +228,22 @@ def near_duplicates(dataset: Dataset, groups: np.ndarray | None = None) -> tuple
     """
     if groups is None:
         groups = duplicate_groups(dataset.images)
-    thumbnails = thumbnails_of(dataset.images)
+    pairs, correlations = near_pairs(thumbnails_of(dataset.images), groups)
+    swap = dataset.split_ids[pairs[:, 0]] > dataset.split_ids[pairs[:, 1]]
+    pairs[swap] = pairs[swap][:, ::-1]
+    return pairs, correlations
+
+
+def near_pairs(thumbnails: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the near duplicates among `(N, 48, 48)` uint8 grey images; see `near_duplicates`.
+
+    Args:
+        thumbnails: the images.
+        groups: `(N,)` numbers; pairs within a group are no near but exact duplicates, and are not returned.
+
+    Returns:
+        `(P, 2)` int64 rows, the smaller one first, and `(P,)` float32 correlations, best first.
+    """
     coarse = _coarse(thumbnails)
     found: list[np.ndarray] = []
     for start in range(0, len(coarse), BLOCK_ROWS):
@@ -240,10 +255,7 @@ def near_duplicates(dataset: Dataset, groups: np.ndarray | None = None) -> tuple
     correlations = _correlations(thumbnails, thumbnails, candidates)
     chosen = np.flatnonzero(correlations >= NEAR_CORRELATION)
     chosen = chosen[np.argsort(-correlations[chosen], kind="stable")]
-    pairs = candidates[chosen]
-    swap = dataset.split_ids[pairs[:, 0]] > dataset.split_ids[pairs[:, 1]]
-    pairs[swap] = pairs[swap][:, ::-1]
-    return pairs, np.minimum(correlations[chosen], 1.0)
+    return candidates[chosen], np.minimum(correlations[chosen], 1.0)
 
 
 def thumbnails_of(images: np.ndarray) -> np.ndarray:

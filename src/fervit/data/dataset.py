@@ -27,10 +27,12 @@ class Codes:
     Attributes:
         names: those that have a name by the convention of the source's form, as FER2013's numbers in its csv.
         nameless: the others, with the place of the first of each, for messages.
+        counted_by: the data set whose convention that is, for messages.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     nameless: Mapping[str, str] = field(default_factory=dict)
+    counted_by: str = "FER2013"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,7 +54,7 @@ class Dataset:
         notes: what was decided about the source that its owner may not expect, a sentence each; `load` logs them.
         codes: which labels are numbers or truth values in the source. Empty in what `load` returns: they are named by
             then, or refused.
-        subjects: the person on each image, where the source says who it is; or None.
+        subjects: the person on each image, empty where the source does not say who it is; or None where it names none.
         licence: the terms that the images may be used under, as SPDX or in words; empty where nothing is known.
         drawn_splits: whether fervit divided the images, since the source names no split.
 

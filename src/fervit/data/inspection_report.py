@@ -3,7 +3,10 @@
 import csv
 from pathlib import Path
 
+import numpy as np
+
 from fervit.data.audit import Inspection
+from fervit.data.dataset import SPLITS, Dataset
 from fervit.data.sheet import dataset_sheet, plot_distribution
 from fervit.errors import DataError, MissingExtra, reason
 from fervit.formatting import text_table
@@ -13,15 +16,10 @@ def summary(report: Inspection) -> str:
     """Return the counts and every kind of fault in a few lines of text."""
     dataset = report.dataset
     height, width, channels = dataset.images.shape[1:]
-    present = report.counts[report.counts.any(axis=1)]
-    rows = [
-        [split, *map(str, counts.tolist()), str(counts.sum())]
-        for split, counts in zip(dataset.split_names, present, strict=True)
-    ]
     lines = [
         f"{dataset.name}: {len(dataset):,} images, {height} x {width} {'grey' if channels == 1 else 'RGB'}",
         f"content hash: {dataset.data_hash}",
-        text_table(["split", *dataset.labels, "total"], rows),
+        counts_table(dataset),
         f"unreadable: {len(dataset.skipped)}; blank: {len(report.blank)}; unique: {report.unique:,}",
         "exact duplicates within a split: "
         + ", ".join(f"{count} in {split}" for split, count in report.duplicates_within.items()),
@@ -35,6 +33,16 @@ def summary(report: Inspection) -> str:
     if report.near_pairs is not None:
         lines.append(f"near duplicates: {len(report.near_pairs)} pairs")
     return "\n".join(lines)
+
+
+def counts_table(dataset: Dataset) -> str:
+    """Return the number of images of each split and label as a table."""
+    counts = np.zeros((len(SPLITS), len(dataset.labels)), np.int64)
+    np.add.at(counts, (dataset.split_ids, dataset.targets), 1)
+    rows = [
+        [split, *map(str, own.tolist()), str(own.sum())] for split, own in zip(SPLITS, counts, strict=True) if own.any()
+    ]
+    return text_table(["split", *dataset.labels, "total"], rows)
 
 
 def write_inspection(report: Inspection, folder: Path) -> None:

@@ -1,5 +1,7 @@
 """What a source lists before its images are decoded: labels, splits and names."""
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +10,11 @@ import numpy as np
 from fervit.data.cache import content_hash
 from fervit.data.dataset import Dataset
 from fervit.data.decode import Contents, decode_all, describe_failed
+from fervit.data.labelling.conventions import Convention
 from fervit.data.labelling.rules import NO_RULES, LabelRules
 from fervit.data.labelling.values import UNLABELLED, SourceLabels, order_labels
-from fervit.data.splits import make_splits
+from fervit.data.splitting.draw import Material, make_splits, small_grey
+from fervit.data.splitting.groups import Grouping, group_names
 
 
 @dataclass(frozen=True)
@@ -22,16 +26,30 @@ class ReadOptions:
         rules: what the user says about labels. Readers refuse labels without names at once where there are no rules
             that may name them; `apply_rules` does the rest.
         need_labels: False for pre-training, which reads the images of train alone.
+        convention: what numbers mean, and how file names tell the person, where the user named the source's form.
+        grouping: which images stay on one side of a split that fervit draws, beside those of one person.
+        fractions: of the three splits, to divide all images anew; None to draw only what a source lacks.
     """
 
     size_px: int | None = None
     rules: LabelRules = NO_RULES
     need_labels: bool = True
+    convention: Convention | None = None
+    grouping: Grouping | None = None
+    fractions: tuple[float, float, float] | None = None
 
     @property
     def key(self) -> str:
         """What of this changes the decoded data: the end of a cache entry's name."""
-        return ("" if self.size_px is None else f"-{self.size_px}px") + ("" if self.need_labels else "-unlabelled")
+        return ("" if self.size_px is None else f"-{self.size_px}px") + self.csv_key
+
+    @property
+    def csv_key(self) -> str:
+        """The same for images that keep their size."""
+        said = repr((self.convention, self.grouping, self.fractions))
+        plain = (self.convention, self.grouping, self.fractions) == (None, None, None)
+        digest = "" if plain else f"-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+        return ("" if self.need_labels else "-unlabelled") + digest
 
 
 @dataclass(frozen=True)
@@ -48,6 +66,9 @@ class Listing:
         as_saved: whether fervit wrote the source, so that its splits are as their owner wants them.
         subjects: the person on the image of each row, where the source says who it is; or None.
         licence: see `Dataset.licence`.
+        groups: the value of the column that `--group-by` names, for each row; or None.
+        draw_by: a text for each row that its split is drawn by in place of its content, which is what is drawn from
+            where an image is cut out of another; or None.
     """
 
     name: str
@@ -59,6 +80,8 @@ class Listing:
     as_saved: bool = False
     subjects: list[str] | None = None
     licence: str = ""
+    groups: list[str] | None = None
+    draw_by: list[str] | None = None
 
 
 def index_labels(labels: SourceLabels) -> tuple[tuple[str, ...], np.ndarray]:
@@ -66,6 +89,12 @@ def index_labels(labels: SourceLabels) -> tuple[tuple[str, ...], np.ndarray]:
     names = order_labels([*labels.names, *labels.declared])
     index = {name: k for k, name in enumerate(names)}
     return names, np.array([index[name] for name in labels.names], dtype=np.int64)
+
+
+def label_names(listing: Listing) -> tuple[str, ...]:
+    """Return the names of the label set, for messages: those of the source's convention where labels are numbers."""
+    names, _ = index_labels(listing.labels)
+    return tuple(listing.labels.codes.names.get(name, name) for name in names)
 
 
 def assemble(listing: Listing, contents: Contents, store: Path, options: ReadOptions) -> Dataset:
@@ -77,25 +106,67 @@ def assemble(listing: Listing, contents: Contents, store: Path, options: ReadOpt
     decoded = decode_all(contents, store, size_px=options.size_px)
     unreadable, skipped = describe_failed(decoded.failed, listing.sources, listing.where)
     labels, targets = index_labels(listing.labels)
-    split_ids = listing.split_ids
+    kept = decoded.kept
+    split_ids = None if listing.split_ids is None else listing.split_ids[kept]
     made_up: list[str] = []
     unlabelled = not options.need_labels or {name.lower() for name in labels} <= UNLABELLED
-    if split_ids is None or not (unlabelled or listing.as_saved):
-        split_ids, made_up = make_splits(split_ids, contents)
-    kept = decoded.kept
+    if split_ids is None or options.fractions or not (unlabelled or listing.as_saved):
+        material = _material(listing, kept, contents, options)
+        split_ids, made_up = make_splits(split_ids, material, options.fractions)
     return Dataset(
         name=listing.name,
         labels=labels,
         images=decoded.images,
         targets=targets[kept],
-        split_ids=split_ids[kept],
+        split_ids=split_ids,
         rows=kept,
-        data_hash=content_hash(decoded.images, targets[kept], split_ids[kept]),
+        data_hash=content_hash(decoded.images, targets[kept], split_ids),
         sources=[listing.sources[row] for row in kept],
         skipped=skipped,
         notes=(*listing.notes, *listing.labels.notes, *made_up, *unreadable),
         codes=listing.labels.codes,
         subjects=None if listing.subjects is None else [listing.subjects[row] for row in kept],
         licence=listing.licence,
-        drawn_splits=listing.split_ids is None,
+        drawn_splits=listing.split_ids is None and options.fractions is None,
     )
+
+
+def _material(listing: Listing, kept: np.ndarray, contents: Contents, options: ReadOptions) -> Material:
+    """Return what the splits of the rows that could be read are drawn from.
+
+    Raises:
+        DataError: `--group-by` fits nothing in the source.
+    """
+    _, targets = index_labels(listing.labels)
+    readable = np.zeros(len(targets), bool)
+    readable[kept] = True
+
+    def readable_contents() -> Iterator[bytes]:
+        return (content for content, stays in zip(contents(), readable, strict=True) if stays)
+
+    def drawn_by() -> Iterator[bytes]:
+        assert listing.draw_by is not None
+        return (listing.draw_by[row].encode("utf-8", "surrogateescape") for row in kept)
+
+    return Material(
+        label_names(listing),
+        targets[kept],
+        readable_contents if listing.draw_by is None else drawn_by,
+        lambda: small_grey(readable_contents()),
+        *groups_of(listing, kept, options),
+    )
+
+
+def groups_of(listing: Listing, kept: np.ndarray, options: ReadOptions) -> tuple[list[str] | None, str]:
+    """Return the group of each row that could be read, or None; and what these groups are, in words.
+
+    Raises:
+        DataError: `--group-by` fits nothing in the source.
+    """
+    if options.grouping is None:
+        return (None if listing.subjects is None else [listing.subjects[row] for row in kept]), "people"
+    sources = [listing.sources[row] for row in kept]
+    if listing.groups is not None:
+        return [listing.groups[row] for row in kept], f"groups by {options.grouping.text}"
+    targets = index_labels(listing.labels)[1][kept].tolist()
+    return group_names(options.grouping, sources, targets, listing.where), f"groups by {options.grouping.text}"

@@ -1,54 +1,57 @@
 """Load and save data sets: `load()` reads every form that fervit reads into one `Dataset`."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, Unpack
 
 from fervit.data.cache import cached
 from fervit.data.dataset import Dataset
 from fervit.data.labelling.apply import apply_rules, name_numbers
 from fervit.data.labelling.rules import DropLabels, LabelMap, LabelRules, read_rules
 from fervit.data.listing import ReadOptions
-from fervit.data.source_files import cannot_read, special_file
+from fervit.data.readers.named.forms import FERPLUS_FORMS, FORM_NAMES, NAMED, is_hub_id, read_named, recognise
+from fervit.data.readers.plain import FILE_FORMS
+from fervit.data.source_files import special_file
 from fervit.data.source_spec import parse_source
+from fervit.data.splitting.draw import read_fractions
+from fervit.data.splitting.groups import read_grouping
+from fervit.data.splitting.table import apply_splits
 from fervit.errors import ConfigError, DataError, is_count, quoted, reason
-from fervit.files import as_path, file_digest, name_of, replacing
+from fervit.files import as_path, replacing
 
 log = logging.getLogger(__name__)
 
 FORMS = (
     "a .csv file as FER2013's (emotion, pixels, Usage); a .parquet file (image, label, usage); a folder of class "
-    "folders (train/angry/x.jpg or angry/x.jpg); synthetic[:N[:seed]]; or a Hub data set id owner/name"
+    "folders (train/angry/x.jpg or angry/x.jpg); synthetic[:N[:seed]]; or a Hub data set id owner/name. A public data "
+    f"set may be named before a colon, as in rafdb:PATH ({', '.join(FORM_NAMES)})"
 )
-FILE_FORMS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+
+
+VOTED_FORMS = ("csv", "parquet", "synthetic", "fer2013", *FERPLUS_FORMS)
+"""Those that FER+'s votes may belong to."""
 
 
 class LoadKeywords(TypedDict, total=False):
-    """The options of `load`, as keywords of functions that pass them on."""
+    """The options of `load`, as keywords of functions that pass them on; see `LoadOptions`."""
 
     votes: str | Path | None
     size_px: int | None
     label_map: LabelMap | LabelRules | None
     drop_labels: DropLabels | None
     need_labels: bool
+    splits: str | Path | None
+    group_by: str | None
+    fractions: str | Sequence[float] | None
 
 
-def load(
-    source: str | Path,
-    *,
-    votes: str | Path | None = None,
-    size_px: int | None = None,
-    label_map: LabelMap | LabelRules | None = None,
-    drop_labels: DropLabels | None = None,
-    need_labels: bool = True,
-) -> Dataset:
-    """Load a data set; decoded once, then opened from a memory-mapped cache.
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a data set is loaded.
 
-    What was decided about a source that its owner may not expect (made-up splits, labels read as one, images left
-    out) is in `Dataset.notes`, and logged as warnings.
-
-    Args:
-        source: a csv or parquet file, a folder of class folders, `synthetic[:N[:seed]]` or a Hub id.
+    Attributes:
         votes: FER+ votes to join (csv or parquet), for FER2013 in its csv order.
         size_px: side to squash images to; by default images that are all of one size up to 224 px keep it, and
             others become squares of their longest side, at most 224 px. A csv keeps its size.
@@ -56,10 +59,51 @@ def load(
             mapping, a TOML file, or for numbers the name of a label set (`fer7`, `ferplus8`, `raf7`, `affectnet8`).
         drop_labels: labels whose images are left out, such as `"contempt"`.
         need_labels: False for pre-training, which reads images alone: whatever labels there are will do.
+        splits: a csv file that says which split each image is in, as `fervit data split` writes it.
+        group_by: what stays on one side of splits that are drawn: a column, `folder`, or a regular expression with one
+            group that finds it in an image's name.
+        fractions: of train, public_test and private_test, to divide all images anew, such as `"80/10/10"`.
+    """
+
+    votes: str | Path | None = None
+    size_px: int | None = None
+    label_map: LabelMap | LabelRules | None = None
+    drop_labels: DropLabels | None = None
+    need_labels: bool = True
+    splits: str | Path | None = None
+    group_by: str | None = None
+    fractions: str | Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.size_px is not None and not is_count(self.size_px):
+            raise DataError(f"expected size_px to be a whole number from 1, got {quoted(self.size_px)}")
+
+    def reading(self, rules: LabelRules) -> ReadOptions:
+        """Return what readers need of this.
+
+        Raises:
+            ConfigError: `group_by` or `fractions` is malformed.
+        """
+        grouping, fractions = read_grouping(self.group_by), read_fractions(self.fractions)
+        return ReadOptions(self.size_px, rules, self.need_labels, grouping=grouping, fractions=fractions)
+
+
+def load(source: str | Path, **options: Unpack[LoadKeywords]) -> Dataset:
+    """Load a data set; decoded once, then opened from a memory-mapped cache.
+
+    What was decided about a source that its owner may not expect (made-up splits, labels read as one, images left
+    out) is in `Dataset.notes`, and logged as warnings.
+
+    Args:
+        source: a csv or parquet file, a folder of class folders, `synthetic[:N[:seed]]` or a Hub id; before a colon
+            the name of a public data set, as in `rafdb:PATH` (see `FORM_NAMES`), which folders that are one beyond
+            doubt do not need.
+        options: see `LoadOptions`.
 
     Raises:
         DataError: the source is none of these, missing or malformed, or its labels need names.
-        ConfigError: `label_map` or `drop_labels` is malformed, or the source has a weight, which is for training.
+        ConfigError: `label_map`, `drop_labels`, `group_by` or `fractions` is malformed, or the source has a weight,
+            which is for training.
     """
     from fervit.data.synthetic.dataset import parse_synthetic
 
@@ -67,34 +111,52 @@ def load(
         source = unweighted(source)
     if not (isinstance(source, str) and parse_synthetic(source) is not None):
         as_path(source, "a data set", DataError)
-    form = form_of(source)
-    if votes is not None and form in ("folder", "hub"):
+    how = LoadOptions(**options)
+    spec = parse_source(source, FORM_NAMES)
+    source = spec.source
+    form, why = _form(source, spec.form)
+    if how.votes is not None and form not in VOTED_FORMS:
         raise DataError(
             f"FER+ votes are joined by fer2013.csv's rows; {source} has no such order: use the csv or parquet"
         )
-    if size_px is not None and not is_count(size_px):
-        raise DataError(f"expected size_px to be a whole number from 1, got {quoted(size_px)}")
-    rules = read_rules(label_map, drop_labels)
-    dataset = _read(source, form, ReadOptions(size_px, rules, need_labels))
-    if votes is not None:
+    rules = read_rules(how.label_map, how.drop_labels)
+    dataset = _read(source, form, how.reading(rules), None if how.votes is None else Path(how.votes))
+    if why:
+        dataset = replace(dataset, notes=(why, *dataset.notes))
+    if how.votes is not None and form not in FERPLUS_FORMS:
         from fervit.data.readers.ferplus import join_votes
 
-        dataset = join_votes(dataset, Path(votes), name_numbers(dataset, rules, str(source)))
-    dataset = apply_rules(dataset, rules, str(source), need_labels=need_labels)
+        dataset = join_votes(dataset, Path(how.votes), name_numbers(dataset, rules, source))
+    if how.splits is not None:
+        dataset = apply_splits(dataset, Path(how.splits))
+    dataset = apply_rules(dataset, rules, source, need_labels=how.need_labels)
     for note in dataset.notes:
         log.warning("%s: %s", dataset.name, note)
     return dataset
 
 
 def form_of(source: str | Path) -> str:
-    """Return which reader takes `source`: `csv`, `parquet`, `folder`, `synthetic` or `hub`.
+    """Return which reader takes `source`: `csv`, `parquet`, `folder`, `synthetic`, `hub`, or a name before a colon.
 
     What exists on disk comes first; a name `owner/name` is a Hub id unless there is a folder `owner` here.
 
     Raises:
         DataError: it is none of the accepted forms (the message lists them).
     """
-    from fervit.data.readers.hub import HUB_ID
+    spec = parse_source(source, FORM_NAMES)
+    return spec.form or _form_on_disk(spec.source)
+
+
+def _form(source: str, named: str | None) -> tuple[str, str]:
+    """Return which reader takes a source, and in words what a folder was recognised as, or nothing."""
+    form = named or _form_on_disk(source)
+    if named is None and form == "folder" and (recognised := recognise(Path(source).expanduser())) is not None:
+        form, why = recognised
+        return form, f"read as {NAMED[form].name}, since it has {why} (folder:{source} reads class folders)"
+    return form, ""
+
+
+def _form_on_disk(source: str) -> str:
     from fervit.data.synthetic.dataset import parse_synthetic
 
     path = Path(source).expanduser()
@@ -107,11 +169,10 @@ def form_of(source: str | Path) -> str:
         return file_form
     if kind := special_file(path):
         raise DataError(f"{path} is {kind}; expected {FORMS}")
-    if isinstance(source, str):
-        if parse_synthetic(source) is not None:
-            return "synthetic"
-        if HUB_ID.fullmatch(source) and file_form is None and not path.parent.is_dir():
-            return "hub"
+    if parse_synthetic(source) is not None:
+        return "synthetic"
+    if file_form is None and is_hub_id(source):
+        return "hub"
     raise DataError(f"no data set at {source}; expected {FORMS}")
 
 
@@ -162,45 +223,21 @@ def unweighted(source: str) -> str:
     Raises:
         ConfigError: it has one other than 1.
     """
-    spec = parse_source(source, ())
+    spec = parse_source(source, FORM_NAMES)
+    plain = str(replace(spec, weight=1.0))
     if spec.weight != 1:
-        raise ConfigError(
-            f"{source}: a weight says how often training draws the images of a source; here give {spec.source}"
-        )
-    return spec.source
+        raise ConfigError(f"{source}: a weight says how often training draws the images of a source; here give {plain}")
+    return plain
 
 
-def _read(source: str | Path, form: str, options: ReadOptions) -> Dataset:
-    path = Path(source).expanduser()
-    if form == "csv":
-        from fervit.data.readers.fer2013 import read_csv
-
-        key = _file_key(path) + ("" if options.need_labels else "-unlabelled")  # a csv keeps its size
-        return cached(key, lambda store: read_csv(path, store, options), name=name_of(path.name))
-    if form == "parquet":
-        from fervit.data.readers.parquet import read_parquet
-
-        return cached(
-            _file_key(path) + options.key, lambda store: read_parquet(path, store, options), name=name_of(path.name)
-        )
-    if form == "folder":
-        from fervit.data.readers.folder import read_folder
-
-        return read_folder(path.resolve(), options)
-    if form == "hub":
-        from fervit.data.readers.hub import read_hub
-
-        return read_hub(str(source), options)
+def _read(source: str, form: str, options: ReadOptions, votes: Path | None) -> Dataset:
+    if form != "synthetic":
+        return read_named(source, form, options, votes)
     from fervit.data.synthetic.dataset import drawing_digest, parse_synthetic, synthesize
 
-    parsed = parse_synthetic(str(source))
+    if options.fractions is not None or options.grouping is not None:
+        raise DataError(f"{source} has splits of its own; --fractions and --group-by are for images on disk")
+    parsed = parse_synthetic(source)
     assert parsed is not None, source
     count, seed = parsed
     return cached(f"synthetic-{count}-{seed}-{drawing_digest()}", lambda _: synthesize(count, seed=seed))
-
-
-def _file_key(path: Path) -> str:
-    try:
-        return f"file-{file_digest(path)[:32]}"
-    except OSError as error:
-        raise cannot_read(path, error) from error

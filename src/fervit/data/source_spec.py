@@ -32,7 +32,7 @@ class SourceSpec:
 
 
 def parse_source(text: str | Path, forms: Collection[str]) -> SourceSpec:
-    """Return what `[FORM:]SOURCE[@WEIGHT]` names; a path that exists is taken as it is.
+    """Return what `[FORM:]SOURCE[@WEIGHT]` names; a path that exists is taken as it is, also after a form.
 
     >>> parse_source("rafdb:faces/RAF@0.5", ["rafdb"])
     SourceSpec(source='faces/RAF', form='rafdb', weight=0.5)
@@ -48,6 +48,8 @@ def parse_source(text: str | Path, forms: Collection[str]) -> SourceSpec:
     """
     if isinstance(text, Path) or _exists(text):
         return SourceSpec(str(text))
+    if (match := FORM.match(text)) and match[1].lower() in forms and _exists(text[match.end() :]):
+        return SourceSpec(text[match.end() :], match[1].lower())
     source, weight = text, 1.0
     if match := WEIGHT.search(text):
         source, weight = text[: match.start()], _weight(match[1], text)

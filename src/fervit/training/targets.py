@@ -25,10 +25,12 @@ def training_rows(train: Dataset | Mixture, config: TrainConfig, *, leaks: np.nd
         DataError: there is one label, `drop_not_a_face` without FER+ votes, or nothing is left.
     """
     train_set = as_mixture(train)
-    if len(train_set.labels) == 1:
+    occurring = np.unique(train_set.targets)
+    voted = any(part.votes is not None for part in train_set.parts)
+    if len(train_set.labels) == 1 or (len(occurring) == 1 and not voted):
         raise DataError(
-            f"{train_set.name} has one label, {train_set.labels[0]}, and nothing can be learned from that: expected "
-            "images of two or more expressions, in folders train/angry/x.jpg, train/happy/x.jpg, ..."
+            f"{train_set.name} has one label, {train_set.labels[occurring[0]]}, and nothing can be learned from that: "
+            "expected images of two or more expressions, in folders train/angry/x.jpg, train/happy/x.jpg, ..."
         )
     kept = np.ones(len(train_set), bool) if leaks is None else ~leaks
     if config.drop_not_a_face:

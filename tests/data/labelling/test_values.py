@@ -6,6 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from fervit.data.labelling.conventions import Convention, numbered
 from fervit.data.labelling.values import check_named, column_labels, name_labels, order_labels
 from fervit.errors import DataError
 
@@ -29,7 +30,7 @@ def test_class_names_and_conventions_name_numbers() -> None:
     assert labels.names == ["Joy", "sad", "2"]
     assert labels.declared == ("sad", "Joy")
     assert labels.codes.nameless == {"2": "row 3: label"}
-    labels = column_labels(["1", "7"], "x", "emotion", convention=("angry", "disgust"))
+    labels = column_labels(["1", "7"], "x", "emotion", convention=Convention("TWO", numbered(("angry", "disgust"))))
     assert labels.names == ["1", "7"]
     assert labels.codes.names == {"0": "angry", "1": "disgust"} and list(labels.codes.nameless) == ["7"]
 
@@ -39,7 +40,7 @@ def test_truth_values_are_no_numbers(values: Sequence[object]) -> None:
     labels = column_labels(values, "x", "smile", classes=("no", "yes"))
     assert labels.names == ["true", "false"]
     with pytest.raises(DataError, match=r"row 1: smile is true: a truth value.*--label-map true=NAME,false=NAME"):
-        check_named(labels.codes.nameless, (), "x")
+        check_named(labels.codes.nameless, {}, "x")
 
 
 @pytest.mark.parametrize(
@@ -80,9 +81,11 @@ def test_numbers_without_names_are_asked_for() -> None:
     with pytest.raises(
         DataError, match=r"the labels \(0, 1, 10\) are numbers without names.*--label-map fer7, ferplus8"
     ):
-        check_named({"10": "row 1: label", "0": "row 2: label", "1": "row 3: label"}, (), "x")
-    with pytest.raises(DataError, match=r"line 2: emotion is '7', expected 0 to 1 \(a, b\): .*--label-map 7=NAME"):
-        check_named({"7": "line 2: emotion"}, ("a", "b"), "x.csv")
+        check_named({"10": "row 1: label", "0": "row 2: label", "1": "row 3: label"}, {}, "x")
+    with pytest.raises(
+        DataError, match=r"'7', expected 0 to 1 \(a, b\); without a name: 7 \(1,204 images\)\. .*map 7=NAME"
+    ):
+        check_named({"7": "line 2: emotion"}, {"0": "a", "1": "b"}, "x.csv", {"7": 1204})
 
 
 def test_labels_are_ordered_as_fer2013_s_where_they_are_its_own_and_numbers_by_value() -> None:

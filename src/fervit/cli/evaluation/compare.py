@@ -9,6 +9,7 @@ from fervit.cli._shared import (
     STDOUT,
     DropLabels,
     LabelMap,
+    Splits,
     Threads,
     check_split,
     check_target,
@@ -46,6 +47,7 @@ def compare(
     ] = False,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
+    splits: Splits = None,
     strict_labels: StrictLabels = False,
     table: Table = None,
     json: Json = None,
@@ -72,7 +74,9 @@ def compare(
     check_tta(tta)
     options: PredictOptions = {"tta": tta, "batch_size": batch_size}
     if len(models) > 2 or len(data) > 1:
-        setup = open_setup(models, data, split, threads=threads, label_map=label_map, drop_labels=drop_labels)
+        setup = open_setup(
+            models, data, split, threads=threads, label_map=label_map, drop_labels=drop_labels, splits=splits
+        )
         limit_torch(models, threads)
         with progress("comparing") as options["progress"]:
             found = compare_models(setup, split=split, baseline=baseline, strict_labels=strict_labels, **options)
@@ -80,7 +84,7 @@ def compare(
         write_tables(found, table or ())
         return
     a, b = models
-    dataset = api.loaded(data[0], label_map=label_map, drop_labels=drop_labels)
+    dataset = api.loaded(data[0], label_map=label_map, drop_labels=drop_labels, splits=splits)
     choose_split(dataset, split)  # before the models are opened: what is missing should not cost that wait
     first, second = api.opened(a, threads=threads), api.opened(b, threads=threads)
     limit_torch([a, b], threads)

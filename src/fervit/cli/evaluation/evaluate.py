@@ -12,6 +12,7 @@ from fervit.cli._shared import (
     STDOUT,
     DropLabels,
     LabelMap,
+    Splits,
     Threads,
     check_split,
     check_target,
@@ -95,6 +96,7 @@ def evaluate(
     tta: Tta = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
+    splits: Splits = None,
     strict_labels: StrictLabels = False,
     table: Table = None,
     figure: Figure = None,
@@ -134,7 +136,7 @@ def evaluate(
     from fervit.evaluation.robustness.results import read_robustness
     from fervit.reports.terminal import report_as_text
 
-    reading: LoadKeywords = {"votes": votes, "label_map": label_map, "drop_labels": drop_labels}
+    reading: LoadKeywords = {"votes": votes, "label_map": label_map, "drop_labels": drop_labels, "splits": splits}
     if several:
         options: PredictOptions = {"tta": tta, "batch_size": batch_size}
         evaluate_several(named, data, outputs, json, reading, options, split, strict_labels, threads)

@@ -11,6 +11,7 @@ from fervit.cli._shared import (
     Data,
     DropLabels,
     LabelMap,
+    Splits,
     Threads,
     check_figure,
     check_split,
@@ -56,6 +57,7 @@ def robustness(
     ] = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
+    splits: Splits = None,
     strict_labels: StrictLabels = False,
     json: Json = None,
     batch_size: BatchSize = 64,
@@ -73,7 +75,7 @@ def robustness(
     from fervit.evaluation.robustness.measurement import RobustnessPlan, measure_robustness
     from fervit.reports.terminal import robustness_as_text
 
-    dataset = api.loaded(data, label_map=label_map, drop_labels=drop_labels)
+    dataset = api.loaded(data, label_map=label_map, drop_labels=drop_labels, splits=splits)
     choose_split(dataset, split)  # before the model is opened: what is missing should not cost that wait
     classifier = api.opened(model, threads=threads)
     limit_torch([model], threads)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import DropLabels, LabelMap, require_torch
+from fervit.cli._shared import DropLabels, LabelMap, Splits, require_torch
 from fervit.cli.training._options import Settings
 
 
@@ -31,6 +31,7 @@ def augment(
     seed: Annotated[int, typer.Option(min=0, help="Seed of all that is random.")] = 0,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
+    splits: Splits = None,
     set_: Settings = None,
 ) -> None:
     """Draw what a recipe's augmentation does to faces: a row for each change, and one for all together."""
@@ -46,7 +47,9 @@ def augment(
     if data is None:
         images = tinted(synthesize(columns, seed=seed, size_px=100))
     else:
-        images = loaded(data, label_map=label_map, drop_labels=drop_labels).split("train").images[:columns]
+        images = (
+            loaded(data, label_map=label_map, drop_labels=drop_labels, splits=splits).split("train").images[:columns]
+        )
     sheet = augmentation_sheet(config.augment, images, size_px=size or config.image_size, seed=seed)
     try:
         sheet.save(out)

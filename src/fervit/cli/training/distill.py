@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import DropLabels, LabelMap, Sources, Threads
+from fervit.cli._shared import DropLabels, LabelMap, Sources, Splits, Threads
 from fervit.cli.training._options import Init, Out, Overwrite, Resume, Settings, Votes
 from fervit.cli.training._run import as_text, find_inputs, shown_run, stoppable_run
 
@@ -26,6 +26,7 @@ def distill(
     votes: Votes = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
+    splits: Splits = None,
     set_: Settings = None,
     threads: Threads = None,
     resume: Resume = False,
@@ -42,7 +43,7 @@ def distill(
     api.check_teacher_weight(config)
     with stoppable_run(out, resume=resume, overwrite=overwrite):
         dataset, weights = find_inputs(
-            config, data, init=init, votes=votes, label_map=label_map, drop_labels=drop_labels
+            config, data, init=init, votes=votes, label_map=label_map, drop_labels=drop_labels, splits=splits
         )
         with shown_run(config.epochs, resume=resume, overwrite=overwrite, threads=threads) as keywords:
             figures = api.distill(teacher, dataset, out, recipe=config, init=weights, **keywords)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import DropLabels, LabelMap, command_line, progress, require_torch
+from fervit.cli._shared import DropLabels, LabelMap, Splits, command_line, progress, require_torch
 from fervit.cli.training._run import stoppable
 from fervit.errors import ConfigError
 from fervit.formatting import text_table
@@ -43,6 +43,7 @@ def ensemble(
     ] = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
+    splits: Splits = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the ensemble in --out.")] = False,
 ) -> None:
@@ -75,7 +76,8 @@ def ensemble(
     target = Output(out, overwrite, command_line())
     check_members(members, target)
     with stoppable(lambda: f"{out} is as it was"), output_folder(target), torch_threads(threads):
-        dataset = load_mixture([unweighted(source) for source in data], label_map=label_map, drop_labels=drop_labels)
+        sources = [unweighted(source) for source in data]
+        dataset = load_mixture(sources, label_map=label_map, drop_labels=drop_labels, splits=splits)
         with progress("running the members") as tick:
             if soup is not None:
                 choice = average_weights(members, dataset, target, kind=soup, progress=tick)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import DropLabels, LabelMap, require_torch
+from fervit.cli._shared import DropLabels, LabelMap, Splits, require_torch
 from fervit.cli.training._run import stoppable
 from fervit.errors import ConfigError
 
@@ -30,6 +30,7 @@ def export(
     ] = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
+    splits: Splits = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads while --int8 measures; default: all cores.")
     ] = None,
@@ -43,10 +44,10 @@ def export(
         require_torch("export")
     dataset: str | Dataset | None = data
     with stoppable(lambda: f"{out} is as it was"):
-        if label_map or drop_labels:
+        if label_map or drop_labels or splits:
             if data is None:
-                raise ConfigError("--label-map and --drop-labels are about --data: add it")
-            dataset = loaded(data, label_map=label_map, drop_labels=drop_labels)
+                raise ConfigError("--label-map, --drop-labels and --splits are about --data: add it")
+            dataset = loaded(data, label_map=label_map, drop_labels=drop_labels, splits=splits)
         exported = export_onnx(model, out, int8=int8, data=dataset, threads=threads, overwrite=overwrite)
     typer.echo(as_text(exported, model))
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import DropLabels, LabelMap, Sources, Threads, command_line, program
+from fervit.cli._shared import DropLabels, LabelMap, Sources, Splits, Threads, command_line, program
 from fervit.cli.training._options import Init, Settings, Votes
 from fervit.cli.training._run import find_inputs, stoppable
 from fervit.errors import ConfigError
@@ -74,6 +74,7 @@ def tune(
     votes: Votes = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
+    splits: Splits = None,
     set_: Settings = None,
     threads: Threads = None,
 ) -> None:
@@ -90,7 +91,9 @@ def tune(
     require_optuna()
     folder = out or _beside(storage)
     with stoppable(lambda: f"finished trials stay in the study; to go on: {program()} {_arguments()}"):
-        dataset, _ = find_inputs(config, data, init=init, votes=votes, label_map=label_map, drop_labels=drop_labels)
+        dataset, _ = find_inputs(
+            config, data, init=init, votes=votes, label_map=label_map, drop_labels=drop_labels, splits=splits
+        )
         if trials or not grid:
             typer.echo(f"tuning {recipe} in {folder}")
         found = studies.tune(

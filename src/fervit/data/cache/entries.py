@@ -241,7 +241,7 @@ def _store(folder: Path, dataset: Dataset) -> dict[str, object]:
         "sources": None if dataset.sources is None else list(dataset.sources),
         "skipped": list(dataset.skipped),
         "notes": list(dataset.notes),
-        "codes": [dict(dataset.codes.names), dict(dataset.codes.nameless)],
+        "codes": [dict(dataset.codes.names), dict(dataset.codes.nameless), dataset.codes.counted_by],
         "subjects": None if dataset.subjects is None else list(dataset.subjects),
         "licence": dataset.licence,
         "drawn_splits": dataset.drawn_splits,

@@ -56,7 +56,7 @@ def apply_rules(dataset: Dataset, rules: LabelRules, where: str, *, need_labels:
                 f"{where}: the label set {rules.number_set} has no name for {shown}: give it one (--label-map "
                 f"{next(iter(nameless))}=NAME), or leave its images out (--drop-labels={next(iter(nameless))})"
             )
-        check_named(nameless, list(dataset.codes.names.values()), where)
+        check_named(nameless, dataset.codes.names, where, _counts(dataset))
     kept = [old for old in names if old not in dropped]
     labels = order_labels(names[old] for old in kept)
     matrix = np.array([[old in kept and names[old] == new for new in labels] for old in dataset.labels], dtype=bool)
@@ -161,7 +161,7 @@ def _renamed(dataset: Dataset, rules: LabelRules, named: Mapping[str, str]) -> t
         notes.append(f"labels are renamed as --label-map says: {', '.join(changed)}")
     others = [f"{old} = {codes[old]}" for old in kept if old in codes and old not in named]
     if renumbered and others:
-        notes.append(f"the other numbers are named as FER2013 counts: {', '.join(others)}")
+        notes.append(f"the other numbers are named as {dataset.codes.counted_by} counts: {', '.join(others)}")
     return names, notes
 
 
@@ -247,14 +247,19 @@ def relabel(dataset: Dataset, labels: tuple[str, ...], matrix: np.ndarray) -> Da
             votes = np.divide(votes, sums, out=np.zeros_like(votes), where=sums > 0)
     relabelled = replace(dataset, labels=labels, targets=targets, votes=votes)
     if len(kept) < len(dataset):
-        return _part(relabelled, kept)
+        return take_rows(relabelled, kept)
     if (targets == dataset.targets).all():
         return relabelled
     return replace(relabelled, data_hash=content_hash(dataset.images, targets, dataset.split_ids))
 
 
-def _part(dataset: Dataset, rows: np.ndarray) -> Dataset:
-    """Return some rows as a data set of their own, with a content hash of their own; the images go to the cache."""
+def take_rows(dataset: Dataset, rows: np.ndarray) -> Dataset:
+    """Return some rows as a data set of their own, with a content hash of their own; the images go to the cache.
+
+    Args:
+        dataset: where they are from.
+        rows: `(M,)` positions, ascending.
+    """
     said = repr((dataset.data_hash, dataset.labels, rows.tolist(), dataset.targets.tolist()))
     key = f"part-{hashlib.sha256(said.encode()).hexdigest()[:32]}"
 

@@ -2,12 +2,14 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from numbers import Integral, Real
 
 from fervit.data.dataset import Codes
+from fervit.data.labelling.conventions import Convention
 from fervit.data.labelling.rules import MAP_HINT
 from fervit.errors import DataError
 from fervit.labels import FER7, canonical, clean_label
@@ -20,6 +22,7 @@ UNLABELLED = frozenset({"unlabelled", "unlabeled"})
 
 NUMBERED = re.compile(r"(?:label|class|emotion|expression)?[ _-]*([0-9]{1,3})", re.IGNORECASE)  # 3, LABEL_3
 NUMERAL = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]*)?")
+SHOWN = 6  # labels in a message, before it says how many more there are
 NAME, NUMBER, TRUTH = "name", "number", "truth value"
 
 
@@ -77,7 +80,7 @@ def column_labels(
     *,
     place: Callable[[int], str] = row_place,
     classes: Sequence[str] = (),
-    convention: Sequence[str] = (),
+    convention: Convention | None = None,
 ) -> SourceLabels:
     """Return the labels of a column of names, of numbers (also 2.0 and "2") or of truth values.
 
@@ -87,7 +90,7 @@ def column_labels(
         column: its name, for messages.
         place: from a position to its name in messages.
         classes: the names that the source gives to the numbers 0, 1, ...
-        convention: the names that these numbers have by convention, unless the user gives them others.
+        convention: of the source's form, whose names its numbers have unless the user gives them others.
 
     Raises:
         DataError: a label is missing, is none of these, or is of another kind than those before it.
@@ -97,6 +100,7 @@ def column_labels(
     nameless: dict[str, str] = {}
     names = []
     given = [clean_label(name) for name in classes]
+    conventional = {} if convention is None else convention.numbers
     for position, value in enumerate(values):
         key = (type(value), value if isinstance(value, Hashable) else position)
         if key not in seen:
@@ -110,15 +114,14 @@ def column_labels(
                 )
             if kind == NUMBER and 0 <= int(text) < len(given):
                 text = given[int(text)]
-            elif kind == TRUTH or (kind == NUMBER and not 0 <= int(text) < len(convention)):
+            elif kind == TRUTH or (kind == NUMBER and text not in conventional):
                 nameless[text] = f"{place(position)}: {column}"
             seen[key] = kind, text
         names.append(seen[key][1])
     if first is None or first[0] == NAME:
         return name_labels(names, where)
-    if convention and first[0] == NUMBER:
-        numbers = [str(k) for k in range(len(convention))]
-        return SourceLabels(names, tuple(numbers), Codes(dict(zip(numbers, convention, strict=True)), nameless))
+    if convention is not None and conventional and first[0] == NUMBER and not given:
+        return SourceLabels(names, tuple(conventional), Codes(conventional, nameless, convention.name))
     twice = sorted({name for name in given if given.count(name) > 1})
     notes = [f"several classes are named {name!r}: they are read as one" for name in twice]
     declared = name_labels(classes, where, classes)
@@ -177,13 +180,37 @@ def order_labels(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(unique, key=lambda name: (canonical(name), name)))
 
 
-def check_named(nameless: Mapping[str, str], declared: Sequence[str], where: str) -> None:
+def with_convention(labels: SourceLabels, convention: Convention | None) -> SourceLabels:
+    """Return labels that are numbers, such as those of folders 1 to 7, with the names that a convention gives them."""
+    matches = {name: NUMBERED.fullmatch(name) for name in {*labels.names, *labels.declared}}
+    if convention is None or not convention.numbers or not all(matches.values()):
+        return labels
+    numbers = {name: str(int(match[1])) for name, match in matches.items() if match}
+    named = {name: convention.numbers[numbers[name]] for name in numbers if numbers[name] in convention.numbers}
+    nameless = {name: f"the label {name}" for name in order_labels(numbers.keys() - named.keys())}
+    return replace(labels, codes=Codes(named, nameless, convention.name))
+
+
+def check_labels_named(labels: SourceLabels, classes: Collection[str], where: str) -> None:
+    """Refuse labels of a source that are numbers or truth values without names; see `check_named`.
+
+    Raises:
+        DataError: there is one.
+    """
+    declared = labels.codes.names or {str(k): name for k, name in enumerate(classes)}
+    check_named(labels.codes.nameless, declared, where, Counter(labels.names))
+
+
+def check_named(
+    nameless: Mapping[str, str], declared: Mapping[str, str], where: str, counts: Mapping[str, int] | None = None
+) -> None:
     """Refuse labels that are numbers or truth values and no names.
 
     Args:
         nameless: such labels, with the place of the first of each, see `Codes`.
-        declared: the names of the numbers that have some.
+        declared: the numbers that have names, and these.
         where: the source, for messages.
+        counts: the number of images of each label, for the message.
 
     Raises:
         DataError: there is one; the message says how to name it.
@@ -197,12 +224,20 @@ def check_named(nameless: Mapping[str, str], declared: Sequence[str], where: str
             "--label-map true=NAME,false=NAME"
         )
     if declared:
+        numbers = list(declared)
+        found = "" if counts is None else f"; without a name: {_images(nameless, counts)}"
         raise DataError(
-            f"{where}, {place} is {first!r}, expected 0 to {len(declared) - 1} ({', '.join(declared)}): give it a name "
-            f"(--label-map {first}=NAME), or leave its images out (--drop-labels={first})"
+            f"{where}, {place} is {first!r}, expected {numbers[0]} to {numbers[-1]} ({', '.join(declared.values())})"
+            f"{found}. Give it a name (--label-map {first}=NAME), or leave its images out (--drop-labels={first})"
         )
     shown = ", ".join(order_labels(nameless)[:12])
     raise DataError(
         f"{where}: the labels ({shown}) are numbers without names, and every data set numbers expressions in an order "
         f"of its own: name them ({MAP_HINT}), or add a column label_name"
     )
+
+
+def _images(labels: Iterable[str], counts: Mapping[str, int]) -> str:
+    """Return how many images have each label, such as `7 (12 images), 9 (1 image)`."""
+    several = [f"{label} ({counts[label]:,} image{'' if counts[label] == 1 else 's'})" for label in labels]
+    return ", ".join(several[:SHOWN]) + (f" and {len(several) - SHOWN} more" if len(several) > SHOWN else "")

@@ -15,8 +15,9 @@ from fervit.data.labelling.rules import LabelRules, read_rules
 from fervit.data.labelling.values import order_labels
 from fervit.data.loading import LoadKeywords, load
 from fervit.data.mixtures.mixture import Mixture
+from fervit.data.readers.named.forms import FORM_NAMES
 from fervit.data.source_spec import parse_source
-from fervit.data.splits import make_splits
+from fervit.data.splitting.draw import make_splits, material_of
 from fervit.errors import ConfigError, DataError, quoted
 from fervit.labels import find_places, spelt_differently
 
@@ -72,8 +73,8 @@ def _weighted(source: Source) -> tuple[Source, float]:
         return source, 1.0
     if not isinstance(source, str | Path):
         raise DataError(f"expected a data set by name, file or folder, or a loaded one, got {quoted(source)}")
-    spec = parse_source(source, ())
-    return source if spec.weight == 1 and isinstance(source, Path) else spec.source, spec.weight
+    spec = parse_source(source, FORM_NAMES)
+    return source if isinstance(source, Path) else str(replace(spec, weight=1.0)), spec.weight
 
 
 def _load_all(sources: Sequence[Source], options: LoadKeywords) -> list[Dataset]:
@@ -86,6 +87,11 @@ def _load_all(sources: Sequence[Source], options: LoadKeywords) -> list[Dataset]
     rules = replace(read_rules(options.get("label_map"), options.get("drop_labels")), shared=True)
     votes = options.get("votes")
     common: LoadKeywords = {**options, "label_map": rules, "drop_labels": None, "votes": None}
+    if options.get("splits") is not None:
+        raise ConfigError(
+            "--splits is about one data set; with several, write the splits of each with its images: fervit data split "
+            "SOURCE --out FILE.parquet"
+        )
     with_votes: LoadKeywords = {**common, "votes": votes}
     if votes is not None and not Path(votes).is_file():
         raise DataError(f"no FER+ votes at {votes}")
@@ -193,7 +199,7 @@ def with_validation(part: Dataset) -> Dataset:
 
     What is drawn is added to `notes` and logged.
     """
-    split_ids, notes = make_splits(part.split_ids, lambda: (image.tobytes() for image in part.images))
+    split_ids, notes = make_splits(part.split_ids, material_of(part))
     for note in notes:
         log.warning("%s: %s", part.name, note)
     if TRAIN in part.split_names and not (split_ids == SPLITS.index(PUBLIC_TEST)).any():

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fervit.data.audit import thumbnails_of
 from fervit.data.cache import content_hash
 from fervit.data.dataset import SPLITS, Dataset
 from fervit.data.decode import ImageArrayFile, Shape
-from fervit.data.labelling.values import LABEL_COLUMNS, NAME_COLUMNS, SourceLabels, check_named, column_labels
-from fervit.data.listing import ReadOptions, index_labels
+from fervit.data.labelling.conventions import FER2013
+from fervit.data.labelling.values import LABEL_COLUMNS, NAME_COLUMNS, check_labels_named, column_labels
+from fervit.data.listing import Listing, ReadOptions, groups_of, index_labels, label_names
 from fervit.data.source_files import find_column, find_columns, open_csv
-from fervit.data.splits import USAGE_COLUMNS, USAGES, make_splits, split_ids_of
+from fervit.data.splits import SUBJECT_COLUMNS, USAGE_COLUMNS, USAGES, split_ids_of
+from fervit.data.splitting.draw import Material, make_splits
 from fervit.errors import DataError
 from fervit.files import name_of
 from fervit.labels import FER7, canonical
@@ -28,24 +31,26 @@ CHUNK_ROWS = 256  # 2.3 MB of text: stays in the processor's cache
 MIN_SIDE_PX = 8
 SPACE, ZERO = 32, 48
 
-Row = tuple[int, str, str, str]
-"""Line number in the file, emotion, pixels, usage."""
+Row = tuple[int, str, str, str, str]
+"""Line number in the file, emotion, pixels, usage, person or group."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a csv file has what: the name of the label column, and the positions of all three; usage may be missing."""
+    """Where a csv file has what: the label column's name, and the positions; usage and group may be missing."""
 
     label: str
     emotion: int
     pixels: int
     usage: int | None
+    group: int | None
 
 
 def read_csv(path: Path, store: Path, options: ReadOptions) -> Dataset:
     """Read a csv of square grey images, its columns in any order and case, with or without stray spaces.
 
-    Emotions are FER2013's numbers, also as `2.0`, or names. Without a usage, see `make_splits`.
+    Emotions are FER2013's numbers, also as `2.0`, or names. Without a usage, see `make_splits`. A column `subject` or
+    `person` says who is on the image.
 
     Args:
         path: the file.
@@ -58,8 +63,9 @@ def read_csv(path: Path, store: Path, options: ReadOptions) -> Dataset:
     lines: list[int] = []
     emotions: list[str] = []
     usages: list[str] = []
+    groups: list[str] = []
     with open_csv(path) as reader:
-        columns = _columns(path, next(reader, None))
+        columns = _columns(path, next(reader, None), options)
         with closing(_chunks(path, reader, columns)) as chunks:
             first = next(chunks, None)
             if first is None:
@@ -71,6 +77,7 @@ def read_csv(path: Path, store: Path, options: ReadOptions) -> Dataset:
                     lines += [row[0] for row in chunk]
                     emotions += [row[1] for row in chunk]
                     usages += [row[3] for row in chunk]
+                    groups += [row[4] for row in chunk]
                     file.extend(parse_pixels(path, chunk, side * side).reshape(-1, side, side, 1))
                     chunk = next(chunks, None)
                 images = file.finish()
@@ -79,32 +86,48 @@ def read_csv(path: Path, store: Path, options: ReadOptions) -> Dataset:
         return f"line {lines[position]}"
 
     # Only a column of FER2013's own name counts as FER2013 does.
-    convention = FER7 if columns.label.lower() == "emotion" else ()
+    convention = options.convention or (FER2013 if columns.label.lower() == "emotion" else None)
     source = column_labels(emotions, str(path), columns.label, place=place, convention=convention)
     if not options.rules and options.need_labels:
-        check_named(source.codes.nameless, convention, str(path))
+        check_labels_named(source, (), str(path))
     given = None if columns.usage is None else split_ids_of(usages, str(path), place)
-    return _dataset(path, images, source, given)
+    by_column = options.grouping is not None and options.grouping.column is not None
+    listing = Listing(
+        name=name_of(path.name),
+        where=str(path),
+        labels=source,
+        split_ids=given,
+        sources=[f"line {line}" for line in lines],
+        subjects=None if by_column or columns.group is None else groups,
+        groups=groups if by_column and columns.group is not None else None,
+    )
+    return _dataset(listing, images, options)
 
 
-def _dataset(path: Path, images: np.ndarray, source: SourceLabels, given: np.ndarray | None) -> Dataset:
-    labels, targets = index_labels(source)
+def _dataset(listing: Listing, images: np.ndarray, options: ReadOptions) -> Dataset:
+    labels, targets = index_labels(listing.labels)
 
     def contents() -> Iterator[bytes]:
         return (image.tobytes() for image in images)
 
-    split_ids, notes = make_splits(given, contents)
+    rows = np.arange(len(targets))
+    split_ids, notes = listing.split_ids, list[str]()
+    if options.need_labels or split_ids is None or options.fractions:
+        groups = groups_of(listing, rows, options)
+        material = Material(label_names(listing), targets, contents, lambda: thumbnails_of(images), *groups)
+        split_ids, notes = make_splits(split_ids, material, options.fractions)
     return Dataset(
-        name=name_of(path.name),
+        name=listing.name,
         labels=labels,
         images=images,
         targets=targets,
         split_ids=split_ids,
-        rows=np.arange(len(targets)),
+        rows=rows,
         data_hash=content_hash(images, targets, split_ids),
-        notes=(*source.notes, *notes),
-        codes=source.codes,
-        drawn_splits=given is None,
+        notes=(*listing.labels.notes, *notes),
+        codes=listing.labels.codes,
+        subjects=listing.subjects,
+        drawn_splits=listing.split_ids is None and options.fractions is None,
     )
 
 
@@ -168,7 +191,7 @@ def _parse_row(path: Path, row: Row, count: int) -> np.ndarray:
     return np.array([int(word) for word in words], dtype=np.uint8)
 
 
-def _columns(path: Path, header: list[str] | None) -> Columns:
+def _columns(path: Path, header: list[str] | None, options: ReadOptions) -> Columns:
     """Find the columns of a csv file.
 
     Raises:
@@ -177,11 +200,14 @@ def _columns(path: Path, header: list[str] | None) -> Columns:
     emotion = find_column(header or (), EMOTION_COLUMNS)
     label = "emotion" if header is None or emotion is None else header[emotion].strip()
     emotion, pixels = find_columns(path, header, (label, "pixels"))
-    return Columns(label, emotion, pixels, find_column(header or (), USAGE_COLUMNS))
+    named = SUBJECT_COLUMNS
+    if options.grouping is not None:
+        named = () if options.grouping.column is None else (options.grouping.column,)
+    return Columns(label, emotion, pixels, find_column(header or (), USAGE_COLUMNS), find_column(header or (), named))
 
 
 def _chunks(path: Path, reader: "Reader", columns: Columns) -> Generator[list[Row]]:
-    last = max(columns.emotion, columns.pixels, columns.usage or 0)
+    last = max(columns.emotion, columns.pixels, columns.usage or 0, columns.group or 0)
     chunk: list[Row] = []
     for cells in reader:
         if not cells:
@@ -190,7 +216,8 @@ def _chunks(path: Path, reader: "Reader", columns: Columns) -> Generator[list[Ro
         if len(cells) <= last:
             raise DataError(f"{path}, line {line}: {len(cells)} columns, expected {last + 1}")
         usage = "" if columns.usage is None else cells[columns.usage]
-        chunk.append((line, cells[columns.emotion], cells[columns.pixels].strip(), usage))
+        group = "" if columns.group is None else cells[columns.group].strip()
+        chunk.append((line, cells[columns.emotion], cells[columns.pixels].strip(), usage, group))
         if len(chunk) == CHUNK_ROWS:
             yield chunk
             chunk = []

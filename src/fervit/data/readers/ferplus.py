@@ -41,6 +41,23 @@ def join_votes(dataset: Dataset, path: Path, labels: Sequence[str]) -> Dataset:
     Raises:
         DataError: the file is missing or malformed, or its rows are not those of the data set.
     """
+    counts = votes_of(dataset, path)
+    mapped = counts[:, :FACE_COLUMNS] @ mapping_matrix(FERPLUS8, labels)
+    sums = mapped.sum(axis=1, keepdims=True)
+    votes = np.divide(mapped, sums, out=np.zeros_like(mapped), where=sums > 0)
+    return replace(dataset, votes=votes.astype(np.float32))
+
+
+def votes_of(dataset: Dataset, path: Path) -> np.ndarray:
+    """Return the counts of votes for each image of a data set, `(N, 10)`, in the order of `VOTE_COLUMNS`.
+
+    Args:
+        dataset: FER2013 in csv row order, whole.
+        path: `fer2013new.csv`, or a parquet file with the same ten columns.
+
+    Raises:
+        DataError: the file is missing or malformed, or its rows are not those of the data set.
+    """
     if not path.is_file():
         raise DataError(f"no FER+ votes at {path}")
     read = _read_parquet if path.suffix.lower() in (".parquet", ".pq") else _read_csv
@@ -50,10 +67,7 @@ def join_votes(dataset: Dataset, path: Path, labels: Sequence[str]) -> Dataset:
         raise DataError(f"{path} has {len(counts)} rows of votes, {dataset.name} has {total} images; expected as many")
     if (split_ids_of(usages, str(path))[dataset.rows] != dataset.split_ids).any():
         raise DataError(f"{path} and {dataset.name} disagree on Usage: the rows are not in the same order")
-    mapped = counts[dataset.rows, :FACE_COLUMNS] @ mapping_matrix(FERPLUS8, labels)
-    sums = mapped.sum(axis=1, keepdims=True)
-    votes = np.divide(mapped, sums, out=np.zeros_like(mapped), where=sums > 0)
-    return replace(dataset, votes=votes.astype(np.float32))
+    return counts[dataset.rows]
 
 
 def _read_parquet(path: Path) -> tuple[np.ndarray, list[str]]:

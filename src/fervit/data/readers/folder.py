@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from PIL import Image
 from fervit.data.cache import cached
 from fervit.data.dataset import SPLITS, TRAIN, Dataset
 from fervit.data.decode import MAX_BYTES
-from fervit.data.labelling.values import name_labels
+from fervit.data.labelling.conventions import Convention
+from fervit.data.labelling.values import check_labels_named, name_labels, with_convention
 from fervit.data.listing import Listing, ReadOptions, assemble
 from fervit.data.readers.class_folders import SUFFIXES, ImageFile, Layout, read_layout, scan
 from fervit.data.source_files import cannot_read
@@ -44,7 +45,11 @@ def read_folder(folder: Path, options: ReadOptions) -> Dataset:
     if not files:
         raise DataError(_without_images(folder))
     said = repr(
-        ([(found.tree.path, found.label, found.split) for found in layout.classes], files, _sample(folder, files))
+        (
+            [(found.tree.path, found.label, found.split) for found in layout.classes],
+            files,
+            sample_content(folder, files),
+        )
     )
     key = f"folder-{hashlib.sha256(said.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}{options.key}"
     dataset = cached(key, lambda store: _build(folder, layout, store, options), name=name_of(folder.name))
@@ -88,7 +93,7 @@ def _layout(folder: Path) -> Layout:
         raise cannot_read(error.filename or folder, error) from error
 
 
-def _sample(folder: Path, files: list[ImageFile]) -> str:
+def sample_content(folder: Path, files: Sequence[ImageFile]) -> str:
     """Return a digest of the beginnings of files that are spread evenly over the data set; of a small one, of all."""
     digest = hashlib.sha256()
     step = max(1, len(files) / SAMPLED_FILES)
@@ -98,7 +103,7 @@ def _sample(folder: Path, files: list[ImageFile]) -> str:
     return digest.hexdigest()
 
 
-def _content(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
     """Return the bytes of an image file, or nothing where it cannot be read."""
     try:
         return read_regular(path, limit=MAX_BYTES)
@@ -120,15 +125,19 @@ def _build(folder: Path, layout: Layout, store: Path, options: ReadOptions) -> D
     paths = [entries[k][0] for k in order]
 
     def contents() -> Iterator[bytes]:
-        return (_content(folder / path) for path in paths)
+        return (read_content(folder / path) for path in paths)
 
     declared = [found.label for found in layout.classes]
+    labels = with_convention(name_labels([entries[k][1] for k in order], str(folder), declared), options.convention)
+    if not options.rules and options.need_labels and options.convention is not None:
+        check_labels_named(labels, (), str(folder))
     listing = Listing(
         name=name_of(folder.name),
         where=name_of(folder),
-        labels=name_labels([entries[k][1] for k in order], str(folder), declared),
+        labels=labels,
         split_ids=None if unsplit else np.array(ids, dtype=np.int8)[order],
         sources=[name_of(path) for path in paths],
+        subjects=_subjects(paths, options.convention),
     )
     return assemble(listing, contents, store, options)
 
@@ -138,6 +147,14 @@ def _split(path: str, folder: str | None) -> str | None:
     if match := FER2013_NAME.match(path.rpartition("/")[2]):
         return find_split(match[1])
     return None if folder is None else find_split(folder)
+
+
+def _subjects(paths: list[str], convention: Convention | None) -> list[str] | None:
+    """Return the person that each file's name tells, empty where it tells none; None where no name does."""
+    if convention is None or convention.subject is None:
+        return None
+    matches = [convention.subject.search(path.rpartition("/")[2]) for path in paths]
+    return [match[1] if match else "" for match in matches] if any(matches) else None
 
 
 def _order(paths: list[str], split_ids: list[int]) -> list[int]:

@@ -4,20 +4,20 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fervit.data.cache import cached, cannot_write
+from fervit.data.cache import cached
 from fervit.data.cache.space import last_stored
 from fervit.data.dataset import SPLITS, Dataset
 from fervit.data.decode import MAX_BYTES
-from fervit.data.labelling.values import LABEL_COLUMNS, NAME_COLUMNS, check_named, column_labels
+from fervit.data.labelling.values import LABEL_COLUMNS, NAME_COLUMNS, check_labels_named, column_labels
 from fervit.data.listing import Listing, ReadOptions, assemble
 from fervit.data.readers.parquet import IMAGE_COLUMNS
+from fervit.data.readers.spool import Spool
 from fervit.data.source_files import one_line
 from fervit.data.splits import find_split
 from fervit.errors import DataError, MissingExtra
@@ -76,9 +76,11 @@ def stream(repo: str, revision: str | None, store: Path, options: ReadOptions) -
             column, classes = row.column, row.classes
     if not values:
         raise DataError(f"{repo} has no rows")
-    labels = column_labels(values, repo, column, place=lambda k: sources[k], classes=classes)
+    labels = column_labels(
+        values, repo, column, place=lambda k: sources[k], classes=classes, convention=options.convention
+    )
     if not options.rules and options.need_labels:
-        check_named(labels.codes.nameless, classes, repo)
+        check_labels_named(labels, classes, repo)
     listing = Listing(repo, repo, labels, np.array(split_ids, dtype=np.int8), sources)
     dataset = assemble(listing, spool.contents, store, options)
     spool.path.unlink()
@@ -104,47 +106,6 @@ class Row:
     source: str
     column: str
     classes: tuple[str, ...]
-
-
-class Spool:
-    """Encoded images in one file, one after another: they are decoded twice, and streamed only once."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self._lengths: list[int] = []
-        self._file: BinaryIO
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Keep the file open for `append`.
-
-        Raises:
-            DataError: it cannot be written.
-        """
-        try:
-            self._file = self.path.open("wb")
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        with self._file:
-            yield
-
-    def append(self, image: bytes) -> None:
-        """Add one image.
-
-        Raises:
-            DataError: the disk is full.
-        """
-        try:
-            self._file.write(image)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        self._lengths.append(len(image))
-
-    def contents(self) -> Iterator[bytes]:
-        """Yield the images in order."""
-        with self.path.open("rb") as file:
-            for length in self._lengths:
-                yield file.read(length)
 
 
 def _rows(repo: str, revision: str | None) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 """Images in parquet: our columns (`image` bytes, `label`, `usage`) and Hugging Face's (`image` struct)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fervit.data.dataset import SPLITS, Dataset
-from fervit.data.labelling.values import LABEL_COLUMNS, NAME_COLUMNS, check_named, column_labels, row_place
+from fervit.data.labelling.values import LABEL_COLUMNS, NAME_COLUMNS, check_labels_named, column_labels, row_place
 from fervit.data.listing import Listing, ReadOptions, assemble
 from fervit.data.readers.parquet_pages import check_pages
 from fervit.data.source_files import one_line
-from fervit.data.splits import USAGE_COLUMNS, USAGES, split_ids_of
+from fervit.data.splits import SUBJECT_COLUMNS, USAGE_COLUMNS, USAGES, split_ids_of
 from fervit.errors import DataError, MissingExtra
 from fervit.files import name_of
 
@@ -31,7 +31,7 @@ def read_parquet(path: Path, store: Path, options: ReadOptions) -> Dataset:
     """Read encoded images with their labels (numbers or names) and usage.
 
     Numbers are named by a column of names (`label_name`) or by the class names in Hugging Face's metadata. Without a
-    usage or split column, see `make_splits`.
+    usage or split column, see `make_splits`. A column `subject` or `person` says who is on the image.
 
     Raises:
         DataError: it is no parquet file, lacks a column, has no rows, or a label or usage is unknown.
@@ -49,13 +49,22 @@ def read_parquet(path: Path, store: Path, options: ReadOptions) -> Dataset:
                 raise DataError(f"{path} has no rows")
             split_ids = None if usage is None else split_ids_of(_values(file, usage), str(path))
             classes = _classes(file, label)
-            labels = column_labels(_values(file, label), str(path), label, classes=classes)
+            labels = column_labels(
+                _values(file, label), str(path), label, classes=classes, convention=options.convention
+            )
             saved = _saved_labels(file)
             labels = replace(labels, declared=labels.declared or saved)
             if not options.rules and options.need_labels:
-                check_named(labels.codes.nameless, classes, str(path))
+                check_labels_named(labels, classes, str(path))
             listing = Listing(
-                name_of(path.name), str(path), labels, split_ids, _sources(file, columns), as_saved=bool(saved)
+                name_of(path.name),
+                str(path),
+                labels,
+                split_ids,
+                _sources(file, columns),
+                as_saved=bool(saved),
+                subjects=_texts(file, columns, SUBJECT_COLUMNS),
+                groups=None if options.grouping is None else _texts(file, columns, (options.grouping.column,)),
             )
             return assemble(listing, lambda: _contents(path, file, image), store, options)
     except (ArrowException, OSError) as error:
@@ -156,6 +165,14 @@ def _sources(file: "ParquetFile", columns: dict[str, str]) -> list[str]:
     if "filename" in columns:
         return [str(value) for value in _values(file, columns["filename"])]
     return [row_place(row) for row in range(file.metadata.num_rows)]
+
+
+def _texts(file: "ParquetFile", columns: dict[str, str], choices: Sequence[str | None]) -> list[str] | None:
+    """Return the first of some columns that the file has, as texts that are empty where there is no value; or None."""
+    column = next((columns[name] for name in choices if name in columns), None)
+    if column is None:
+        return None
+    return ["" if value is None else str(value).strip() for value in _values(file, column)]
 
 
 def _classes(file: "ParquetFile", column: str) -> tuple[str, ...]:

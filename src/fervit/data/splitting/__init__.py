@@ -1,0 +1,1 @@
+"""Splits that fervit makes: drawn by content, label and group; written down, and read again."""
