@@ -48,7 +48,7 @@ def test_sources_keep_their_size_and_channels_and_say_what_they_are(
     assert isinstance(mixture, Mixture)
     assert [part.images.shape[1:] for part in mixture.parts] == [(48, 48, 1), (20, 20, 3)]
     assert mixture.weights == (1.0, 2.0)
-    assert "own: train 5, public_test 1, private_test 1; 20 x 20 px, colour; weight 2" in caplog.text
+    assert "own: train 4, public_test 2, private_test 1; 20 x 20 px, colour; weight 2" in caplog.text
     assert "own has no images of angry, disgust, fear, surprise, neutral, which another data set has" in caplog.text
 
 
