@@ -13,12 +13,14 @@ from PIL import Image
 
 from fervit.data.labelling.conventions import AFFECTNET, CKPLUS, EXPW, RAFDB, Convention
 from fervit.data.synthetic.dataset import synthesize
-from fervit.labels import FER7
+from fervit.labels import FER7, FERPLUS8
 from tests.helpers.data_files import png, write_rows, write_table
 
 PHOTO_SIZE = (320, 240)
 BOX = (90, 40, 186, 136)
 """Left, top, right, bottom of the face on a photo of `photo`."""
+VOTED = (*FERPLUS8, "unknown", "not a face")
+"""What FER+'s voters may say, in the order of its columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,16 +258,26 @@ def fer2013_folders(root: Path, drawn: Sequence[Face]) -> Path:
 def ferplus(root: Path, drawn: Sequence[Face]) -> Path:
     """`fer2013.csv` and `fer2013new.csv`, with a single stray vote for each face."""
     rows, votes = [], []
-    columns = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt", "unknown", "nf")
     for k, face in enumerate(drawn):
         usage = ("Training", "Training", "Training", "PublicTest", "PrivateTest")[k % 5]
         rows.append(f"{FER7.index(face.label)},{face.size},{usage}")
-        counts = [9 if name == face.label else 1 if name == "unknown" else 0 for name in columns]
+        counts = [9 if name == face.label else 1 if name == "unknown" else 0 for name in VOTED]
         votes.append(f"{usage},fer{k:07d}.png," + ",".join(map(str, counts)))
     root.mkdir(parents=True, exist_ok=True)
     write_rows(root / "fer2013.csv", rows)
     header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
     write_rows(root / "fer2013new.csv", votes, header)
+    return root
+
+
+def ferplus_folders(root: Path, drawn: Sequence[Face]) -> Path:
+    """The folders that FER+'s own script makes."""
+    for k, face in enumerate(drawn):
+        folder = root / ("FER2013Train", "FER2013Train", "FER2013Train", "FER2013Valid", "FER2013Test")[k % 5]
+        save(folder / f"fer{k:07d}.png", face.image)
+        counts = [9 if name == face.label else int(name == "unknown") for name in VOTED]
+        with (folder / "label.csv").open("a") as file:
+            file.write(f"fer{k:07d}.png," + ",".join(map(str, counts)) + "\n")
     return root
 
 
@@ -306,6 +318,7 @@ PUBLIC_SETS = {
     "fer2013_csv": PublicSet("fer2013", fer2013_csv, images=False, wrapped=False),
     "fer2013_folders": PublicSet("fer2013", fer2013_folders, splits=TRAIN_TEST),
     "ferplus": PublicSet("ferplus", ferplus, splits=ALL, images=False),
+    "ferplus_folders": PublicSet("ferplus", ferplus_folders, splits=ALL),
     "class_folders": PublicSet("folder", class_folders),
     "parquet": PublicSet("parquet", parquet, subjects=True, images=False, wrapped=False),
 }

@@ -113,6 +113,7 @@ def assemble(listing: Listing, contents: Contents, store: Path, options: ReadOpt
     if split_ids is None or options.fractions or not (unlabelled or listing.as_saved):
         material = _material(listing, kept, contents, options)
         split_ids, made_up = make_splits(split_ids, material, options.fractions)
+    made_up += idle_grouping(options, made_up)
     return Dataset(
         name=listing.name,
         labels=labels,
@@ -155,6 +156,16 @@ def _material(listing: Listing, kept: np.ndarray, contents: Contents, options: R
         lambda: small_grey(readable_contents()),
         *groups_of(listing, kept, options),
     )
+
+
+def idle_grouping(options: ReadOptions, made_up: list[str]) -> list[str]:
+    """Return in words that `--group-by` changes nothing, where no split is drawn."""
+    if options.grouping is None or made_up:
+        return []
+    return [
+        f"--group-by {options.grouping.text} changes nothing, since the source has splits of its own; --fractions "
+        "80/10/10 divides all images anew"
+    ]
 
 
 def groups_of(listing: Listing, kept: np.ndarray, options: ReadOptions) -> tuple[list[str] | None, str]:

@@ -58,6 +58,18 @@ def test_class_folders_are_divided_by_folder_or_name(tmp_path: Path, cache_folde
         assert any("12 groups by" in note for note in dataset.notes)
 
 
+def test_groups_that_change_nothing_are_told(tmp_path: Path, cache_folder: Path) -> None:
+    for k in range(24):
+        folder = tmp_path / "d" / ("train", "val")[k // 12] / ("sad", "joy")[k % 2]
+        write_image(folder / f"a{k % 6}_{k}.png", size=(16, 16), seed=k)
+    said = "--group-by (a[0-9])_ changes nothing, since the source has splits of its own; --fractions 80/10/10 divides"
+    dataset = load(tmp_path / "d", group_by="(a[0-9])_")
+    assert any(note.startswith(said) for note in dataset.notes) and dataset.split_names == ("train", "public_test")
+    assert not any(
+        "changes nothing" in note for note in load(tmp_path / "d", group_by="(a[0-9])_", fractions="6/1/93").notes
+    )
+
+
 def test_a_csv_has_columns_of_people_and_others(tmp_path: Path, cache_folder: Path) -> None:
     rows = [f"{k % 7},{pixels(3 * k)},p{k % 6},s{k % 10}" for k in range(70)]
     path = write_rows(tmp_path / "x.csv", rows, "emotion,pixels,Subject,session")

@@ -15,7 +15,7 @@ from fervit.data.dataset import SPLITS, Dataset
 from fervit.data.decode import ImageArrayFile, Shape
 from fervit.data.labelling.conventions import FER2013
 from fervit.data.labelling.values import LABEL_COLUMNS, NAME_COLUMNS, check_labels_named, column_labels
-from fervit.data.listing import Listing, ReadOptions, groups_of, index_labels, label_names
+from fervit.data.listing import Listing, ReadOptions, groups_of, idle_grouping, index_labels, label_names
 from fervit.data.source_files import find_column, find_columns, open_csv
 from fervit.data.splits import SUBJECT_COLUMNS, USAGE_COLUMNS, USAGES, split_ids_of
 from fervit.data.splitting.draw import Material, make_splits
@@ -116,6 +116,7 @@ def _dataset(listing: Listing, images: np.ndarray, options: ReadOptions) -> Data
         groups = groups_of(listing, rows, options)
         material = Material(label_names(listing), targets, contents, lambda: thumbnails_of(images), *groups)
         split_ids, notes = make_splits(split_ids, material, options.fractions)
+    notes += idle_grouping(options, notes)
     return Dataset(
         name=listing.name,
         labels=labels,

@@ -170,7 +170,7 @@ def _drawn(material: Material, rows: np.ndarray, fractions: Sequence[float]) -> 
         draws[row] = draw(content)
         pairs.append((first.setdefault(hashlib.sha256(content).digest(), row), row))
     said = []
-    groups = None if material.groups is None else [material.groups[row] for row in chosen]
+    groups = None if material.groups is None else [material.groups[row] for row in chosen.tolist()]
     if groups is not None and any(groups):
         count = len({group for group in groups if group})
         called = (

@@ -11,7 +11,7 @@ from fervit.data.readers.named.ferplus import distribution_rows, majority_rows
 from fervit.errors import DataError
 from fervit.labels import FERPLUS8
 from tests.helpers import DATA
-from tests.helpers.public_sets import faces, ferplus
+from tests.helpers.public_sets import faces, ferplus, ferplus_folders
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -123,8 +123,21 @@ def test_votes_may_lie_elsewhere_and_are_asked_for(tmp_path: Path) -> None:
 
 def test_votes_that_leave_nothing_are_refused(tmp_path: Path) -> None:
     folder = changed_votes(tmp_path / "set", *((row, NO_FACE) for row in range(70)))
-    with pytest.raises(DataError, match=r"leaves no image of .*fer2013\.csv: expected votes for expressions"):
+    with pytest.raises(DataError, match=r"the votes leave no image of .*: expected votes for expressions"):
         load(f"ferplus:{folder}")
+
+
+def test_the_folders_of_ferplus_s_own_script_give_the_same_data(tmp_path: Path) -> None:
+    table, folders = ferplus(tmp_path / "table", faces()), ferplus_folders(tmp_path / "folders", faces())
+    for form in ("ferplus", "ferplus-votes"):
+        one, other = load(f"{form}:{table}"), load(f"{form}:{folders}")
+        assert sorted(image.tobytes() for image in one.images) == sorted(image.tobytes() for image in other.images)
+        assert other.votes is not None and (other.votes.argmax(axis=1) == other.targets).all()
+        assert np.bincount(one.split_ids).tolist() == np.bincount(other.split_ids).tolist()
+    with (folders / "FER2013Test" / "label.csv").open("a") as file:
+        file.write("fer0000004.png,1,2\n")
+    with pytest.raises(DataError, match=r"label\.csv, line 15: expected a file name and ten counts of votes"):
+        load(f"ferplus:{folders}")
 
 
 @pytest.mark.slow

@@ -7,17 +7,22 @@ import numpy as np
 
 from fervit.data.dataset import SPLITS, TRAIN, Codes, Dataset
 from fervit.data.labelling.apply import take_rows
-from fervit.data.labelling.conventions import FER2013
+from fervit.data.labelling.conventions import FER2013, FERPLUS
 from fervit.data.listing import ReadOptions
 from fervit.data.readers.ferplus import FACE_COLUMNS, VOTE_COLUMNS, votes_of
-from fervit.data.readers.named.survey import Survey, survey
+from fervit.data.readers.named.listed import Listed, Photo, read_listed
+from fervit.data.readers.named.lists import number
+from fervit.data.readers.named.survey import Below, Survey, survey
 from fervit.data.readers.plain import plain_form, read_plain
 from fervit.data.source_files import find_column, open_csv
+from fervit.data.splits import find_split
 from fervit.errors import DataError
+from fervit.files import name_of
 from fervit.labels import FERPLUS8
 
 VOTE_FILES = ("fer2013new.csv", "ferplus.parquet", "ferplus.csv", "fer2013new.parquet")
 IMAGE_FILES = ("fer2013.csv", "fer2013.parquet", "icml_face_data.csv")
+LIST, UNLABELLED = "label.csv", "unlabelled"
 COVERED, MOST_EXPRESSIONS = 0.75, 3  # of the votes, and of the expressions that a distribution has
 
 
@@ -26,7 +31,9 @@ def read(source: Path, votes: Path | None, options: ReadOptions, *, distribution
 
     - images: `fer2013.csv` as on Kaggle, or the same rows as a parquet file;
     - votes: `fer2013new.csv` as on GitHub (`Usage`, `Image name`, and the counts `neutral`, ..., `contempt`, `unknown`,
-      `NF`), or a parquet file with these columns; found beside the images where no path is given.
+      `NF`), or a parquet file with these columns; found beside the images where no path is given;
+    - or the folders that FER+'s own script makes of both: `FER2013Train/fer0000000.png` with `FER2013Train/label.csv`,
+      lines of file name and ten votes, and `FER2013Valid`, `FER2013Test`.
 
     Votes for an expression that got one are dropped. By the *majority* protocol, an image stays where more than half of
     the votes that are left are for one thing, and that is one of the eight expressions: not "unknown", and not "not a
@@ -48,9 +55,13 @@ def read(source: Path, votes: Path | None, options: ReadOptions, *, distribution
     Raises:
         DataError: images or votes are missing or malformed, or their rows do not fit, or no image stays.
     """
-    images, votes = _files(source, votes)
-    faces = read_plain(images, plain_form(images), replace(options, convention=FER2013, need_labels=False))
-    counts = votes_of(faces, votes)
+    folders = _made_folders(source) if source.is_dir() and votes is None else []
+    if folders:
+        faces, counts = _read_folders(source.resolve(), folders, options)
+    else:
+        images, votes = _files(source, votes)
+        faces = read_plain(images, plain_form(images), replace(options, convention=FER2013, need_labels=False))
+        counts = votes_of(faces, votes)
     soft, majority = majority_rows(counts)
     kept = majority
     if distribution:
@@ -59,9 +70,9 @@ def read(source: Path, votes: Path | None, options: ReadOptions, *, distribution
         soft = np.where((in_train & fits)[:, None], spread, soft)
         kept = np.where(in_train, fits, majority)
     if not kept.any():
-        raise DataError(f"{votes} leaves no image of {images}: expected votes for expressions")
+        raise DataError(f"the votes leave no image of {source}: expected votes for expressions")
     rows = np.flatnonzero(kept)
-    labelled = replace(faces, labels=FERPLUS8, targets=soft.argmax(axis=1), notes=(), codes=Codes())
+    labelled = replace(faces, labels=FERPLUS8, targets=soft.argmax(axis=1), codes=Codes())
     chosen = take_rows(labelled, rows)
     return replace(
         chosen,
@@ -140,6 +151,39 @@ def _said(faces: Dataset, kept: np.ndarray, *, distribution: bool) -> str:
     if distribution:
         rule = f"distribution protocol for train, {rule} for the others"
     return f"FER+ labels by the {rule}: {', '.join(counts)} images stay"
+
+
+def _made_folders(source: Path) -> list[Below]:
+    """Return the folders that FER+'s script makes, with images and a list of votes each."""
+    return [folder for folder in survey(source).with_images() if LIST in folder.files and _split_of(folder)]
+
+
+def _split_of(folder: Below) -> str | None:
+    return find_split(folder.name.lower().removeprefix("fer2013"))
+
+
+def _read_folders(root: Path, folders: list[Below], options: ReadOptions) -> tuple[Dataset, np.ndarray]:
+    """Return the images of such folders, and `(N, 10)` counts of votes.
+
+    Raises:
+        DataError: a line is malformed, or no image can be read.
+    """
+    photos: list[Photo] = []
+    votes: dict[str, list[float]] = {}
+    for folder in folders:
+        path = root / folder.at(LIST)
+        with open_csv(path) as reader:
+            for cells in reader:
+                place = f"line {reader.line_num}"
+                if len(cells) <= len(VOTE_COLUMNS):
+                    raise DataError(f"{path}, {place}: expected a file name and ten counts of votes")
+                counts = [number(cell, "votes", f"{path}, {place}") for cell in cells[-len(VOTE_COLUMNS) :]]
+                if min(counts) < 0:
+                    raise DataError(f"{path}, {place}: expected counts of votes from 0 up")
+                photos.append(Photo(folder.at(cells[0].strip()), UNLABELLED, _split_of(folder), line=place))
+                votes[name_of(photos[-1].path)] = counts
+    faces = read_listed(root, Listed(FERPLUS, photos), replace(options, need_labels=False))
+    return faces, np.array([votes[source] for source in faces.sources or ()])
 
 
 def _files(source: Path, votes: Path | None) -> tuple[Path, Path]:
