@@ -233,7 +233,7 @@ def check_named(
     shown = ", ".join(order_labels(nameless)[:12])
     raise DataError(
         f"{where}: the labels ({shown}) are numbers without names, and every data set numbers expressions in an order "
-        f"of its own: name them ({MAP_HINT}), or add a column label_name"
+        f"of its own: name them ({MAP_HINT}), name the data set (such as rafdb:PATH), or add a column label_name"
     )
 
 

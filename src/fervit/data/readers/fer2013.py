@@ -201,7 +201,7 @@ def _columns(path: Path, header: list[str] | None, options: ReadOptions) -> Colu
     emotion = find_column(header or (), EMOTION_COLUMNS)
     label = "emotion" if header is None or emotion is None else header[emotion].strip()
     emotion, pixels = find_columns(path, header, (label, "pixels"))
-    named = SUBJECT_COLUMNS
+    named: tuple[str, ...] = SUBJECT_COLUMNS
     if options.grouping is not None:
         named = () if options.grouping.column is None else (options.grouping.column,)
     return Columns(label, emotion, pixels, find_column(header or (), USAGE_COLUMNS), find_column(header or (), named))

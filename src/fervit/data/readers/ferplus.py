@@ -67,7 +67,8 @@ def votes_of(dataset: Dataset, path: Path) -> np.ndarray:
         raise DataError(f"{path} has {len(counts)} rows of votes, {dataset.name} has {total} images; expected as many")
     if (split_ids_of(usages, str(path))[dataset.rows] != dataset.split_ids).any():
         raise DataError(f"{path} and {dataset.name} disagree on Usage: the rows are not in the same order")
-    return counts[dataset.rows]
+    own: np.ndarray = counts[dataset.rows]
+    return own
 
 
 def _read_parquet(path: Path) -> tuple[np.ndarray, list[str]]:

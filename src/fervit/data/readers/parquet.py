@@ -172,7 +172,8 @@ def _texts(file: "ParquetFile", columns: dict[str, str], choices: Sequence[str |
     column = next((columns[name] for name in choices if name in columns), None)
     if column is None:
         return None
-    return ["" if value is None else str(value).strip() for value in _values(file, column)]
+    texts = ["" if value is None else str(value).strip() for value in _values(file, column)]
+    return texts if any(texts) else None
 
 
 def _classes(file: "ParquetFile", column: str) -> tuple[str, ...]:

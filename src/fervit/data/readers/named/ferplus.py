@@ -135,7 +135,8 @@ def _taken(votes: np.ndarray) -> np.ndarray | None:
 
 def _normalised(votes: np.ndarray) -> np.ndarray:
     sums = votes.sum(axis=1, keepdims=True)
-    return np.divide(votes, sums, out=np.zeros_like(votes, dtype=np.float64), where=sums > 0)
+    fractions: np.ndarray = np.divide(votes, sums, out=np.zeros_like(votes, dtype=np.float64), where=sums > 0)
+    return fractions
 
 
 def _said(faces: Dataset, kept: np.ndarray, *, distribution: bool) -> str:

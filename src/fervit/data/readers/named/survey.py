@@ -83,7 +83,9 @@ def survey(root: Path) -> Survey:
 
 
 def _below(root: Path, path: str, depth: int) -> Iterator[Below]:
-    files, images, folders = [], [], []
+    files: list[str] = []
+    images: list[str] = []
+    folders: list[str] = []
     with os.scandir(root / path) as found:
         for item in found:
             if item.name.startswith((".", "__")):
