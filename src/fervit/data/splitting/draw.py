@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 FRACTIONS = (0.8, 0.1, 0.1)
 """Of train, public_test and private_test, where a source has no splits."""
 VALIDATION_FRACTIONS = (0.9, 0.1, 0.0)  # of train, where a source has no validation part
-MOST_COMPARED = 60_000  # images whose near duplicates are searched: all pairs of them take 15 seconds on a core
+MOST_COMPARED = 60_000  # images whose near duplicates are searched: all pairs of 35,887 take 4 seconds on a core
 
 
 @dataclass(frozen=True)
