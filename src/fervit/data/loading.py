@@ -115,7 +115,8 @@ def load(source: str | Path, **options: Unpack[LoadKeywords]) -> Dataset:
     spec = parse_source(source, FORM_NAMES)
     source = spec.source
     form, why = _form(source, spec.form)
-    if how.votes is not None and form not in VOTED_FORMS:
+    of_folder = form not in FERPLUS_FORMS and Path(source).expanduser().is_dir()
+    if how.votes is not None and (form not in VOTED_FORMS or of_folder):
         raise DataError(
             f"FER+ votes are joined by fer2013.csv's rows; {source} has no such order: use the csv or parquet"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fervit import api
 from fervit.data import load
 from fervit.data.dataset import Dataset
 from fervit.data.mixtures.loading import load_mixture, match_labels
@@ -15,7 +16,7 @@ from fervit.data.mixtures.mixture import Mixture
 from fervit.data.readers.ferplus import VOTE_COLUMNS
 from fervit.errors import ConfigError, DataError
 from tests.helpers import faces
-from tests.helpers.data_files import write_image
+from tests.helpers.data_files import write_class_folders, write_image
 
 
 def folder(root: Path, layout: dict[str, int], *, size: int = 20, seed: int = 0) -> Path:
@@ -168,3 +169,17 @@ def test_votes_go_to_the_source_that_they_belong_to(tmp_path: Path, caplog: pyte
         load_mixture([own, fer], votes=tmp_path / "absent.csv")
     with pytest.raises(DataError, match="these were loaded before"):
         load_mixture([faces(28), other(faces(14))], votes=votes)
+
+
+def test_what_has_no_train_part_gets_one_where_it_is_to_be_learned_from(tmp_path: Path) -> None:
+    write_class_folders(tmp_path / "d", "sad", "joy", splits=("test",), count=20)
+    assert api.loaded(tmp_path / "d").split_names == ("private_test",), "which is measured whole"
+    learned = api.mixed([str(tmp_path / "d")])
+    assert isinstance(learned, Dataset) and np.bincount(learned.split_ids).tolist() == [32, 4, 4]
+    assert any(note.startswith("there is no train part, so its 40 private_test images") for note in learned.notes)
+    assert api.mixed(learned) is learned
+
+
+def test_splits_are_about_one_data_set(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--splits is about one data set; .* fervit data split SOURCE --out FILE"):
+        load_mixture(["synthetic:14", "synthetic:14:5"], splits=tmp_path / "splits.csv")

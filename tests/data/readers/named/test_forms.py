@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from fervit.data import form_of, load
-from fervit.data.readers.named.forms import NAMED, recognise
+from fervit.data.labelling.conventions import RAFDB
+from fervit.data.listing import ReadOptions
+from fervit.data.readers.named.forms import NAMED, read_named, recognise
 from fervit.errors import DataError
 from tests.helpers.public_sets import (
     affectnet_annotations,
@@ -16,6 +18,8 @@ from tests.helpers.public_sets import (
     ckplus_sequences,
     expw,
     faces,
+    fer2013_folders,
+    ferplus,
     jaffe,
     rafdb_folders,
     rafdb_list,
@@ -36,6 +40,33 @@ def test_the_form_stands_before_the_colon(tmp_path: Path) -> None:
     (tmp_path / "x.txt").touch()
     with pytest.raises(DataError, match=r"x\.txt is no file of ExpW that fervit reads; expected label\.lst"):
         load(f"expw:{tmp_path / 'x.txt'}")
+
+
+def test_another_data_set_than_the_named_one_is_told(tmp_path: Path) -> None:
+    folder = jaffe(tmp_path / "jaffe", faces()[:7])
+    with pytest.raises(
+        DataError, match=r"is no RAF-DB that fervit knows: its class folders would be jaffedbase; rafdb: e"
+    ):
+        load(f"rafdb:{folder}")
+    with pytest.raises(DataError, match="one label cannot be learned"):
+        load(f"folder:{folder}")
+
+
+def test_votes_are_refused_for_folders_of_fer2013(tmp_path: Path) -> None:
+    folder = fer2013_folders(tmp_path / "fer", faces()[:14])
+    votes = ferplus(tmp_path / "votes", faces()[:14]) / "fer2013new.csv"
+    with pytest.raises(DataError, match=r"votes are joined by fer2013\.csv's rows; .* has no such order"):
+        load(f"fer2013:{folder}", votes=votes)
+
+
+def test_numbers_on_the_hub_have_the_names_of_the_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    monkeypatch.setattr(
+        "fervit.data.readers.hub.read_hub", lambda repo, options: read.append((repo, options.convention))
+    )
+    read_named("someone/raf-db", "rafdb", ReadOptions())
+    read_named("someone/faces", "hub", ReadOptions())
+    assert read == [("someone/raf-db", RAFDB), ("someone/faces", None)]
 
 
 def test_a_form_that_was_recognised_can_be_overruled(tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ from fervit.data.readers.named import affectnet, ckplus, expw, ferplus, jaffe, r
 from fervit.data.readers.named.survey import Survey, survey
 from fervit.data.readers.plain import FILE_FORMS, read_plain
 from fervit.errors import DataError
+from fervit.labels import KNOWN, canonical
+
+SHOWN = 6  # labels in a message
 
 Find = Callable[[Survey], str | None]
 """What makes a folder a data set's beyond doubt, in words; or None."""
@@ -121,7 +124,7 @@ def read_named(source: str, form: str, options: ReadOptions, votes: Path | None 
     named = NAMED[form]
     if path.is_dir():
         dataset = named.read(survey(path.resolve()), options)
-        return dataset or read_plain(path, "folder", replace(options, convention=named.convention))
+        return dataset or _class_folders(path, form, options)
     file_form = FILE_FORMS.get(path.suffix.lower())
     if path.is_file():
         dataset = named.read_file(path.resolve(), options)
@@ -132,6 +135,23 @@ def read_named(source: str, form: str, options: ReadOptions, votes: Path | None 
     if file_form is None and is_hub_id(source):
         return read_plain(source, "hub", replace(options, convention=named.convention))
     raise DataError(f"no data set at {source}; {form}: expects {named.layout}")
+
+
+def _class_folders(path: Path, form: str, options: ReadOptions) -> Dataset:
+    """Read class folders of a named form.
+
+    Raises:
+        DataError: none of their names is an expression, or a number of the form's.
+    """
+    named = NAMED[form]
+    dataset = read_plain(path, "folder", replace(options, convention=named.convention))
+    labels = [dataset.codes.names.get(label, label) for label in dataset.labels]
+    if options.need_labels and not options.rules and not any(canonical(label) in KNOWN for label in labels):
+        raise DataError(
+            f"{path} is no {named.name} that fervit knows: its class folders would be {', '.join(labels[:SHOWN])}; "
+            f"{form}: expects {named.layout}"
+        )
+    return dataset
 
 
 def is_hub_id(source: str) -> bool:
