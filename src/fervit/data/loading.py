@@ -14,19 +14,19 @@ from fervit.data.listing import ReadOptions
 from fervit.data.readers.named.forms import FERPLUS_FORMS, FORM_NAMES, NAMED, is_hub_id, read_named, recognise
 from fervit.data.readers.plain import FILE_FORMS
 from fervit.data.source_files import special_file
-from fervit.data.source_spec import parse_source
+from fervit.data.source_spec import FORM, parse_source
 from fervit.data.splitting.draw import read_fractions
 from fervit.data.splitting.groups import read_grouping
 from fervit.data.splitting.table import apply_splits
-from fervit.errors import ConfigError, DataError, is_count, quoted, reason
+from fervit.errors import ConfigError, DataError, is_count, quoted, reason, unknown
 from fervit.files import as_path, replacing
 
 log = logging.getLogger(__name__)
 
 FORMS = (
     "a .csv file as FER2013's (emotion, pixels, Usage); a .parquet file (image, label, usage); a folder of class "
-    "folders (train/angry/x.jpg or angry/x.jpg); synthetic[:N[:seed]]; or a Hub data set id owner/name. A public data "
-    f"set may be named before a colon, as in rafdb:PATH ({', '.join(FORM_NAMES)})"
+    "folders (train/angry/x.jpg or angry/x.jpg); synthetic[:N[:seed]]; or a Hub data set id owner/name; public ones by "
+    "their names, as rafdb:PATH"
 )
 
 
@@ -174,6 +174,8 @@ def _form_on_disk(source: str) -> str:
         return "synthetic"
     if file_form is None and is_hub_id(source):
         return "hub"
+    if match := FORM.match(source):
+        raise DataError(f"no data set at {source}: {unknown('form', match[1], FORM_NAMES)}")
     raise DataError(f"no data set at {source}; expected {FORMS}")
 
 

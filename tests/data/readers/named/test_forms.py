@@ -35,6 +35,8 @@ def test_the_form_stands_before_the_colon(tmp_path: Path) -> None:
     assert form_of("hub:someone/faces") == "hub"
     with pytest.raises(DataError, match=r"no data set at nothing; rafdb: expects list_patition_label\.txt and"):
         load("rafdb:nothing")
+    with pytest.raises(DataError, match=r"no data set at rafbd:x: unknown form 'rafbd': did you mean 'rafdb'"):
+        load("rafbd:x")
     with pytest.raises(DataError, match=r"is no folder; expected a folder of class folders"):
         load("folder:nothing")
     (tmp_path / "x.txt").touch()
