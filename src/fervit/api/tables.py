@@ -115,14 +115,16 @@ def open_setup(
     Raises:
         DataError: data cannot be read, or a split is unknown or empty.
         ModelError: a model cannot be read.
-        ConfigError: there is no model or no data set.
+        ConfigError: there is no model or no data set, or `splits` for several.
     """
     from fervit.data.labelling.rules import read_rules
+    from fervit.data.splitting.table import check_one_source
     from fervit.evaluation.parts import choose_split
     from fervit.evaluation.tables.setup import make_setup
 
     named: list[Model] = list(models) if isinstance(models, list | tuple) else [cast("Model", models)]
     sources: list[Source] = list(data) if isinstance(data, list | tuple) else [cast("Source", data)]
+    check_one_source(reading.get("splits"), len(sources))
     if len(sources) > 1:
         rules = replace(read_rules(reading.get("label_map"), reading.get("drop_labels")), shared=True)
         reading = {**reading, "label_map": rules, "drop_labels": None}

@@ -18,6 +18,7 @@ from fervit.data.mixtures.mixture import Mixture
 from fervit.data.readers.named.forms import FORM_NAMES
 from fervit.data.source_spec import parse_source
 from fervit.data.splitting.draw import make_splits, material_of
+from fervit.data.splitting.table import check_one_source
 from fervit.errors import ConfigError, DataError, quoted
 from fervit.labels import find_places, spelt_differently
 
@@ -87,11 +88,7 @@ def _load_all(sources: Sequence[Source], options: LoadKeywords) -> list[Dataset]
     rules = replace(read_rules(options.get("label_map"), options.get("drop_labels")), shared=True)
     votes = options.get("votes")
     common: LoadKeywords = {**options, "label_map": rules, "drop_labels": None, "votes": None}
-    if options.get("splits") is not None:
-        raise ConfigError(
-            "--splits is about one data set; with several, write the splits of each with its images: fervit data split "
-            "SOURCE --out FILE.parquet"
-        )
+    check_one_source(options.get("splits"), len(sources))
     with_votes: LoadKeywords = {**common, "votes": votes}
     if votes is not None and not Path(votes).is_file():
         raise DataError(f"no FER+ votes at {votes}")

@@ -10,7 +10,7 @@ from fervit.data.cache import content_hash
 from fervit.data.dataset import SPLITS, Dataset
 from fervit.data.source_files import find_column, find_columns, open_csv
 from fervit.data.splits import split_ids_of
-from fervit.errors import DataError, reason
+from fervit.errors import ConfigError, DataError, reason
 from fervit.files import replacing
 
 COLUMNS = ("row", "filename", "label", "split")
@@ -42,6 +42,19 @@ def write_splits(dataset: Dataset, path: Path) -> None:
                 )
     except OSError as error:
         raise DataError(f"cannot write {path} ({reason(error)})") from error
+
+
+def check_one_source(splits: object, count: int) -> None:
+    """Refuse a file of splits, where there is one, for several data sets.
+
+    Raises:
+        ConfigError: there are several.
+    """
+    if splits is not None and count > 1:
+        raise ConfigError(
+            "--splits is about one data set; with several, write the splits of each with its images: fervit data split "
+            "SOURCE --out FILE.parquet"
+        )
 
 
 def apply_splits(dataset: Dataset, path: Path) -> Dataset:
