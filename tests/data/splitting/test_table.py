@@ -29,6 +29,8 @@ def test_splits_that_are_written_down_stay_when_images_come_and_go(tmp_path: Pat
     again = load(folder, splits=tmp_path / "splits.csv")
     known = dict(zip(first.sources or (), first.split_ids.tolist(), strict=True))
     assert [known[source] for source in again.sources or ()] == again.split_ids.tolist()
+    assert first.drawn_splits and not again.drawn_splits, "so that a test part is not measured whole"
+    assert not load(folder, fractions="60/20/20").drawn_splits
     assert again.notes == (
         f"the splits are those of splits.csv: train {(again.split_ids == 0).sum()}, public_test "
         f"{(again.split_ids == 1).sum()}, private_test {(again.split_ids == 2).sum()}",
