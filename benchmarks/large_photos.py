@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from timing import seconds
 
 import fervit
-from fervit.inference.face_finder import FoundFaces
+from fervit.faces.finder import FoundFaces
 from fervit.media.images import read_image
 
 SIDE = 4032

@@ -24,18 +24,19 @@ RANKS = {
     "media": 3,
     "runtime": 3,
     "faces": 4,
-    "data": 4,
     "models": 4,
+    "data": 5,
     "inference": 5,
-    "evaluation": 5,
-    "reports": 6,
-    "export": 6,
+    "evaluation": 6,
     "serve": 6,
-    "training": 7,
-    "ensemble": 7,
-    "api": 8,
-    "cli": 9,
-    "__main__": 10,
+    "reports": 7,
+    "export": 7,
+    "pseudolabels": 7,
+    "training": 8,
+    "ensemble": 8,
+    "api": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 """A module imports from its own package or from one of a lower rank."""
 
@@ -45,7 +46,7 @@ RUN_HALF = (
 )
 """What predicts: it imports neither PyTorch nor the train half."""
 
-TRAIN_HALF = ("data", "models", "evaluation", "reports", "export", "training", "ensemble")
+TRAIN_HALF = ("data", "models", "evaluation", "reports", "export", "pseudolabels", "training", "ensemble")
 """What trains, measures and exports; most of it needs `fervit[train]`."""
 
 

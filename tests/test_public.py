@@ -5,9 +5,9 @@ import fervit
 PUBLIC = (
     *("Box", "Dataset", "Face", "FervitError", "FrameResult", "ImageResult", "ModelSpec", "OnnxClassifier"),
     *("Prediction", "Preprocess", "Recognizer", "TrainConfig", "VideoWriter", "annotate", "compare"),
-    *("compare_models", "distill", "evaluate", "evaluate_table", "export_onnx", "load", "load_dataset"),
-    *("make_detector", "probe", "read_frames", "read_image", "table_rows", "threshold_for", "train", "train_seeds"),
-    "tune",
+    *("compare_models", "crop_photos", "distill", "evaluate", "evaluate_table", "export_onnx", "load", "load_dataset"),
+    *("make_detector", "probe", "pseudolabel", "read_frames", "read_image", "table_rows", "threshold_for", "train"),
+    *("train_seeds", "tune"),
 )
 
 

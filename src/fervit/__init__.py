@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fervit.config import TrainConfig
     from fervit.data import Dataset
     from fervit.data import load as load_dataset
+    from fervit.data.photos.crop_folder import crop_photos
     from fervit.errors import FervitError
     from fervit.evaluation.selective import threshold_for
     from fervit.faces.detectors import make_detector
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fervit.media.images import read_image
     from fervit.media.video import probe, read_frames
     from fervit.media.video_writer import VideoWriter
+    from fervit.pseudolabels import pseudolabel
     from fervit.types import Box, Face, ModelSpec, Prediction, Preprocess
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "annotate",
     "compare",
     "compare_models",
+    "crop_photos",
     "distill",
     "evaluate",
     "evaluate_table",
@@ -57,6 +60,7 @@ __all__ = [
     "load_dataset",
     "make_detector",
     "probe",
+    "pseudolabel",
     "read_frames",
     "read_image",
     "table_rows",
@@ -83,6 +87,7 @@ _HOMES = {
     "annotate": "fervit.media.draw",
     "compare": "fervit.api",
     "compare_models": "fervit.api.tables",
+    "crop_photos": "fervit.data.photos.crop_folder",
     "distill": "fervit.api",
     "evaluate": "fervit.api",
     "evaluate_table": "fervit.api.tables",
@@ -91,6 +96,7 @@ _HOMES = {
     "load_dataset": "fervit.data:load",
     "make_detector": "fervit.faces.detectors",
     "probe": "fervit.media.video",
+    "pseudolabel": "fervit.pseudolabels",
     "read_frames": "fervit.media.video",
     "read_image": "fervit.media.images",
     "table_rows": "fervit.inference.rows",

@@ -11,8 +11,9 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -70,6 +71,30 @@ class Lock(contextlib.AbstractContextManager[None]):
 
     def __reduce__(self) -> tuple[type["Lock"], tuple[()]]:
         return Lock, ()
+
+
+def map_ahead(function: Callable[[T], S], items: Iterable[T], workers: int) -> Generator[S]:
+    """Yield `function` of each item, in order, computed in threads a few items ahead.
+
+    Memory does not grow with the number of items: one more than there are threads is read ahead. The first exception is
+    raised.
+
+    Args:
+        function: called in the threads.
+        items: read lazily, in the thread that iterates.
+        workers: how many threads.
+    """
+    ahead: deque[Future[S]] = deque()
+    pool = ThreadPoolExecutor(workers, "fervit-ahead")
+    try:
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class WorkerThreads:

@@ -8,9 +8,9 @@ import pytest
 
 from fervit.faces.base import WholeImage
 from fervit.faces.detectors import make_detector
+from fervit.faces.finder import FaceFinder
 from fervit.faces.tiled import Tiled
 from fervit.faces.turned import SURE_SCORE, gives_landmarks, set_upright, turn_photo
-from fervit.inference.face_finder import FaceFinder
 from fervit.inference.loading import load
 from fervit.media.crops import crop_face, roll_deg
 from fervit.media.images import read_image

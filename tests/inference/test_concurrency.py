@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from fervit.faces.detectors import DETECTORS, make_detector
+from fervit.faces.finder import FaceFinder
 from fervit.faces.tiled import Tiled
 from fervit.files import ASSETS
-from fervit.inference.face_finder import FaceFinder
 from fervit.inference.loading import load, open_classifier
 from fervit.inference.recognizer import Recognizer
 from fervit.types import ModelSpec, Prediction

@@ -6,9 +6,12 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Unpack, cast
 
-from fervit.errors import ConfigError, DataError, ModelError, quoted
+from fervit.api.opening import load_as_seen as load_as_seen
+from fervit.api.opening import loaded as loaded
+from fervit.api.opening import opened as opened
+from fervit.errors import ConfigError, ModelError, quoted
 from fervit.files import as_path
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from fervit.data.mixtures.loading import Sources
     from fervit.data.mixtures.mixture import Mixture
     from fervit.evaluation.comparison import Comparison
-    from fervit.evaluation.prediction import PredictOptions
+    from fervit.evaluation.prediction import PredictOptions, SeenOptions
     from fervit.evaluation.report import Report
     from fervit.export.model import Exported
     from fervit.training.finetune import RunFigures
@@ -26,28 +29,6 @@ if TYPE_CHECKING:
     from fervit.types import Classifier
 
 TEACHER_WEIGHT = 0.5  # of `distill`, where a recipe sets none
-
-
-def opened(model: "str | Path | Classifier | None", *, threads: int | None = None) -> "Classifier":
-    """Return a classifier as it is, or open one by name, file or folder; None is the default model."""
-    if model is None or isinstance(model, str | Path):
-        from fervit.inference.loading import open_classifier
-
-        return open_classifier(model, threads=threads)
-    if isinstance(model, type) or not callable(getattr(model, "probs", None)):
-        raise ModelError(f"expected a model by name, file or folder, or an opened one, got {quoted(model)}")
-    return model
-
-
-def loaded(data: "str | Path | Dataset", **options: "Unpack[LoadKeywords]") -> "Dataset":
-    """Return a data set as it is, or load one; the options are those of `fervit.load_dataset`."""
-    if isinstance(data, str | Path):
-        from fervit.data import load
-
-        return load(data, **options)
-    if not callable(getattr(data, "take", None)) or not hasattr(data, "labels"):
-        raise DataError(f"expected a data set by name, file or folder, or a loaded one, got {quoted(data)}")
-    return data
 
 
 def mixed(data: "Sources", **options: "Unpack[LoadKeywords]") -> "Dataset | Mixture":
@@ -69,6 +50,7 @@ def evaluate(
     *,
     split: str | None = None,
     strict_labels: bool = False,
+    detect: bool | str = False,
     **options: "Unpack[PredictOptions]",
 ) -> "Report":
     """Measure a model on one split of a data set, as `fervit evaluate` does.
@@ -83,6 +65,8 @@ def evaluate(
             on, or that is one split.
         strict_labels: refuse images whose label the model does not know; by default they are left out, and counted in
             `left_out`.
+        detect: the images are whole photos: the largest face of each is found and cut out as `fervit predict` does, by
+            the usual detector (True) or the named one. `Report.detection` counts photos without a face as wrong.
         options: `tta` (test-time augmentation: `flip`, `five_crops` or `flip_five_crops`; none by default),
             `batch_size` (images at once; 64) and `progress` (called with images done and images in all).
 
@@ -99,6 +83,10 @@ def evaluate(
     from fervit.evaluation.measurement import evaluate as measure
     from fervit.evaluation.parts import choose_split
 
+    if detect:
+        classifier = opened(model)
+        dataset = load_as_seen(data, classifier, detect=detect, keep_missed=True)
+        return measure(classifier, dataset, split=split, strict_labels=strict_labels, **options)
     dataset = loaded(data)
     choose_split(dataset, split)  # before the model is opened: what is missing should not cost that wait
     return measure(opened(model), dataset, split=split, strict_labels=strict_labels, **options)
@@ -112,7 +100,7 @@ def compare(
     split: str | None = None,
     names: tuple[str, str] | None = None,
     strict_labels: bool = False,
-    **options: "Unpack[PredictOptions]",
+    **options: "Unpack[SeenOptions]",
 ) -> "Comparison":
     """Compare two models on the same images of one split, as `fervit compare` does.
 
@@ -125,7 +113,8 @@ def compare(
         split: which part of it, as for `evaluate`; choose between models on `public_test`.
         names: what to call A and B; by default what the models call themselves.
         strict_labels: refuse images whose label one of the models does not know; by default they are left out.
-        options: `tta`, `batch_size` and `progress` (over both models), as for `evaluate`.
+        options: `tta`, `batch_size` and `progress` (over both models), as for `evaluate`; and `detect`: the images are
+            whole photos, and each model sees the faces as it cuts them. Photos without a face are left out.
 
     Returns:
         Accuracy and macro-F1 of both, 0..1, the differences B minus A with 95 % intervals, and a verdict in words.
@@ -138,10 +127,16 @@ def compare(
     from fervit.evaluation.comparison import compare as run
     from fervit.evaluation.parts import choose_split
 
+    detect = options.pop("detect", False)
+    predicting = cast("PredictOptions", options)
+    if detect:
+        models = opened(first), opened(second)
+        seen = load_as_seen(data, models[0], detect=detect), load_as_seen(data, models[1], detect=detect)
+        return run(*models, seen, split=split, names=names, strict_labels=strict_labels, **predicting)
     dataset = loaded(data)
     choose_split(dataset, split)
     models = opened(first), opened(second)
-    return run(*models, dataset, split=split, names=names, strict_labels=strict_labels, **options)
+    return run(*models, dataset, split=split, names=names, strict_labels=strict_labels, **predicting)
 
 
 def train(

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
-from fervit.api import loaded, opened
+from fervit.api.opening import detect_for, loaded, opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,10 +128,14 @@ def open_setup(
     if len(sources) > 1:
         rules = replace(read_rules(reading.get("label_map"), reading.get("drop_labels")), shared=True)
         reading = {**reading, "label_map": rules, "drop_labels": None}
+    opened_models = []
+    if detect := reading.get("detect", False):
+        opened_models = [opened(model, threads=threads) for model in named]
+        reading["detect"] = detect_for(opened_models, detect)
     datasets = [loaded(source, **reading) for source in sources]
     for dataset in datasets:
         choose_split(dataset, split, instead=len(datasets) > 1)
-    opened_models = [opened(model, threads=threads) for model in named]
+    opened_models = opened_models or [opened(model, threads=threads) for model in named]
     model_names, data_names = map(_shown, named), map(_shown, sources)
     return make_setup(opened_models, datasets, model_names=list(model_names), data_names=list(data_names))
 

@@ -10,7 +10,7 @@ from fervit.cli import cache, data, demo
 from fervit.cli._streams import READER_GONE, guard
 from fervit.cli.evaluation import compare, evaluate, robustness
 from fervit.cli.inference import benchmark, explain, poker_face, predict, serve, webcam
-from fervit.cli.training import augment, distill, ensemble, export, pretrain, train, tune
+from fervit.cli.training import augment, distill, ensemble, export, pretrain, pseudolabel, train, tune
 from fervit.errors import FervitError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ for module in (
     distill,
     pretrain,
     tune,
+    pseudolabel,
     ensemble,
     evaluate,
     compare,

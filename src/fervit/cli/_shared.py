@@ -53,6 +53,14 @@ DropLabels = Annotated[
     ),
 ]
 Detector = Annotated[str, typer.Option(help=DETECTORS)]
+Detect = Annotated[
+    bool,
+    typer.Option(
+        "--detect",
+        help="The images are whole photos: the largest face of each is found and cut out as `fervit predict` does.",
+    ),
+]
+DetectBy = Annotated[str | None, typer.Option("--detector", help=f"For --detect. {DETECTORS} Default: auto.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]
 Runtime = Annotated[str, typer.Option(help="onnxruntime, openvino, or auto: the faster one that is installed.")]
 
@@ -92,6 +100,17 @@ def check_split(split: str | None) -> None:
 
     if split is not None and split not in (*SPLITS, ALL):
         raise DataError(unknown("split", split, (*SPLITS, ALL)))
+
+
+def detection(detect: bool, detector: str | None) -> bool | str:
+    """Return what `--detect` and `--detector` ask for: False, True, or the name of a detector.
+
+    Raises:
+        ConfigError: a detector is named, but nothing is to be detected.
+    """
+    if detector is not None and not detect:
+        raise ConfigError("--detector says how the faces of photos are found: add --detect")
+    return detector or detect
 
 
 def check_target(option: str, target: str | None) -> None:

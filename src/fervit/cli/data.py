@@ -1,4 +1,4 @@
-"""`fervit data`: inspect, split, download and synth."""
+"""`fervit data`: inspect, split, crop, download and synth."""
 
 import shlex
 from pathlib import Path
@@ -6,14 +6,28 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import DATA, STDOUT, DropLabels, LabelMap, Splits, check_target, write_json
+from fervit.cli._shared import (
+    DATA,
+    STDOUT,
+    Detect,
+    DetectBy,
+    Detector,
+    DropLabels,
+    LabelMap,
+    Splits,
+    check_target,
+    detection,
+    progress,
+    write_json,
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
-    group = typer.Typer(no_args_is_help=True, help="Inspect, divide, download or draw data sets.")
+    group = typer.Typer(no_args_is_help=True, help="Inspect, divide, crop, download or draw data sets.")
     group.command()(inspect)
     group.command()(split)
+    group.command()(crop)
     group.command()(download)
     group.command()(synth)
     app.add_typer(group, name="data")
@@ -28,18 +42,21 @@ def inspect(
         str | None,
         typer.Option("--json", metavar="FILE|-", help="Write the report as JSON; - is the terminal."),
     ] = None,
+    detect: Detect = False,
+    detector: DetectBy = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
     splits: Splits = None,
     near: Annotated[bool, typer.Option(help="Also search near duplicates among all pairs.")] = True,
 ) -> None:
     """Count labels; find unreadable, blank and repeated images, leaks between splits, label conflicts."""
+    wanted = detection(detect, detector)
     from fervit.data import load
     from fervit.data.audit import inspect as run
     from fervit.data.inspection_report import summary, write_inspection
 
     check_target("--json", json_)
-    dataset = load(data, label_map=label_map, drop_labels=drop_labels, splits=splits)
+    dataset = load(data, label_map=label_map, drop_labels=drop_labels, splits=splits, detect=wanted)
     report = run(dataset, near=near)
     folder = out or Path(f"inspect-{_slug(dataset.name)}")
     write_inspection(report, folder)
@@ -96,6 +113,35 @@ def split(
     typer.echo(counts_table(dataset))
     use = ["--data", data, "--splits", str(out)] if out.suffix.lower() == ".csv" else ["--data", str(out)]
     typer.echo(f"written: {out}; use it with {shlex.join(use)}")
+
+
+def crop(
+    photos: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN",
+            help="A folder of photos, in folders by label or not; or a list: a .csv with a column of file names (and "
+            "of labels, and of splits), or a .txt of paths.",
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder for the crops, in the photos' tree, and for crops.csv.")],
+    detector: Detector = "auto",
+    margin: Annotated[
+        float | None, typer.Option(help="Fraction of the face's box to add on every side; default: that of recipes.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Cut all anew, replacing earlier crops.")] = False,
+) -> None:
+    """Cut the largest face out of each photo into a PNG file, as `fervit predict` cuts it; OUT is then a data set.
+
+    Repeat the command to go on with a run that was ended. crops.csv has a row for each photo: box, score, faces found,
+    or why it could not be read.
+    """
+    from fervit.data.photos.crop_folder import crop_photos
+
+    with progress("cutting faces") as tick:
+        framing = {} if margin is None else {"margin": margin}
+        counts = crop_photos(photos, out, detector=detector, overwrite=overwrite, progress=tick, **framing)
+    typer.echo(f"{counts}\nwritten: {out}/crops.csv\nuse: --data {out}")
 
 
 def download(

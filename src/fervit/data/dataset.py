@@ -57,6 +57,10 @@ class Dataset:
         subjects: the person on each image, empty where the source does not say who it is; or None where it names none.
         licence: the terms that the images may be used under, as SPDX or in words; empty where nothing is known.
         drawn_splits: whether fervit divided the images, since the source names no split.
+        face_counts: `(N,)` int64 faces that were found on each photo, of which the largest is the image; 0 where there
+            is none, and the image is black. None where nothing was detected.
+        missed: names of photos on which no face was found, and which have no row here.
+        detector: name of the detector that found the faces; empty where nothing was detected.
 
     Raises:
         DataError: two labels are the same, or one is no printable line.
@@ -77,6 +81,9 @@ class Dataset:
     subjects: Sequence[str] | None = None
     licence: str = ""
     drawn_splits: bool = False
+    face_counts: np.ndarray | None = None
+    missed: tuple[str, ...] = ()
+    detector: str = ""
 
     def __post_init__(self) -> None:
         if twice := sorted({name for name in self.labels if self.labels.count(name) > 1}):
@@ -117,7 +124,16 @@ class Dataset:
             votes=None if self.votes is None else self.votes[index],
             sources=None if self.sources is None else [self.sources[int(i)] for i in index],
             subjects=None if self.subjects is None else [self.subjects[int(i)] for i in index],
+            face_counts=None if self.face_counts is None else self.face_counts[index],
         )
+
+    def with_faces(self) -> "Dataset":
+        """Return the rows whose face was found: all, where nothing was detected; the others are named in `missed`."""
+        if self.face_counts is None or self.face_counts.all():
+            return self
+        gone = np.flatnonzero(self.face_counts == 0)
+        names = tuple(f"row {self.rows[k]}" if self.sources is None else self.sources[int(k)] for k in gone)
+        return replace(self.take(self.face_counts > 0), missed=(*self.missed, *names))
 
     def with_labels(self, labels: Sequence[str]) -> "Dataset":
         """Return the same images with more labels, or with the same ones in another order.
@@ -162,5 +178,6 @@ class Dataset:
                 votes=None if self.votes is None else self.votes[first:last],
                 sources=None if self.sources is None else self.sources[first:last],
                 subjects=None if self.subjects is None else self.subjects[first:last],
+                face_counts=None if self.face_counts is None else self.face_counts[first:last],
             )
         return self.take(chosen)

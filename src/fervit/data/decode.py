@@ -1,6 +1,6 @@
 """Decode images safely and bring them to one size, straight into a file that is then memory-mapped."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -109,24 +109,41 @@ def decode_all(contents: Contents, store: Path, *, size_px: int | None = None) -
     The result has one channel when every image is grey, whatever mode it is stored in, else three.
     """
     shape = common_shape(contents(), size_px)
+
+    def images() -> Iterator[np.ndarray | ImageError]:
+        for data in contents():
+            try:
+                yield decode(data, shape)
+            except ImageError as error:
+                yield error
+
+    return store_all(images(), store, shape)
+
+
+def store_all(images: Iterable[np.ndarray | ImageError], store: Path, shape: Shape) -> Decoded:
+    """Write images of one shape to `store / "images.npy"`, with one channel when every one is grey.
+
+    Args:
+        images: `(H, W, C)` uint8, or why one could not be read, in the order of the source.
+        store: a folder.
+        shape: of every image.
+    """
     kept: list[int] = []
     failed: dict[int, str] = {}
     colour = False
     with ImageArrayFile(store / "images.npy", shape) as file:
-        for position, data in enumerate(contents()):
-            try:
-                image = decode(data, shape)
-            except ImageError as error:
-                failed[position] = str(error)
+        for position, image in enumerate(images):
+            if isinstance(image, ImageError):
+                failed[position] = str(image)
                 continue
             colour = colour or (shape.channels == 3 and not _is_grey(image))
             file.extend(image[None])
             kept.append(position)
-        images = file.finish()
+        stored = file.finish()
     if shape.channels == 3 and kept and not colour:
-        del images  # Windows replaces no file that is still mapped
-        images = _drop_colour(store, shape)
-    return Decoded(images=images, kept=np.array(kept, dtype=np.int64), failed=failed)
+        del stored  # Windows replaces no file that is still mapped
+        stored = _drop_colour(store, shape)
+    return Decoded(images=stored, kept=np.array(kept, dtype=np.int64), failed=failed)
 
 
 def common_shape(contents: Iterable[bytes], size_px: int | None) -> Shape:

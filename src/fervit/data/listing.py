@@ -9,10 +9,12 @@ import numpy as np
 
 from fervit.data.cache import content_hash
 from fervit.data.dataset import Dataset
-from fervit.data.decode import Contents, decode_all, describe_failed
+from fervit.data.decode import Contents, describe_failed
 from fervit.data.labelling.conventions import Convention
 from fervit.data.labelling.rules import NO_RULES, LabelRules
 from fervit.data.labelling.values import UNLABELLED, SourceLabels, order_labels
+from fervit.data.photos.cutting import FaceCutter
+from fervit.data.photos.reading import read_faces
 from fervit.data.splitting.draw import Material, make_splits, small_grey
 from fervit.data.splitting.groups import Grouping, group_names
 
@@ -29,6 +31,7 @@ class ReadOptions:
         convention: what numbers mean, and how file names tell the person, where the user named the source's form.
         grouping: which images stay on one side of a split that fervit draws, beside those of one person.
         fractions: of the three splits, to divide all images anew; None to draw only what a source lacks.
+        cutter: cuts the faces out of photos; None where the images are face crops.
     """
 
     size_px: int | None = None
@@ -37,11 +40,13 @@ class ReadOptions:
     convention: Convention | None = None
     grouping: Grouping | None = None
     fractions: tuple[float, float, float] | None = None
+    cutter: FaceCutter | None = None
 
     @property
     def key(self) -> str:
         """What of this changes the decoded data: the end of a cache entry's name."""
-        return ("" if self.size_px is None else f"-{self.size_px}px") + self.csv_key
+        size = "" if self.size_px is None else f"-{self.size_px}px"
+        return size + ("" if self.cutter is None else f"-cut{self.cutter.key}") + self.csv_key
 
     @property
     def csv_key(self) -> str:
@@ -69,6 +74,7 @@ class Listing:
         groups: the value of the column that `--group-by` names, for each row; or None.
         draw_by: a text for each row that its split is drawn by in place of its content, which is what is drawn from
             where an image is cut out of another; or None.
+        cropped: whether fervit wrote the source, so that its images are face crops.
     """
 
     name: str
@@ -82,6 +88,7 @@ class Listing:
     licence: str = ""
     groups: list[str] | None = None
     draw_by: list[str] | None = None
+    cropped: bool = False
 
 
 def index_labels(labels: SourceLabels) -> tuple[tuple[str, ...], np.ndarray]:
@@ -103,7 +110,10 @@ def assemble(listing: Listing, contents: Contents, store: Path, options: ReadOpt
     Raises:
         DataError: no image can be read, or the disk is full.
     """
-    decoded = decode_all(contents, store, size_px=options.size_px)
+    count, cutter = len(listing.sources), options.cutter
+    decoded, face_counts, of_photos = read_faces(
+        contents, count, store, cutter, options.size_px, cropped=listing.cropped or listing.draw_by is not None
+    )
     unreadable, skipped = describe_failed(decoded.failed, listing.sources, listing.where)
     labels, targets = index_labels(listing.labels)
     kept = decoded.kept
@@ -124,11 +134,13 @@ def assemble(listing: Listing, contents: Contents, store: Path, options: ReadOpt
         data_hash=content_hash(decoded.images, targets[kept], split_ids),
         sources=[listing.sources[row] for row in kept],
         skipped=skipped,
-        notes=(*listing.notes, *listing.labels.notes, *made_up, *unreadable),
+        notes=(*listing.notes, *listing.labels.notes, *made_up, *unreadable, *of_photos),
         codes=listing.labels.codes,
         subjects=None if listing.subjects is None else [listing.subjects[row] for row in kept],
         licence=listing.licence,
         drawn_splits=listing.split_ids is None and options.fractions is None,
+        face_counts=face_counts,
+        detector="" if face_counts is None or options.cutter is None else options.cutter.detector,
     )
 
 

@@ -11,6 +11,8 @@ from fervit.data.dataset import Dataset
 from fervit.data.labelling.apply import apply_rules, name_numbers
 from fervit.data.labelling.rules import DropLabels, LabelMap, LabelRules, read_rules
 from fervit.data.listing import ReadOptions
+from fervit.data.photos.cutting import SIDE_PX, FaceCutter, cutter_for
+from fervit.data.photos.reading import crops_already, leave_out_missed
 from fervit.data.readers.named.forms import FERPLUS_FORMS, FORM_NAMES, NAMED, is_hub_id, read_named, recognise
 from fervit.data.readers.plain import FILE_FORMS
 from fervit.data.source_files import special_file
@@ -21,6 +23,9 @@ from fervit.data.splitting.table import apply_splits
 from fervit.errors import ConfigError, DataError, is_count, quoted, reason, unknown
 from fervit.files import as_path, replacing
 
+Detect = bool | str | FaceCutter
+"""Whether the faces of photos are cut out, by which detector, or how."""
+
 log = logging.getLogger(__name__)
 
 FORMS = (
@@ -28,6 +33,7 @@ FORMS = (
     "folders (train/angry/x.jpg or angry/x.jpg); synthetic[:N[:seed]]; or a Hub data set id owner/name; public ones by "
     "their names, as rafdb:PATH"
 )
+CROP_FORMS = {"csv": "a csv holds pixels of one size", "synthetic": "drawn faces fill their images"}
 
 
 VOTED_FORMS = ("csv", "parquet", "synthetic", "fer2013", *FERPLUS_FORMS)
@@ -45,6 +51,8 @@ class LoadKeywords(TypedDict, total=False):
     splits: str | Path | None
     group_by: str | None
     fractions: str | Sequence[float] | None
+    detect: Detect
+    keep_missed: bool
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,10 @@ class LoadOptions:
         group_by: what stays on one side of splits that are drawn: a column, `folder`, or a regular expression with one
             group that finds it in an image's name.
         fractions: of train, public_test and private_test, to divide all images anew, such as `"80/10/10"`.
+        detect: the images are whole photos, whose largest face is cut out as `fervit predict` cuts it: True, the name
+            of a detector (`fervit.make_detector`), or a `FaceCutter`, for another margin or a model's.
+        keep_missed: photos without a face keep their row, with a black image and 0 in `Dataset.face_counts`; by
+            default they are left out, counted and named.
     """
 
     votes: str | Path | None = None
@@ -73,10 +85,24 @@ class LoadOptions:
     splits: str | Path | None = None
     group_by: str | None = None
     fractions: str | Sequence[float] | None = None
+    detect: Detect = False
+    keep_missed: bool = False
 
     def __post_init__(self) -> None:
         if self.size_px is not None and not is_count(self.size_px):
             raise DataError(f"expected size_px to be a whole number from 1, got {quoted(self.size_px)}")
+        if not isinstance(self.detect, bool | str | FaceCutter):
+            raise DataError(f"expected detect to be True or the name of a detector, got {quoted(self.detect)}")
+
+    @property
+    def cutter(self) -> FaceCutter | None:
+        """What cuts the faces out of photos; None where the images are face crops.
+
+        Raises:
+            DetectorError: the detector is unknown or not installed.
+        """
+        cutter = cutter_for(self.detect, side_px=self.size_px or SIDE_PX)
+        return None if isinstance(cutter, bool) else cutter
 
     def reading(self, rules: LabelRules) -> ReadOptions:
         """Return what readers need of this.
@@ -85,7 +111,9 @@ class LoadOptions:
             ConfigError: `group_by` or `fractions` is malformed.
         """
         grouping, fractions = read_grouping(self.group_by), read_fractions(self.fractions)
-        return ReadOptions(self.size_px, rules, self.need_labels, grouping=grouping, fractions=fractions)
+        return ReadOptions(
+            self.size_px, rules, self.need_labels, grouping=grouping, fractions=fractions, cutter=self.cutter
+        )
 
 
 def load(source: str | Path, **options: Unpack[LoadKeywords]) -> Dataset:
@@ -104,6 +132,7 @@ def load(source: str | Path, **options: Unpack[LoadKeywords]) -> Dataset:
         DataError: the source is none of these, missing or malformed, or its labels need names.
         ConfigError: `label_map`, `drop_labels`, `group_by` or `fractions` is malformed, or the source has a weight,
             which is for training.
+        DetectorError: `detect` names no detector that is installed.
     """
     from fervit.data.synthetic.dataset import parse_synthetic
 
@@ -131,6 +160,10 @@ def load(source: str | Path, **options: Unpack[LoadKeywords]) -> Dataset:
     if how.splits is not None:
         dataset = apply_splits(dataset, Path(how.splits))
     dataset = apply_rules(dataset, rules, source, need_labels=how.need_labels)
+    if how.detect and form in CROP_FORMS:
+        dataset = replace(dataset, notes=(*dataset.notes, crops_already(CROP_FORMS[form])))
+    if not how.keep_missed:
+        dataset = leave_out_missed(dataset)
     for note in dataset.notes:
         log.warning("%s: %s", dataset.name, note)
     return dataset

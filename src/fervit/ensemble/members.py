@@ -16,8 +16,9 @@ from fervit.evaluation.prediction import predict_dataset
 from fervit.folders import holds_nothing, locked
 from fervit.labels import canonical
 from fervit.models import TorchClassifier
-from fervit.models.checkpoint import ENSEMBLE_FILE, read_checkpoint
-from fervit.models.mixture import MEMBERS
+from fervit.models.checkpoint import ENSEMBLE_FILE, read_checkpoint, spec_of
+from fervit.models.folders.config import read_config
+from fervit.models.mixture import MEMBERS, mixture_spec
 from fervit.probabilities import check_probs
 from fervit.types import ModelSpec
 
@@ -138,6 +139,15 @@ def read_rounded(folder: Path) -> tuple[PreTrainedModel, ModelSpec]:
     """Read a member with its weights rounded to float16, as they are going to be stored."""
     model, spec = read_checkpoint(folder)
     return model.half().float(), spec
+
+
+def members_spec(folders: Sequence[Path]) -> ModelSpec:
+    """Return what a mixture of models is, from their folders' JSON files alone.
+
+    Raises:
+        ModelError: a folder cannot be read, or the models have different labels or crop faces differently.
+    """
+    return mixture_spec([spec_of(read_config(folder), folder) for folder in folders], name="")
 
 
 def predict_members(folders: Sequence[Path], data: Mixture, progress: Progress | None = None) -> np.ndarray:

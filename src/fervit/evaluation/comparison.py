@@ -213,7 +213,7 @@ def mcnemar(only_a: int, only_b: int, *, exact: bool | None = None) -> McNemar:
 def compare(
     first: Classifier,
     second: Classifier,
-    dataset: Dataset,
+    dataset: Dataset | tuple[Dataset, Dataset],
     *,
     split: str | None,
     names: tuple[str, str] | None = None,
@@ -237,15 +237,21 @@ def compare(
         ConfigError: unknown `tta`.
     """
     specs = [first.spec, second.spec]
+    dataset, second_dataset = dataset if isinstance(dataset, tuple) else (dataset, dataset)
     chosen = choose_split(dataset, split, specs)
     say_split(dataset, chosen, split)
     part = find_part(dataset, specs, split=chosen, strict_labels=strict_labels)
+    other = part
+    if second_dataset is not dataset:
+        other = find_part(second_dataset, specs, split=chosen, strict_labels=strict_labels)
+    if not np.array_equal(part.images.rows, other.images.rows):
+        raise DataError(f"{dataset.name} has other images for model B than for model A; expected the same in one order")
     progress, count = options.get("progress"), len(part.images)
     probs = []
-    for k, model in enumerate((first, second)):
+    for k, (model, seen) in enumerate(((first, part), (second, other))):
         if progress is not None:
             options["progress"] = progress_after(k * count, 2 * count, progress)
-        probs.append(predict_dataset(model, part.images, **options))
+        probs.append(predict_dataset(model, seen.images, **options))
     names = names or (first.spec.name or "A", second.spec.name or "B")
     if names[0] == names[1]:
         names = (f"{names[0]} (A)", f"{names[1]} (B)")

@@ -13,6 +13,7 @@ from fervit.evaluation import intervals, metrics
 from fervit.evaluation.groups import Grouping, measure_groups
 from fervit.evaluation.intervals import Proportion
 from fervit.evaluation.parts import Part, choose_split, find_part, leaks_in, say_split
+from fervit.evaluation.photos.detection import measure_detection
 from fervit.evaluation.prediction import PredictOptions, predict_dataset
 from fervit.evaluation.report import Calibration, Report
 from fervit.evaluation.selective import WANTED, risk_coverage, threshold_for
@@ -32,7 +33,8 @@ def evaluate(
 
     Args:
         classifier: anything with `.spec` and `.probs(crops, batch_size=)`.
-        dataset: the whole data set: images that the train split has too are looked up in it.
+        dataset: the whole data set: images that the train split has too are looked up in it. Where it was loaded with
+            `detect` and `keep_missed`, photos without a face count as wrong in `Report.detection`.
         split: `train`, `public_test` (to choose on), `private_test` (to read once), `all`, or None, see `choose_split`.
         strict_labels: refuse images whose label the model does not know, instead of leaving them out.
         options: `tta`, `batch_size` and `progress`, see `PredictOptions`.
@@ -56,9 +58,11 @@ def evaluate_part(classifier: Classifier, dataset: Dataset, part: Part, **option
     probs = predict_dataset(classifier, images, **options)
     seconds = time.perf_counter() - start
     places = zip(spec.labels, find_places(images.labels, spec.labels), strict=True)
+    report = measure(probs, images, model=spec.name or spec.arch, leaks=leaks_in(dataset, part, spec))
     return replace(
-        measure(probs, images, model=spec.name or spec.arch, leaks=leaks_in(dataset, part, spec)),
+        report,
         split=part.split,
+        detection=measure_detection(part.photos, report.accuracy.correct),
         tta=options.get("tta"),
         seconds=seconds,
         dropped_labels=tuple(name for name, place in places if place is None),

@@ -9,6 +9,7 @@ import numpy as np
 from fervit.data.dataset import ALL, PUBLIC_TEST, SPLITS, TRAIN, Dataset
 from fervit.data.labelling.matching import leave_out_unknown, match_models
 from fervit.errors import DataError, quoted, unknown
+from fervit.evaluation.photos.detection import measure_detection
 from fervit.types import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -23,12 +24,14 @@ class Part:
         split: `train`, `public_test`, `private_test` or `all`.
         kept: `(n,)` bool: which images of the split these are; the others have labels that a model lacks.
         left_out: label to the number of its images that are left out.
+        photos: the images with the photos on which no face was found; the same as `images` where nothing was detected.
     """
 
     images: Dataset
     split: str
     kept: np.ndarray
     left_out: Mapping[str, int]
+    photos: Dataset
 
 
 def learned_from(spec: ModelSpec, dataset: Dataset) -> bool:
@@ -106,8 +109,11 @@ def find_part(dataset: Dataset, specs: Sequence[ModelSpec], *, split: str, stric
             "%s: images whose label a model does not know are left out: %s of %d; --strict-labels refuses them",
             *(dataset.name, gone, len(part)),
         )
-    images = replace(match_models(images, *models), data_hash=dataset.data_hash)
-    return Part(images, split, kept, left_out)
+    photos = replace(match_models(images, *models), data_hash=dataset.data_hash)
+    measure_detection(photos, 0)  # where there is no face at all, that is said
+    if part.face_counts is not None:
+        kept &= part.face_counts > 0
+    return Part(photos.with_faces(), split, kept, left_out, photos)
 
 
 def leaks_in(dataset: Dataset, part: Part, spec: ModelSpec) -> dict[str, np.ndarray]:

@@ -35,6 +35,16 @@ class PredictOptions(TypedDict, total=False):
     progress: Progress | None
 
 
+class SeenOptions(PredictOptions, total=False):
+    """How a data set is predicted, and how its faces are found.
+
+    Attributes:
+        detect: True, or a detector's name, where the images are whole photos; False by default.
+    """
+
+    detect: bool | str
+
+
 def flip(crops: np.ndarray) -> list[np.ndarray]:
     """Return images and their mirror images, of `(B, H, W, C)`."""
     return [crops, np.ascontiguousarray(crops[:, :, ::-1])]

@@ -15,6 +15,7 @@ from fervit.evaluation import metrics
 from fervit.evaluation.groups import Breakdown
 from fervit.evaluation.intervals import Interval, Proportion
 from fervit.evaluation.metrics import VoteDistribution
+from fervit.evaluation.photos.detection import Detection
 from fervit.evaluation.report_json import (
     BinJson,
     ClassFiguresJson,
@@ -158,6 +159,7 @@ class Report:
         left_out: label that the data has and the model lacks to the number of its images, which are not measured.
         groups: figures by group of people, one entry for each column of groups; empty if not measured.
         robustness: figures on corrupted images; None if not measured.
+        detection: of whole photos, how their faces were found; all other figures are of the faces that were. Or None.
         provenance: where the figures come from; None until the report is written to a folder.
     """
 
@@ -185,6 +187,7 @@ class Report:
     left_out: Mapping[str, int] = field(default_factory=dict)
     groups: tuple[Breakdown, ...] = ()
     robustness: Robustness | None = None
+    detection: Detection | None = None
     provenance: Provenance | None = None
 
     @property
@@ -300,6 +303,8 @@ class Report:
             data["groups"] = [breakdown.to_dict() for breakdown in self.groups]
         if self.robustness is not None:
             data["robustness"] = self.robustness.to_dict()
+        if self.detection is not None:
+            data["detection"] = self.detection.to_dict()
         if self.provenance is not None:
             data["provenance"] = self.provenance.to_dict()
         return data
@@ -338,6 +343,7 @@ class Report:
             left_out=data.get("left_out_labels", {}),
             groups=tuple(map(Breakdown.from_dict, data.get("groups", []))),
             robustness=Robustness.from_dict(data["robustness"]) if data.get("robustness") else None,
+            detection=Detection.from_dict(data["detection"]) if "detection" in data else None,
             provenance=Provenance.from_dict(data["provenance"]) if "provenance" in data else None,
         )
 

@@ -4,6 +4,7 @@ from typing import NotRequired, TypedDict
 
 from fervit.evaluation.groups import BreakdownJson
 from fervit.evaluation.metrics import VoteDistributionJson
+from fervit.evaluation.photos.detection import DetectionJson
 from fervit.evaluation.robustness.results import RobustnessJson
 from fervit.evaluation.selective import OperatingPointJson, RiskCoverageJson
 
@@ -54,6 +55,7 @@ class FurtherJson(TypedDict, total=False):
     vote_distribution: VoteDistributionJson
     groups: list[BreakdownJson]
     robustness: RobustnessJson
+    detection: DetectionJson
     provenance: dict[str, str]
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from fervit.errors import ConfigError, ImageError, check_counts, is_number, quoted
 from fervit.faces.base import FaceDetector
 from fervit.faces.detectors import fallback_name
+from fervit.faces.finder import FaceFinder
 from fervit.faces.tracking import Smoother, Tracker, between
 from fervit.inference.ahead import MAX_WAITING_BYTES, ahead
 from fervit.inference.classifier import BATCH_SIZE
-from fervit.inference.face_finder import FaceFinder
 from fervit.inference.results import FrameResult, ImageResult
 from fervit.media.camera import camera_name, read_camera
 from fervit.media.images import ImageLike, source_name

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fervit.data.dataset import ALL
 from fervit.evaluation.intervals import Interval, Proportion
+from fervit.evaluation.photos.detection import Detection
 from fervit.evaluation.report import ClassFigures, Report
 from fervit.formatting import NONE, percent, percent_interval
 from fervit.labels import FER7, canonical
@@ -13,6 +14,7 @@ FER2013_TEST_SIZE = 3589  # images in PublicTest, and as many in PrivateTest
 IN_TRAIN = "whose exact pixels are in the train split too"
 CLASS_HEADER = ("expression", "precision", "recall", "95 % interval", "F1", "95 % interval", "paper's F1", "faces")
 FIGURE_HEADER = ("figure", "value", "95 % interval", "paper")
+SHOWN = 3  # names of photos, before a sentence says how many more there are
 MISCALIBRATED = 0.02  # difference of confidence and accuracy from which on a report calls a model miscalibrated
 
 
@@ -52,6 +54,12 @@ def summary(report: Report) -> str:
     )
     if leak_free is not None and 0 < leak_free.count < accuracy.count:
         text += f", and {percent(leak_free.value)} of the {leak_free.count:,} that the train split does not have too"
+    if (detection := report.detection) is not None:
+        found = detection.found
+        text += (
+            f". A face was found on {found.correct:,} of {found.count:,} photos ({percent(found.value)}); "
+            f"with the others counted as wrong, {percent(detection.accuracy.value)} of all photos are correct"
+        )
     if not comparable(report):
         return text + "."
     points = 100 * (accuracy.value - PAPER.accuracy)
@@ -77,7 +85,14 @@ def lines(report: Report) -> list[Line]:
 
 
 def _accuracy_lines(report: Report) -> list[Line]:
-    result = [_accuracy_line("accuracy, all", report.accuracy, paper=percent(PAPER.accuracy))]
+    if (detection := report.detection) is None:
+        result = [_accuracy_line("accuracy, all", report.accuracy, paper=percent(PAPER.accuracy))]
+    else:
+        result = [
+            _accuracy_line("face found, of photos", detection.found),
+            _accuracy_line("accuracy, faces found", report.accuracy),
+            _accuracy_line("accuracy, all photos", detection.accuracy, paper=percent(PAPER.accuracy)),
+        ]
     if report.leak_free is not None and report.leak_free.count:
         result.append(_accuracy_line("accuracy, leak-free", report.leak_free))
     if report.votes is not None and report.votes.count:
@@ -122,6 +137,8 @@ def notes(report: Report) -> list[str]:
         result.append(
             f"The paper's figures are of FER2013's test part; these are of {report.where}, so the two do not compare."
         )
+    if report.detection is not None:
+        result += _detection_notes(report.detection)
     if report.leak_free is None or not report.leak_free.count:
         result.append("No leak-free accuracy: there is no train split to compare this one with.")
     else:
@@ -146,6 +163,21 @@ def notes(report: Report) -> list[str]:
         )
         if wrongly := [name for name in empty if report.confusion[:, report.labels.index(name)].any()]:
             result.append(f"{', '.join(wrongly)} was predicted all the same, which counts as an F1 of 0 in macro-F1.")
+    return result
+
+
+def _detection_notes(detection: Detection) -> list[str]:
+    """Return how the photos' faces were found."""
+    result = [f"Faces were found by {detection.detector} and cut out as `fervit predict` does."]
+    if missed := detection.missed:
+        labels = ", ".join(f"{label} {count:,}" for label, count in detection.not_found.items())
+        more = f" and {len(missed) - SHOWN:,} more" if len(missed) > SHOWN else ""
+        result.append(
+            f"No face was found on {len(missed):,} photos ({labels}): {', '.join(missed[:SHOWN])}{more}. All "
+            "figures but the accuracy over all photos leave them out."
+        )
+    if detection.several:
+        result.append(f"{detection.several:,} photos show several faces: the largest was taken.")
     return result
 
 

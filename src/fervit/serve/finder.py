@@ -21,7 +21,7 @@ from PIL import (
 
 from fervit.errors import ImageError
 from fervit.faces.detectors import make_detector
-from fervit.inference.face_finder import FaceFinder
+from fervit.faces.finder import FaceFinder
 from fervit.media.images import FORMATS, MAX_SCANS, jpeg_scans, read_image
 from fervit.serve.settings import Settings
 from fervit.serve.transport.parent import KILL, signal_on_parent_death

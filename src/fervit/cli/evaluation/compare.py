@@ -7,12 +7,15 @@ import typer
 
 from fervit.cli._shared import (
     STDOUT,
+    Detect,
+    DetectBy,
     DropLabels,
     LabelMap,
     Splits,
     Threads,
     check_split,
     check_target,
+    detection,
     limit_torch,
     progress,
     write_json,
@@ -22,6 +25,11 @@ from fervit.cli.evaluation._tables import check_tables, print_table, write_table
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fervit.data import Dataset, LoadKeywords
+    from fervit.evaluation.prediction import PredictOptions
+
+if TYPE_CHECKING:
+    from fervit.data import Dataset, LoadKeywords
     from fervit.evaluation.prediction import PredictOptions
 
 
@@ -41,6 +49,8 @@ def compare(
     ],
     data: DataSets,
     split: Split = None,
+    detect: Detect = False,
+    detector: DetectBy = None,
     tta: Annotated[str | None, typer.Option(help="Test-time augmentation of all: flip, five_crops, ...")] = None,
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Compare the others with the first model, instead of all pairs.")
@@ -61,22 +71,24 @@ def compare(
     """
     check_split(split)
     check_target("--json", json)
+    wanted = detection(detect, detector)
     check_tables(table or ())
     if len(models) < 2:
         raise ConfigError(f"expected two or more models to compare, got {models[0]} alone")
     from fervit import api
     from fervit.api.tables import open_setup
+    from fervit.evaluation.comparison import compare as run
     from fervit.evaluation.parts import choose_split
     from fervit.evaluation.prediction import check_tta
     from fervit.evaluation.tables.pairs import Comparisons, compare_models
     from fervit.reports.terminal import comparison_as_text, pairs_as_text
 
     check_tta(tta)
+    reading: LoadKeywords = {"label_map": label_map, "drop_labels": drop_labels, "splits": splits}
+    reading["detect"] = wanted
     options: PredictOptions = {"tta": tta, "batch_size": batch_size}
     if len(models) > 2 or len(data) > 1:
-        setup = open_setup(
-            models, data, split, threads=threads, label_map=label_map, drop_labels=drop_labels, splits=splits
-        )
+        setup = open_setup(models, data, split, threads=threads, **reading)
         limit_torch(models, threads)
         with progress("comparing") as options["progress"]:
             found = compare_models(setup, split=split, baseline=baseline, strict_labels=strict_labels, **options)
@@ -84,13 +96,23 @@ def compare(
         write_tables(found, table or ())
         return
     a, b = models
-    dataset = api.loaded(data[0], label_map=label_map, drop_labels=drop_labels, splits=splits)
-    choose_split(dataset, split)  # before the models are opened: what is missing should not cost that wait
+    seen: Dataset | tuple[Dataset, Dataset]
+    if not wanted:
+        seen = api.loaded(data[0], **reading)
+        choose_split(seen, split)  # before the models are opened: what is missing should not cost that wait
     first, second = api.opened(a, threads=threads), api.opened(b, threads=threads)
+    if wanted:
+        seen = (api.load_as_seen(data[0], first, **reading), api.load_as_seen(data[0], second, **reading))
     limit_torch([a, b], threads)
     names = (str(a), str(b)) if first.spec.name == second.spec.name and a != b else None
     with progress("comparing") as options["progress"]:
-        result = api.compare(first, second, dataset, split=split, names=names, strict_labels=strict_labels, **options)
+        result = run(
+            *(first, second, seen),
+            split=split,
+            names=names,
+            strict_labels=strict_labels,
+            **options,
+        )
     if json != STDOUT:
         typer.echo(comparison_as_text(result))
     if json is not None:

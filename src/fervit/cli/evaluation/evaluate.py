@@ -10,6 +10,8 @@ import typer
 from fervit.cli._shared import (
     MODEL,
     STDOUT,
+    Detect,
+    DetectBy,
     DropLabels,
     LabelMap,
     Splits,
@@ -17,6 +19,7 @@ from fervit.cli._shared import (
     check_split,
     check_target,
     command_line,
+    detection,
     limit_torch,
     progress,
     write_json,
@@ -93,6 +96,8 @@ def evaluate(
     models: Models = None,
     data: DataSets = ...,  # type: ignore[assignment]
     split: Split = None,
+    detect: Detect = False,
+    detector: DetectBy = None,
     tta: Tta = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
@@ -116,8 +121,10 @@ def evaluate(
     """Measure a model: every expression, fair averages, accuracy with its interval, calibration, groups of people.
 
     Beside the paper's figures (a ViT fine-tuned on FER2013, 67.22 %). Accuracy is given with and without the faces
-    that the train split has too. Several models or data sets make a table with a line for each pair.
+    that the train split has too. With --detect, photos without a face count as wrong. Several models or data sets make
+    a table with a line for each pair.
     """
+    wanted = detection(detect, detector)
     named: list[Path | None] = [*models] if models else [None]
     several = len(named) > 1 or len(data) > 1
     _check(split=split, tta=tta, json=json, report=report)
@@ -137,16 +144,19 @@ def evaluate(
     from fervit.reports.terminal import report_as_text
 
     reading: LoadKeywords = {"votes": votes, "label_map": label_map, "drop_labels": drop_labels, "splits": splits}
+    reading["detect"] = wanted
     if several:
         options: PredictOptions = {"tta": tta, "batch_size": batch_size}
         evaluate_several(named, data, outputs, json, reading, options, split, strict_labels, threads)
         return
     corrupted = None if robustness is None else read_robustness(robustness)
-    dataset = api.loaded(data[0], **reading)
+    reading["keep_missed"] = True  # to be counted
+    classifier = api.opened(named[0], threads=threads) if wanted else None
+    dataset = api.load_as_seen(data[0], classifier, **reading)
     early = dataset.split(choose_split(dataset, split))  # before the model is opened: that wait should not be in vain
     read = partial(read_groups, path=groups or "", columns=group_by or (), allow_missing=allow_missing)
     grouping = None if groups is None else read(early)
-    classifier = api.opened(named[0], threads=threads)
+    classifier = classifier or api.opened(named[0], threads=threads)
     limit_torch(named, threads)
     chosen = choose_split(dataset, split, [classifier.spec])
     say_split(dataset, chosen, split)

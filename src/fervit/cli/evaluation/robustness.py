@@ -9,6 +9,8 @@ from fervit.cli._shared import (
     MODEL,
     STDOUT,
     Data,
+    Detect,
+    DetectBy,
     DropLabels,
     LabelMap,
     Splits,
@@ -16,6 +18,7 @@ from fervit.cli._shared import (
     check_figure,
     check_split,
     check_target,
+    detection,
     limit_torch,
     progress,
     write_json,
@@ -24,6 +27,7 @@ from fervit.cli.evaluation._options import BatchSize, Json, Split, StrictLabels
 from fervit.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
+    from fervit.data import LoadKeywords
     from fervit.evaluation.robustness.results import Robustness
 
 ALL = 0
@@ -55,6 +59,8 @@ def robustness(
         Path | None,
         typer.Option(metavar="FILE", help="Draw accuracy against severity into FILE, a .png, .svg or .pdf."),
     ] = None,
+    detect: Detect = False,
+    detector: DetectBy = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
     splits: Splits = None,
@@ -69,15 +75,21 @@ def robustness(
     Fifteen corruptions and three errors of the detector's box, five severities each.
     """
     _check(split=split, json=json, curves=curves)
+    wanted = detection(detect, detector)
     kinds, lists = _kinds(only), _lists(subset or [])
     from fervit import api
     from fervit.evaluation.parts import choose_split
     from fervit.evaluation.robustness.measurement import RobustnessPlan, measure_robustness
     from fervit.reports.terminal import robustness_as_text
 
-    dataset = api.loaded(data, label_map=label_map, drop_labels=drop_labels, splits=splits)
-    choose_split(dataset, split)  # before the model is opened: what is missing should not cost that wait
-    classifier = api.opened(model, threads=threads)
+    reading: LoadKeywords = {"label_map": label_map, "drop_labels": drop_labels, "splits": splits, "detect": wanted}
+    if wanted:
+        classifier = api.opened(model, threads=threads)
+        dataset = api.load_as_seen(data, classifier, **reading)
+    else:
+        dataset = api.loaded(data, **reading)
+        choose_split(dataset, split)  # before the model is opened: what is missing should not cost that wait
+        classifier = api.opened(model, threads=threads)
     limit_torch([model], threads)
     plan = RobustnessPlan(kinds, None if faces == ALL else faces, lists, seed, strict_labels)
     with progress("corrupting") as tick:

@@ -86,7 +86,7 @@ def _open(model: Path | None) -> "Classifier":
 
 def _faces(image: "Image", photo: Path, detector: str, spec: "ModelSpec") -> "list[Image]":
     from fervit.faces.detectors import make_detector
-    from fervit.inference.face_finder import FaceFinder
+    from fervit.faces.finder import FaceFinder
 
     finder = FaceFinder(make_detector(detector), spec)
     return [finder.cut(image, face) for face in finder.require(image, photo)]

@@ -54,7 +54,7 @@ class PhotoCounts:
 
     def add(self, result: "ImageResult") -> None:
         """Count a photo's result."""
-        from fervit.inference.face_finder import may_hide_faces
+        from fervit.faces.finder import may_hide_faces
 
         self.read += result.error is None
         self.faces += len(result.predictions)

@@ -52,7 +52,7 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
 
 def _largest_face(image: "Image", photo: Path, detector: str, spec: "ModelSpec") -> "Image":
     from fervit.faces.detectors import make_detector
-    from fervit.inference.face_finder import FaceFinder
+    from fervit.faces.finder import FaceFinder
 
     finder = FaceFinder(make_detector(detector), spec)
     faces = finder.require(image, photo)

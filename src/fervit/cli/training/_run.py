@@ -136,12 +136,15 @@ def find_inputs(
 ) -> "tuple[Dataset | Mixture, str | Path]":
     """Load the data and find the starting weights, so that a mistake in them is reported before PyTorch is imported.
 
-    Its import, which the progress bar needs, takes seconds.
+    Its import, which the progress bar needs, takes seconds. With `detect`, faces are cut out of photos with the
+    configuration's margin.
     """
     from fervit.api import mixed
+    from fervit.data.photos.cutting import cutter_for
     from fervit.inference.model_files import check_starting_weights, starting_weights
 
     require_torch("training")
+    options["detect"] = cutter_for(options.get("detect", False), config.crop_margin)
     dataset = mixed(data, **options)
     weights = starting_weights(init or config.init)
     check_starting_weights(weights)

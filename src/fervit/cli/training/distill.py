@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import DropLabels, LabelMap, Sources, Splits, Threads
+from fervit.cli._shared import Detect, DetectBy, DropLabels, LabelMap, Sources, Splits, Threads, detection
 from fervit.cli.training._options import Init, Out, Overwrite, Resume, Settings, Votes
 from fervit.cli.training._run import as_text, find_inputs, shown_run, stoppable_run
 
@@ -24,6 +24,8 @@ def distill(
     ] = "tiny",
     init: Init = None,
     votes: Votes = None,
+    detect: Detect = False,
+    detector: DetectBy = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
     splits: Splits = None,
@@ -39,11 +41,18 @@ def distill(
     from fervit import api
     from fervit.config.training import load_config
 
+    wanted = detection(detect, detector)
     config = load_config(recipe, set_ or (), defaults={"teacher_weight": api.TEACHER_WEIGHT})
     api.check_teacher_weight(config)
     with stoppable_run(out, resume=resume, overwrite=overwrite):
         dataset, weights = find_inputs(
-            config, data, init=init, votes=votes, label_map=label_map, drop_labels=drop_labels, splits=splits
+            *(config, data),
+            init=init,
+            votes=votes,
+            label_map=label_map,
+            drop_labels=drop_labels,
+            splits=splits,
+            detect=wanted,
         )
         with shown_run(config.epochs, resume=resume, overwrite=overwrite, threads=threads) as keywords:
             figures = api.distill(teacher, dataset, out, recipe=config, init=weights, **keywords)

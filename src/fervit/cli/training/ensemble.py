@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import DropLabels, LabelMap, Splits, command_line, progress, require_torch
+from fervit.cli._shared import (
+    Detect,
+    DetectBy,
+    DropLabels,
+    LabelMap,
+    Splits,
+    command_line,
+    detection,
+    progress,
+    require_torch,
+)
 from fervit.cli.training._run import stoppable
 from fervit.errors import ConfigError
 from fervit.formatting import text_table
@@ -41,6 +51,8 @@ def ensemble(
         str | None,
         typer.Option(help="Average weights instead of predictions, of models of one shape: uniform or greedy."),
     ] = None,
+    detect: Detect = False,
+    detector: DetectBy = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
     splits: Splits = None,
@@ -55,13 +67,15 @@ def ensemble(
         raise ConfigError(
             "--soup averages models' weights, --weights and --select are about their predictions: give one of them"
         )
+    wanted = detection(detect, detector)
     from fervit.folders import check_one_process
 
     check_one_process()
     require_torch("an ensemble")
     from fervit.data.loading import unweighted
     from fervit.data.mixtures.loading import load_mixture
-    from fervit.ensemble.members import Output, check_members, output_folder
+    from fervit.data.photos.cutting import FaceCutter
+    from fervit.ensemble.members import Output, check_members, members_spec, output_folder
     from fervit.ensemble.soups import check_kind
     from fervit.ensemble.soups import soup as average_weights
     from fervit.ensemble.voting import ensemble as average_predictions
@@ -76,8 +90,9 @@ def ensemble(
     target = Output(out, overwrite, command_line())
     check_members(members, target)
     with stoppable(lambda: f"{out} is as it was"), output_folder(target), torch_threads(threads):
+        detecting = FaceCutter.for_model(members_spec(members), detector or "auto") if wanted else False
         sources = [unweighted(source) for source in data]
-        dataset = load_mixture(sources, label_map=label_map, drop_labels=drop_labels, splits=splits)
+        dataset = load_mixture(sources, label_map=label_map, drop_labels=drop_labels, splits=splits, detect=detecting)
         with progress("running the members") as tick:
             if soup is not None:
                 choice = average_weights(members, dataset, target, kind=soup, progress=tick)

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import DropLabels, LabelMap, Splits, require_torch
+from fervit.cli._shared import Detect, DetectBy, DropLabels, LabelMap, Splits, detection, require_torch
 from fervit.cli.training._run import stoppable
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fervit.data import Dataset
+    from fervit.data import Dataset, LoadKeywords
     from fervit.export.model import Exported
 
 
@@ -28,6 +28,8 @@ def export(
     data: Annotated[
         str | None, typer.Option(help="For --int8: data set to calibrate on (train) and to judge on (public_test).")
     ] = None,
+    detect: Detect = False,
+    detector: DetectBy = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
     splits: Splits = None,
@@ -37,17 +39,20 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Export a model folder to ONNX and check that both predict the same."""
-    from fervit.api import export_onnx, loaded
+    wanted = detection(detect, detector)
+    from fervit.api import export_onnx, load_as_seen
     from fervit.inference.model_files import find_model
 
     if not int8 or find_model(model).is_dir():  # 8 bits from an ONNX file need no PyTorch
         require_torch("export")
     dataset: str | Dataset | None = data
     with stoppable(lambda: f"{out} is as it was"):
-        if label_map or drop_labels or splits:
+        if label_map or drop_labels or splits or wanted:
             if data is None:
-                raise ConfigError("--label-map, --drop-labels and --splits are about --data: add it")
-            dataset = loaded(data, label_map=label_map, drop_labels=drop_labels, splits=splits)
+                raise ConfigError("--label-map, --drop-labels, --splits and --detect are about --data: add it")
+            reading: LoadKeywords = {"label_map": label_map, "drop_labels": drop_labels, "splits": splits}
+            reading["detect"] = wanted
+            dataset = load_as_seen(data, model, **reading)
         exported = export_onnx(model, out, int8=int8, data=dataset, threads=threads, overwrite=overwrite)
     typer.echo(as_text(exported, model))
 

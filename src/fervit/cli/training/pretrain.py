@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import Threads, require_torch
+from fervit.cli._shared import Detect, DetectBy, Threads, detection, require_torch
 from fervit.cli.training._options import Overwrite, Resume
 from fervit.cli.training._run import shown_run, stoppable_run
 
@@ -31,6 +31,8 @@ def pretrain(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a default: key=value. May be repeated.")
     ] = None,
+    detect: Detect = False,
+    detector: DetectBy = None,
     threads: Threads = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -43,12 +45,13 @@ def pretrain(
     from fervit.config.pretraining import load_pretrain_config
     from fervit.inference.model_files import check_starting_weights, starting_weights
 
+    wanted = detection(detect, detector)
     config = load_pretrain_config(set_ or ())  # first: a misspelt key should not wait for torch
     with stoppable_run(out, resume=resume, overwrite=overwrite):
         require_torch("pre-training")
         weights = starting_weights(init)
         check_starting_weights(weights)
-        datasets = [loaded(source, need_labels=False) for source in data]
+        datasets = [loaded(source, need_labels=False, detect=wanted) for source in data]
         from fervit.training.pretraining.run import pretrain as run
 
         with shown_run(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import DropLabels, LabelMap, Sources, Splits, Threads
+from fervit.cli._shared import Detect, DetectBy, DropLabels, LabelMap, Sources, Splits, Threads, detection
 from fervit.cli.training._options import Init, Out, Overwrite, Resume, Settings, Votes
 from fervit.cli.training._run import as_text, find_inputs, shown_run, stoppable_run, stoppable_seeds
 
@@ -25,6 +25,8 @@ def train(
     recipe: Annotated[str, typer.Option(help="Name of a recipe (`fervit recipes`), or a .toml file.")] = "paper",
     init: Init = None,
     votes: Votes = None,
+    detect: Detect = False,
+    detector: DetectBy = None,
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
     splits: Splits = None,
@@ -44,9 +46,11 @@ def train(
     from fervit.api import studies
     from fervit.config.training import load_config
 
+    wanted = detection(detect, detector)
     config = load_config(recipe, set_ or ())  # first: a misspelt key should not wait for torch
     how: RunKeywords = {"resume": resume, "overwrite": overwrite, "threads": threads}
     labels: LoadKeywords = {"votes": votes, "label_map": label_map, "drop_labels": drop_labels, "splits": splits}
+    labels["detect"] = wanted
     if seeds is not None:
         with stoppable_seeds(out, **how):
             dataset, weights = find_inputs(config, data, init=init, **labels)

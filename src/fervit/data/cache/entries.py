@@ -232,6 +232,8 @@ def _store(folder: Path, dataset: Dataset) -> dict[str, object]:
     arrays = {"targets": dataset.targets, "split_ids": dataset.split_ids, "rows": dataset.rows}
     if dataset.votes is not None:
         arrays["votes"] = dataset.votes
+    if dataset.face_counts is not None:
+        arrays["face_counts"] = dataset.face_counts
     np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
     return {
         "what": f"{dataset.name}, {len(dataset):,} images",
@@ -245,6 +247,7 @@ def _store(folder: Path, dataset: Dataset) -> dict[str, object]:
         "subjects": None if dataset.subjects is None else list(dataset.subjects),
         "licence": dataset.licence,
         "drawn_splits": dataset.drawn_splits,
+        "detector": dataset.detector,
     }
 
 
@@ -263,5 +266,6 @@ def _load(entry: Path, meta: Mapping[str, Any], name: str | None) -> Dataset:
         subjects=meta.get("subjects"),  # an entry from before there were any has none
         licence=meta.get("licence", ""),
         drawn_splits=meta["drawn_splits"],
+        detector=meta.get("detector", ""),
         **small,
     )

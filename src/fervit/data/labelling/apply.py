@@ -269,7 +269,7 @@ def take_rows(dataset: Dataset, rows: np.ndarray) -> Dataset:
             for start in range(0, len(rows), COPY_ROWS):
                 file.extend(dataset.images[rows[start : start + COPY_ROWS]])
             images = file.finish()
-        small = replace(dataset, images=dataset.images[:0], votes=None)
+        small = replace(dataset, images=dataset.images[:0], votes=None, face_counts=None)
         targets, split_ids = dataset.targets[rows], dataset.split_ids[rows]
         return replace(
             small,
@@ -283,7 +283,12 @@ def take_rows(dataset: Dataset, rows: np.ndarray) -> Dataset:
         )
 
     part = cached(key, build, name=dataset.name)
-    return part if dataset.votes is None else replace(part, votes=dataset.votes[rows])
+    counts = dataset.face_counts
+    return replace(
+        part,
+        votes=None if dataset.votes is None else dataset.votes[rows],
+        face_counts=None if counts is None else counts[rows],
+    )
 
 
 def _check_labels(dataset: Dataset, where: str) -> None:

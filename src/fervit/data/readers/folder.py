@@ -22,6 +22,7 @@ from fervit.data.splits import USAGES, find_split
 from fervit.errors import DataError
 from fervit.files import name_of, open_regular, read_regular
 
+CROPS_TABLE = "crops.csv"  # beside the crops that `fervit data crop` wrote
 FER2013_NAME = re.compile(r"(Training|PublicTest|PrivateTest)_(\d+)", re.IGNORECASE)
 SAMPLED_FILES, SAMPLED_BYTES = 128, 65_536  # that are read, to see whether images were changed unnoticed
 
@@ -138,6 +139,7 @@ def _build(folder: Path, layout: Layout, store: Path, options: ReadOptions) -> D
         split_ids=None if unsplit else np.array(ids, dtype=np.int8)[order],
         sources=[name_of(path) for path in paths],
         subjects=_subjects(paths, options.convention),
+        cropped=(folder / CROPS_TABLE).is_file(),
     )
     return assemble(listing, contents, store, options)
 

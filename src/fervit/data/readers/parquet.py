@@ -65,10 +65,41 @@ def read_parquet(path: Path, store: Path, options: ReadOptions) -> Dataset:
                 as_saved=bool(saved),
                 subjects=_texts(file, columns, SUBJECT_COLUMNS),
                 groups=None if options.grouping is None else _texts(file, columns, (options.grouping.column,)),
+                cropped=bool(saved),
             )
-            return assemble(listing, lambda: _contents(path, file, image), store, options)
+            dataset = assemble(listing, lambda: _contents(path, file, image), store, options)
+            return _with_votes(dataset, path, file, columns, saved)
     except (ArrowException, OSError) as error:
         raise not_parquet(path, error) from error
+
+
+def _with_votes(
+    dataset: Dataset, path: Path, file: "ParquetFile", columns: dict[str, str], saved: tuple[str, ...]
+) -> Dataset:
+    """Return the data set with the column `votes`: a list for each row, in the order of the labels that fervit noted.
+
+    Raises:
+        DataError: a row's votes are no numbers from 0 up, one for each label.
+    """
+    if "votes" not in columns or not saved:
+        return dataset
+    rows = _values(file, columns["votes"])
+    try:
+        votes = np.array([[0.0] * len(saved) if row is None else row for row in rows], dtype=np.float32)
+    except (TypeError, ValueError):
+        votes = np.empty(0, np.float32)
+    if votes.shape != (len(rows), len(saved)) or not (np.isfinite(votes).all() and (votes >= 0).all()):
+        raise DataError(
+            f"{path}: expected {len(saved)} numbers from 0 up in each row of the column {columns['votes']}, one for "
+            f"each of {', '.join(saved)}"
+        )
+    sums = votes.sum(axis=1, keepdims=True)
+    votes = np.divide(votes, sums, out=np.zeros_like(votes), where=sums > 0)[dataset.rows]
+    ordered = np.zeros((len(votes), len(dataset.labels)), np.float32)
+    for place, name in enumerate(dataset.labels):
+        if name in saved:
+            ordered[:, place] = votes[:, saved.index(name)]
+    return replace(dataset, votes=ordered)
 
 
 def write_parquet(dataset: Dataset, path: Path) -> None:

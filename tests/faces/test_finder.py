@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from fervit.errors import ImageError
 from fervit.faces.base import shrink, to_faces
 from fervit.faces.detectors import make_detector
-from fervit.inference.face_finder import FaceFinder
+from fervit.faces.finder import FaceFinder
 from fervit.media.crops import crop_face, resize_crop
 from fervit.media.images import read_image
 from fervit.media.scaled import ScaledPhoto, read_scaled
@@ -132,7 +132,7 @@ def test_a_large_photo_is_decoded_as_large_as_its_faces_need(
         read.append(photo.factor)
         return photo
 
-    monkeypatch.setattr("fervit.inference.face_finder.read_scaled", noting)
+    monkeypatch.setattr("fervit.faces.finder.read_scaled", noting)
     input_px = tiny_spec.preprocess.image_size
     for sides, expected in [(6.5, [4]), (4.0, [4, 2]), (2.0, [4, 1])]:
         read.clear()

@@ -1,8 +1,9 @@
 """`FaceFinder`: the faces of an image, found and cut out as a model expects them. One definition for every caller."""
 
 import contextlib
+import functools
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fervit.concurrency import Lock
@@ -50,33 +51,37 @@ class FaceFinder:
     Args:
         detector: it is called from two threads at once only where it says `parallel`.
         spec: the model's, for crop margin, crop offset and input sizes.
+        whole: decode large photos whole even where the model's input is smaller, so that crops can be used otherwise.
     """
 
-    def __init__(self, detector: FaceDetector, spec: ModelSpec):
-        self.detector, self.spec = detector, spec
+    def __init__(self, detector: FaceDetector, spec: ModelSpec, *, whole: bool = False):
+        self.detector, self.spec, self.whole = detector, spec, whole
         self._turn = _turn_of(detector)
         self._detector_px = int(getattr(detector, "max_side_px", 0))
-        self._reduces = getattr(detector, "shrinks", False) and has_one_input(spec)
+        self._reduces = getattr(detector, "shrinks", False) and has_one_input(spec) and not whole
 
-    def __reduce__(self) -> tuple[type["FaceFinder"], tuple[FaceDetector, ModelSpec]]:
-        return FaceFinder, (self.detector, self.spec)
+    def __reduce__(self) -> tuple[Callable[..., "FaceFinder"], tuple[FaceDetector, ModelSpec]]:
+        return functools.partial(FaceFinder, whole=self.whole), (self.detector, self.spec)
 
-    def find(self, image: Image, *, crop: bool = False, most: int | None = None) -> FoundFaces:
+    def find(self, image: Image, *, crop: bool = False, most: int | None = None, largest: bool = False) -> FoundFaces:
         """Return the faces of an image with their crops; no face is an empty list.
 
         Args:
             image: `(H, W, 3)` uint8 RGB.
             crop: the whole image is the face; nothing is detected.
             most: return at most so many faces, the most confident ones.
+            largest: return the largest face alone.
         """
         size = (image.shape[1], image.shape[0])
         if crop:
             return FoundFaces([whole_image(image)], [shrink_crop(image, self.spec)], 1, size)
         found = self._detect_turned(self.detector, image)
-        faces = found[:most]
+        faces = _largest(found) if largest else found[:most]
         return FoundFaces(faces, self.crops(image, faces), len(found), size)
 
-    def find_in(self, source: ImageLike, *, crop: bool = False, most: int | None = None) -> FoundFaces:
+    def find_in(
+        self, source: ImageLike, *, crop: bool = False, most: int | None = None, largest: bool = False
+    ) -> FoundFaces:
         """Read an image and return its faces as `find` does.
 
         A large JPEG is decoded no larger than the detector sees it, and once more where the model is to see a face of
@@ -86,18 +91,19 @@ class FaceFinder:
             source: whatever `fervit.media.images.as_image` takes.
             crop: as for `find`.
             most: as for `find`.
+            largest: as for `find`; its crop is the one that it has among all faces.
 
         Raises:
             ImageError: it cannot be read.
         """
         if crop or not self._reduces:
-            return self.find(as_image(source), crop=crop, most=most)
+            return self.find(as_image(source), crop=crop, most=most, largest=largest)
         photo = read_scaled(source, self._detector_px)
         if photo.factor == 1 or max(photo.image.shape) > 2 * self._detector_px:
-            return self.find(photo.image, most=most)
+            return self.find(photo.image, most=most, largest=largest)
         found = self._faces_of_copy(photo)
-        faces = found[:most]
-        needed = min((self._factor(face) for face in faces), default=photo.factor)
+        faces = _largest(found) if largest else found[:most]
+        needed = min((self._factor(face) for face in (found if largest else faces)), default=photo.factor)
         if needed < photo.factor:
             photo = read_scaled(source, max(photo.size) // needed)
         if photo.factor == 1:
@@ -169,6 +175,10 @@ class FaceFinder:
     def crops(self, image: Image, faces: Sequence[Face]) -> list[Image]:
         """Return the faces' crops, made small because they wait for their batch."""
         return [shrink_crop(self.cut(image, face), self.spec) for face in faces]
+
+
+def _largest(faces: Sequence[Face]) -> list[Face]:
+    return [max(faces, key=lambda face: face.box.area)] if faces else []
 
 
 def _detect(detector: FaceDetector, image: Image) -> list[Face]:

@@ -1,0 +1,1 @@
+"""Figures of whole photos, on which faces are found first."""
