@@ -17,6 +17,7 @@ RANKS = {
     "folders": 2,
     "formatting": 1,
     "labels": 1,
+    "licences": 1,
     "metadata": 1,
     "probabilities": 1,
     "config": 1,
@@ -41,7 +42,7 @@ RANKS = {
 """A module imports from its own package or from one of a lower rank."""
 
 RUN_HALF = (
-    *("concurrency", "errors", "files", "formatting", "labels", "metadata", "probabilities", "types"),
+    *("concurrency", "errors", "files", "formatting", "labels", "licences", "metadata", "probabilities", "types"),
     *("media", "runtime", "faces", "inference", "serve"),
 )
 """What predicts: it imports neither PyTorch nor the train half."""

@@ -5,8 +5,9 @@ import fervit
 PUBLIC = (
     *("Box", "Dataset", "Face", "FervitError", "FrameResult", "ImageResult", "ModelSpec", "OnnxClassifier"),
     *("Prediction", "Preprocess", "Recognizer", "TrainConfig", "VideoWriter", "annotate", "compare"),
-    *("compare_models", "crop_photos", "distill", "evaluate", "evaluate_table", "export_onnx", "load", "load_dataset"),
-    *("make_detector", "probe", "pseudolabel", "read_frames", "read_image", "table_rows", "threshold_for", "train"),
+    *("compare_models", "convert_dataset", "crop_photos", "distill", "evaluate", "evaluate_table", "export_onnx"),
+    *("load", "load_dataset", "make_detector", "probe", "pseudolabel", "read_frames", "read_image", "table_rows"),
+    *("threshold_for", "train"),
     *("train_seeds", "tune"),
 )
 

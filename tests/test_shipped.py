@@ -13,8 +13,17 @@ from fervit.data import load
 from fervit.data.synthetic import dataset as synth
 from fervit.errors import ModelError
 from fervit.evaluation.measurement import evaluate
+from fervit.files import ASSETS
 from fervit.inference.classifier import OnnxClassifier
-from fervit.inference.model_files import SHIPPED_MODELS, default_model, find_folder, find_model, shipped_checkpoint
+from fervit.inference.model_files import (
+    SHIPPED_MODELS,
+    default_model,
+    find_folder,
+    find_model,
+    folder_licences,
+    shipped_checkpoint,
+)
+from fervit.licences import KNOWN, check_commercial
 from fervit.models import TorchClassifier
 from tests.helpers import DATA, ROOT
 
@@ -34,6 +43,18 @@ def test_assets_fit_into_the_wheel_and_hold_no_pickle() -> None:
     files = [path for path in default_model().parent.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 40e6
     assert {path.suffix for path in files} <= {".onnx", ".safetensors", ".json", ".md"}
+
+
+def test_what_comes_with_the_package_excludes_no_commercial_use() -> None:
+    folders = [path.parent for path in ASSETS.rglob("config.json")]
+    learnt = {
+        path.name: OnnxClassifier(path).spec.trained_on for path in ASSETS.glob("*.onnx") if "graph" not in path.name
+    }
+    learnt |= {folder.name: folder_licences(folder) for folder in folders}
+    assert {f"{name}.onnx" for name in SHIPPED_MODELS} | {"tiny"} == learnt.keys()
+    for name, licences in learnt.items():
+        assert licences == (KNOWN["fer2013"],), name  # noted, and nothing but this
+        check_commercial(name, licences)
 
 
 def test_every_shipped_model_has_a_name_a_card_and_half_the_room() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fervit.config import TrainConfig
     from fervit.data import Dataset
     from fervit.data import load as load_dataset
+    from fervit.data.conversion.convert import convert as convert_dataset
     from fervit.data.photos.crop_folder import crop_photos
     from fervit.errors import FervitError
     from fervit.evaluation.selective import threshold_for
@@ -51,6 +52,7 @@ __all__ = [
     "annotate",
     "compare",
     "compare_models",
+    "convert_dataset",
     "crop_photos",
     "distill",
     "evaluate",
@@ -87,6 +89,7 @@ _HOMES = {
     "annotate": "fervit.media.draw",
     "compare": "fervit.api",
     "compare_models": "fervit.api.tables",
+    "convert_dataset": "fervit.data.conversion.convert:convert",
     "crop_photos": "fervit.data.photos.crop_folder",
     "distill": "fervit.api",
     "evaluate": "fervit.api",

@@ -16,14 +16,18 @@ LUMA = (0.299, 0.587, 0.114)
 
 MAX_SIDE = 1024  # px of the input: a batch of 32 such images has 400 MB
 MAX_RESIZED = 2048  # px, before the centre is cut out
-MAX_LABELS, MAX_LABEL, MAX_TEXT, MAX_INPUTS = 10_000, 200, 2000, 64
+MAX_LABELS, MAX_LABEL, MAX_TEXT, MAX_INPUTS, MAX_LICENCES = 10_000, 200, 2000, 64, 1000
 # A margin takes (1 + 2 * margin)² times the memory of the face.
 MARGIN, OFFSET = (-0.45, 1.0), (-1.0, 1.0)
 STD, MEAN = (1e-9, 1e9), (-1e9, 1e9)
 TEMPERATURE = (1e-6, 1e6)
 
 PREPROCESS_FIELDS = ("image_size", "mean", "std", "interpolation", "crop_margin", "crop_offset", "resize_to")
-SPEC_FIELDS = ("arch", "preprocess", "labels", "temperature", "name", "licence", "data_hash", "metrics", "extra_inputs")
+SPEC_FIELDS = (
+    *("arch", "preprocess", "labels", "temperature", "name", "licence", "data_hash", "metrics", "extra_inputs"),
+    "trained_on",
+)
+LICENCE_FIELDS = ("name", "terms", "non_commercial", "statement")
 
 
 def check_spec(values: object) -> None:
@@ -45,11 +49,27 @@ def check_spec(values: object) -> None:
     if "temperature" in fields:
         _number("temperature", fields["temperature"], *TEMPERATURE)
     for name in ("arch", "name", "licence", "data_hash"):
-        text = fields.get(name, "")
-        if not isinstance(text, str) or len(text) > MAX_TEXT or not text.isprintable():
-            raise _wrong(name, text, f"printable text of at most {MAX_TEXT:,} characters")
+        _text(name, fields.get(name, ""))
     if not isinstance(fields.get("metrics", {}), Mapping):
         raise _wrong("metrics", fields["metrics"], "an object")
+    check_trained_on(fields.get("trained_on", []))
+
+
+def check_trained_on(values: object) -> None:
+    """Check the list of licences of what a model was trained on.
+
+    Raises:
+        ModelError: see `check_spec`.
+    """
+    if not isinstance(values, list | tuple) or len(values) > MAX_LICENCES:
+        raise _wrong("trained_on", values, f"a list of at most {MAX_LICENCES:,} objects")
+    for k, entry in enumerate(values):
+        within = f"trained_on[{k}]"
+        fields = _object(within, entry, LICENCE_FIELDS, required=("name",))
+        for name in ("name", "terms", "statement"):
+            _text(f"{within}.{name}", fields.get(name, ""))
+        if not isinstance(fields.get("non_commercial", False), bool):
+            raise _wrong(f"{within}.non_commercial", fields["non_commercial"], "true or false")
 
 
 def check_preprocess(values: object, within: str = "preprocess.") -> None:
@@ -108,6 +128,11 @@ def _object(what: str, values: object, known: Sequence[str], *, required: Sequen
     if missing := [key for key in required if key not in values]:
         raise ModelError(f"{what} lacks the field {missing[0]}")
     return values
+
+
+def _text(name: str, value: object) -> None:
+    if not isinstance(value, str) or len(value) > MAX_TEXT or not value.isprintable():
+        raise _wrong(name, value, f"printable text of at most {MAX_TEXT:,} characters")
 
 
 def _number(name: str, value: object, least: float, most: float) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fervit.errors import ModelError, reason
 from fervit.labels import FER7
+from fervit.licences import Licence, licences_of, non_commercial
 from fervit.metadata import check_preprocess, check_spec
 
 INPUT = "pixel_values"  # the model's input; an ensemble has more of them: pixel_values_1, ...
@@ -208,10 +209,12 @@ class ModelSpec:
         temperature: the calibration temperature that was fitted on validation data; it is already folded
             into the classifier's weights, so softmax of the logits is calibrated everywhere.
         name: short name of the model.
-        licence: SPDX id, or words.
+        licence: SPDX id, or words; of the weights themselves.
         data_hash: content hash of the training data set.
         metrics: measured figures of the model, such as `{"public_test": {...}}`.
         extra_inputs: how crops become the further inputs of an ensemble whose members preprocess faces differently.
+        trained_on: the licences of the data that it learnt from, also through its teacher, its members and the weights
+            that it started from. Empty where nobody noted them.
     """
 
     arch: str
@@ -223,6 +226,12 @@ class ModelSpec:
     data_hash: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     extra_inputs: tuple[Preprocess, ...] = ()
+    trained_on: tuple[Licence, ...] = ()
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the terms of what it was trained on exclude commercial use."""
+        return bool(non_commercial(self.trained_on))
 
     @property
     def inputs(self) -> dict[str, Preprocess]:
@@ -231,11 +240,13 @@ class ModelSpec:
         return {f"{INPUT}_{k}" if k else INPUT: preprocess for k, preprocess in enumerate(each)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object that `from_dict` reads back; it has `extra_inputs` only where there are any."""
+        """Return the JSON object that `from_dict` reads back, with `extra_inputs` and `trained_on` if there are any."""
         values = asdict(self) | {"preprocess": self.preprocess.to_dict()}
-        del values["extra_inputs"]
+        del values["extra_inputs"], values["trained_on"]
         if self.extra_inputs:
             values["extra_inputs"] = [preprocess.to_dict() for preprocess in self.extra_inputs]
+        if self.trained_on:
+            values["trained_on"] = [asdict(licence) for licence in self.trained_on]
         return values
 
     def to_json(self) -> str:
@@ -244,7 +255,7 @@ class ModelSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelSpec":
-        """Build from a JSON object.
+        """Build from a JSON object; one without `trained_on` gets it where the hash of its data is known.
 
         Raises:
             ModelError: a field is missing, unknown, of another type or out of its range (see `metadata.check_spec`).
@@ -254,6 +265,7 @@ class ModelSpec:
         fields["preprocess"] = Preprocess.from_dict(fields["preprocess"])
         fields["labels"] = tuple(fields.get("labels", FER7))
         fields["extra_inputs"] = tuple(map(Preprocess.from_dict, fields.get("extra_inputs", ())))
+        fields["trained_on"] = licences_of(values)
         return cls(**fields)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""`fervit data`: inspect, synth and download (with stand-ins for Kaggle and the Hub)."""
+"""`fervit data`: inspect, synth, convert and download (with stand-ins for Kaggle and the Hub)."""
 
 import json
 import re
@@ -14,7 +14,9 @@ import fervit.data
 from fervit.cli import app
 from fervit.data import Dataset, download, load
 from fervit.errors import ConfigError, DataError, FervitError, MissingExtra
+from fervit.formatting import file_size
 from tests.helpers import blank_fer2013
+from tests.helpers.data_files import write_class_folders
 from tests.helpers.public_sets import class_folders, faces, jaffe
 
 
@@ -182,3 +184,22 @@ def test_download_without_its_packages_names_the_extra(monkeypatch: pytest.Monke
 def test_an_unknown_download_names_the_choices() -> None:
     with pytest.raises(FervitError, match="unknown data set 'fer2031': did you mean 'fer2013'"):
         run("download", "fer2031")
+
+
+def test_convert_lists_the_data_sets_and_their_licences(tmp_path: Path) -> None:
+    folder = write_class_folders(tmp_path / "mine", "happy", "sad")
+    out = tmp_path / "f.parquet"
+    call = ["data", "convert", f"{folder}@2", "synthetic:20", "--out", str(out), "--licence", "my own photos"]
+    done = CliRunner().invoke(app, call, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [
+        f"{out}: 52 images, {file_size(out.stat().st_size)}",
+        "source        images",
+        "------------  ------",
+        "mine              32",
+        "synthetic:20      20",
+        "licence of mine: my own photos",
+        "licence of synthetic faces: no restrictions, drawn by fervit",
+    ]
+    again = CliRunner().invoke(app, call)
+    assert isinstance(again.exception, DataError) and "exists; pass --overwrite" in str(again.exception)

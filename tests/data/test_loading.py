@@ -1,5 +1,7 @@
 """Loading and saving: every form of the same data agrees, and each source has one reader."""
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 
 from fervit.data import Dataset, form_of, load, save
 from fervit.data.cache import content_hash
-from fervit.errors import DataError
+from fervit.errors import ConfigError, DataError
 from fervit.labels import FER7
+from fervit.licences import KNOWN, Licence
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -93,3 +96,26 @@ def test_save_refuses_to_overwrite_and_deletes_only_what_it_wrote(faces: Dataset
     with pytest.raises(DataError, match="is a folder; names that end in"):
         (tmp_path / "y.csv").mkdir()
         save(faces, tmp_path / "y.csv", overwrite=True)
+
+
+def test_a_parquet_file_keeps_the_licence_and_another_form_says_that_it_does_not(
+    faces: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = replace(faces, licence="RAF-DB")
+    with caplog.at_level(logging.WARNING):
+        save(data, tmp_path / "f.parquet")
+        assert not caplog.messages
+        save(data, tmp_path / "f")
+        save(replace(data, licence="MIT"), tmp_path / "g")
+    assert load(tmp_path / "f.parquet").licences == (KNOWN["rafdb"],)
+    said = "does not say that its images are RAF-DB: non-commercial research only; a .parquet file does"
+    assert [message for message in caplog.messages if "does not say" in message] == [f"{tmp_path / 'f'} {said}"]
+
+
+def test_terms_that_the_user_names_belong_to_the_data_set(faces: Dataset, tmp_path: Path) -> None:
+    save(faces, tmp_path / "f")
+    assert load(tmp_path / "f").licences == (Licence("f"),)
+    assert load(tmp_path / "f", licence="CC-BY-4.0").licence == "f: CC-BY-4.0"
+    assert load("synthetic:14").licences == (KNOWN["synthetic"],)
+    with pytest.raises(ConfigError, match="expected a licence"):
+        load(tmp_path / "f", licence=" ")

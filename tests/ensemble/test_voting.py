@@ -1,5 +1,6 @@
 """Ensembles by soft voting: what they predict, what is written, and whether they are called better."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,10 @@ from fervit.ensemble.weights import Weighting, mix
 from fervit.errors import ConfigError
 from fervit.evaluation.measurement import evaluate
 from fervit.labels import FER7
+from fervit.licences import Licence
 from fervit.models import TorchClassifier, load_checkpoint
 from tests.helpers.ensembles import COUNT, make_dataset, save_member
+from tests.helpers.licences import RAF, learnt_from_raf
 
 UNIFORM = Weighting("uniform")
 
@@ -163,3 +166,28 @@ def test_the_command_prints_the_table_and_makes_a_folder_that_the_others_take(
     assert str(tmp_path) not in (tmp_path / "E" / "README.md").read_text(encoding="utf-8")
     shown = CliRunner().invoke(app, ["evaluate", "E", "--data", "synthetic:140"], catch_exceptions=False)
     assert shown.exit_code == 0 and shown.output.startswith("E on synthetic")
+
+
+def test_an_ensemble_carries_the_licences_of_its_members_and_of_the_data_that_weighted_them(
+    members: list[Path], dataset: Dataset, tmp_path: Path
+) -> None:
+    for k in (0, 1):
+        shutil.copytree(members[k], tmp_path / members[k].name)
+    learnt_from_raf(tmp_path / members[1].name)
+    ensemble([tmp_path / members[k].name for k in (0, 1)], dataset, tmp_path / "E", weighting=UNIFORM)
+    assert load_checkpoint(tmp_path / "E")[1].trained_on == (RAF, Licence("made"))
+    card = (tmp_path / "E" / "README.md").read_text(encoding="utf-8")
+    assert 'license_name: "non-commercial (RAF-DB)"' in card and "**Not for commercial use.**" in card
+    written = json.loads((tmp_path / "E" / "ensemble.json").read_text())
+    del written["spec"]["trained_on"]
+    (tmp_path / "E" / "ensemble.json").write_text(json.dumps(written))
+    assert load_checkpoint(tmp_path / "E")[1].trained_on == (RAF,)  # its members say so themselves
+
+
+def test_a_soup_carries_the_licences_of_what_is_in_it(members: list[Path], dataset: Dataset, tmp_path: Path) -> None:
+    for k in (0, 1):
+        shutil.copytree(members[k], tmp_path / members[k].name)
+    learnt_from_raf(tmp_path / members[1].name)
+    data = replace(dataset, licence="MIT")
+    soup([tmp_path / members[k].name for k in (0, 1)], data, tmp_path / "S", kind="uniform")
+    assert load_checkpoint(tmp_path / "S")[1].trained_on == (RAF, Licence("made", "MIT"))

@@ -14,9 +14,12 @@ from fervit.inference.model_files import (
     describe_weights,
     find_folder,
     find_model,
+    folder_licences,
     shipped_checkpoint,
     starting_weights,
 )
+from fervit.licences import KNOWN, Licence
+from tests.helpers.licences import RAF, learnt_from_raf
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.pth", "pytorch_model.bin", "model.pkl", "model.onnx"])
@@ -99,3 +102,21 @@ def test_starting_weights_are_called_by_a_name_that_means_something_elsewhere(tm
     assert describe_weights(tmp_path / "w.safetensors") == ("w.safetensors", "")
     for words in ("owner/name", "scratch", "a FaceNet (MIT)"):
         assert describe_weights(words) == (words, "")
+
+
+def test_a_folder_says_what_its_weights_have_learnt_from_also_of_its_members_and_of_its_file(tmp_path: Path) -> None:
+    assert folder_licences(shipped_checkpoint()) == (KNOWN["fer2013"],)
+    assert folder_licences(tmp_path) == folder_licences("owner/name") == folder_licences(tmp_path / "gone") == ()
+    (tmp_path / "members" / "1-a").mkdir(parents=True)
+    (tmp_path / "members" / "1-a" / "config.json").write_text("{}")
+    learnt_from_raf(tmp_path / "members" / "1-a")
+    (tmp_path / "ensemble.json").write_text('{"spec": {"trained_on": [{"name": "faces", "terms": "MIT"}]}}')
+    assert set(folder_licences(tmp_path)) == {RAF, Licence("faces", "MIT")}
+    (tmp_path / "members" / "1-a" / "w.safetensors").touch()
+    assert folder_licences(tmp_path / "members" / "1-a" / "w.safetensors") == (RAF,)
+
+
+def test_licences_that_are_none_are_refused_by_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"fervit": {"trained_on": "RAF-DB"}}')
+    with pytest.raises(ModelError, match=r"trained_on is RAF-DB; expected a list"):
+        folder_licences(tmp_path)

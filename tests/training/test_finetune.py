@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import fervit.inference.model_files
 from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError, DataError, ModelError
 from fervit.labels import FER7
+from fervit.licences import Licence
 from fervit.models import TorchClassifier, build_model, load_checkpoint
 from fervit.models.checkpoint import read_checkpoint
 from fervit.training import Teacher, train
 from fervit.training.parallel import Workers
 from tests.helpers import faces
+from tests.helpers.licences import RAF, learnt_from_raf
 from tests.helpers.training import StopAfterEpoch, quick_config
 
 
@@ -204,3 +207,22 @@ def test_images_of_one_label_are_nothing_to_learn_though_more_labels_are_declare
     with pytest.raises(DataError, match="levels: all images to learn from and to validate on have the label happy"):
         train(quick_config(), dataset, tmp_path / "run", init=weights)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_carries_the_licences_of_its_data_its_teacher_and_its_start(tmp_path: Path, weights: Path) -> None:
+    mine, taught = Licence("levels", "my own photos"), Licence("photos", "CC-BY-NC-4.0", True)
+    data = replace(faces(), licence="my own photos")
+    train(quick_config(epochs=1), data, tmp_path / "first", init=weights)
+    assert load_checkpoint(tmp_path / "first")[1].trained_on == (mine,)
+    start = learnt_from_raf(tmp_path / "first")
+    predictions = np.full((len(data.split("train")), 7), 1 / 7, np.float32)
+    teacher = Teacher(predictions, {"name": "t", "hash": "h"}, (taught,))
+    train(quick_config(epochs=1, teacher_weight=0.5), data, tmp_path / "second", init=start, teacher=teacher)
+    spec = load_checkpoint(tmp_path / "second")[1]
+    assert spec.trained_on == (RAF, mine, taught) and spec.non_commercial
+    run = json.loads((tmp_path / "second" / "run.json").read_text())
+    assert [entry["name"] for entry in run["trained_on"]] == ["RAF-DB", "levels", "photos"]
+    card = (tmp_path / "second" / "README.md").read_text(encoding="utf-8")
+    assert 'license_name: "non-commercial (RAF-DB, photos)"' in card
+    assert "**Not for commercial use.** It has learnt from RAF-DB: non-commercial research only (http" in card
+    assert "levels: my own photos" in card

@@ -1,6 +1,7 @@
 """Teachers: soft targets made ahead, and teachers that predict while the student learns."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from fervit.config.training import TrainConfig
 from fervit.errors import ConfigError, ModelError
 from fervit.inference.model_files import find_model, model_hash
 from fervit.labels import FER7
-from fervit.models import TorchClassifier, build_model
+from fervit.models import TorchClassifier, build_model, save_checkpoint
 from fervit.models.inputs import to_input
 from fervit.probabilities import soften
 from fervit.training import teachers
 from fervit.training.teachers import LiveTeacher, cached_soft_targets, open_teacher, soft_targets
 from fervit.types import Classifier, ModelSpec, Preprocess
 from tests.helpers import faces
+from tests.helpers.licences import RAF
 from tests.helpers.weights import save_timm
 
 SPEC = ModelSpec("stub", Preprocess(16, (0.5,) * 3, (0.5,) * 3))
@@ -166,3 +168,15 @@ def test_an_opened_classifier_teaches_and_is_described_by_its_predictions() -> N
     assert teacher.description != open_teacher(Stub(), dataset, softer).description
     with pytest.raises(ConfigError, match="an opened classifier must be a model folder"):
         open_teacher(Stub(), dataset, TrainConfig(teacher_views=0))
+
+
+def test_a_teacher_of_any_kind_hands_on_the_licences_of_what_it_has_learnt_from(tmp_path: Path) -> None:
+    dataset, one = faces(56), TrainConfig(teacher_views=1)
+    opened = Stub()
+    opened.spec = replace(opened.spec, trained_on=(RAF,))
+    assert open_teacher(opened, dataset, one).trained_on == (RAF,)
+    save_timm(tmp_path / "w.safetensors")
+    model, own = build_model(tmp_path / "w.safetensors", FER7, 32)
+    save_checkpoint(model, ModelSpec("vit", own, trained_on=(RAF,)), tmp_path / "T")
+    for config in (one, TrainConfig(teacher_views=0)):  # its predictions, and itself
+        assert open_teacher(tmp_path / "T", dataset, config).trained_on == (RAF,)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fervit.evaluation.comparison import Comparison
     from fervit.evaluation.prediction import PredictOptions, SeenOptions
     from fervit.evaluation.report import Report
-    from fervit.export.model import Exported
+    from fervit.export.model import Exported, ExportKeywords
     from fervit.training.finetune import RunFigures
     from fervit.training.options import RunKeywords
     from fervit.training.teachers import Teacher
@@ -247,7 +247,7 @@ def export_onnx(
     int8: bool = False,
     data: "str | Path | Dataset | None" = None,
     threads: int | None = None,
-    overwrite: bool = False,
+    **options: "Unpack[ExportKeywords]",
 ) -> "Exported":
     """Write a model as one ONNX file: `pixel_values (batch, 3, S, S)` float32 -> `logits (batch, K)`.
 
@@ -265,16 +265,19 @@ def export_onnx(
             fast.
         data: for `int8`: faces to calibrate on (train) and to judge on (public_test).
         threads: for `int8`: CPU threads while both models are timed.
-        overwrite: replace `out` if it exists.
+        **options: `overwrite` replaces `out` if it exists; `commercial` refuses a model that has learnt from data whose
+            terms exclude commercial use.
 
     Returns:
-        The file, its size in bytes, and the largest difference in probability from PyTorch, or what 8 bits cost.
+        The file, its size in bytes, the largest difference in probability from PyTorch or what 8 bits cost, and the
+        licences of what it was trained on.
 
     Raises:
         ConfigError: `out` exists, cannot be written or has another ending; or `data` is missing for `int8`, or given
             without it.
         DataError: the data cannot be read, or lack train or public_test.
-        ModelError: the model cannot be read, the exported one predicts differently, or 8 bits are refused.
+        ModelError: the model cannot be read, the exported one predicts differently, or 8 bits or commercial use are
+            refused.
         MissingExtra: a package that is needed for it is not installed.
     """
     from fervit.export.model import check_int8_target, export_float, export_int8
@@ -284,11 +287,11 @@ def export_onnx(
     if int8:
         if data is None:
             raise ConfigError("--int8 needs --data: it is calibrated on training faces and judged on public_test")
-        check_int8_target(find_model(model), out, overwrite=overwrite)  # before the data are read
-        return export_int8(model, out, loaded(data), threads=threads, overwrite=overwrite)
+        check_int8_target(find_model(model), out, overwrite=options.get("overwrite", False))  # before the data are read
+        return export_int8(model, out, loaded(data), threads=threads, **options)
     if data is not None or threads is not None:
         raise ConfigError("--data and --threads belong to --int8")
-    return export_float(model, out, overwrite=overwrite)
+    return export_float(model, out, **options)
 
 
 def _held(out: str | Path, options: "RunKeywords") -> AbstractContextManager[None]:

@@ -52,6 +52,14 @@ DropLabels = Annotated[
         help="Leave out the data's images with these labels; says how many these are. May be repeated.",
     ),
 ]
+DataLicence = Annotated[
+    str | None,
+    typer.Option(
+        "--licence",
+        metavar="TEXT",
+        help="Terms of the data that fervit does not know, as SPDX (CC-BY-4.0) or in words; models name them.",
+    ),
+]
 Detector = Annotated[str, typer.Option(help=DETECTORS)]
 Detect = Annotated[
     bool,

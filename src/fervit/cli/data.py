@@ -1,14 +1,15 @@
-"""`fervit data`: inspect, split, crop, download and synth."""
+"""`fervit data`: inspect, split, crop, download, synth and convert."""
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fervit.cli._shared import (
     DATA,
     STDOUT,
+    DataLicence,
     Detect,
     DetectBy,
     Detector,
@@ -21,15 +22,19 @@ from fervit.cli._shared import (
     write_json,
 )
 
+if TYPE_CHECKING:
+    from fervit.data.conversion.convert import Converted
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
-    group = typer.Typer(no_args_is_help=True, help="Inspect, divide, crop, download or draw data sets.")
+    group = typer.Typer(no_args_is_help=True, help="Inspect, divide, crop, download, draw or convert data sets.")
     group.command()(inspect)
     group.command()(split)
     group.command()(crop)
     group.command()(download)
     group.command()(synth)
+    group.command()(convert)
     app.add_typer(group, name="data")
 
 
@@ -190,6 +195,56 @@ def synth(
         except (OSError, ValueError) as error:  # ValueError: a suffix that Pillow does not support
             raise DataError(f"cannot write {sheet} ({error})") from error
         typer.echo(f"{sheet}: contact sheet")
+
+
+def convert(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[FORM:]SOURCE[@WEIGHT]...",
+            help="Data sets: files, folders, Hub ids or synthetic[:N].",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The .parquet file to write.", show_default=False)],
+    votes: Annotated[Path | None, typer.Option(help="FER+ votes to write with FER2013's images.")] = None,
+    label_map: LabelMap = None,
+    drop_labels: DropLabels = None,
+    splits: Splits = None,
+    licence: DataLicence = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
+) -> None:
+    """Write data sets as one parquet file: images as they are, labels, votes, source, split, subject, licence.
+
+    `--data FILE` then reads all of them again, each with images of its own size.
+    """
+    from fervit.data.conversion.convert import convert as run
+
+    with progress("writing") as tick:
+        converted = run(
+            sources,
+            out,
+            overwrite=overwrite,
+            progress=tick,
+            votes=votes,
+            label_map=label_map,
+            drop_labels=drop_labels,
+            splits=splits,
+            licence=licence,
+        )
+    typer.echo(describe_converted(converted))
+
+
+def describe_converted(converted: "Converted") -> str:
+    """Return what `fervit data convert` prints: a line for each data set, then the licences."""
+    from fervit.formatting import file_size, text_table
+
+    counts = converted.counts
+    rows = [(name, f"{count:,}") for name, count in counts.items()]
+    total = f"{converted.path}: {sum(counts.values()):,} images, {file_size(converted.size)}"
+    return "\n".join(
+        [total, text_table(("source", "images"), rows), *(f"licence of {each}" for each in converted.licences)]
+    )
 
 
 def _slug(name: str) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fervit.errors import DataError, unknown
+from fervit.licences import Licence, as_text, check_terms, read_licences, recognised, union, unknown_terms
 
 TRAIN, PUBLIC_TEST, PRIVATE_TEST = "train", "public_test", "private_test"
 SPLITS = (TRAIN, PUBLIC_TEST, PRIVATE_TEST)
@@ -55,7 +56,8 @@ class Dataset:
         codes: which labels are numbers or truth values in the source. Empty in what `load` returns: they are named by
             then, or refused.
         subjects: the person on each image, empty where the source does not say who it is; or None where it names none.
-        licence: the terms that the images may be used under, as SPDX or in words; empty where nothing is known.
+        licence: the terms that the images may be used under, as SPDX or in words; empty where nothing is known. Those
+            of several data sets stand behind their names, joined by ` AND `: see `licences`.
         drawn_splits: whether fervit divided the images, since the source names no split.
         face_counts: `(N,)` int64 faces that were found on each photo, of which the largest is the image; 0 where there
             is none, and the image is black. None where nothing was detected.
@@ -103,10 +105,40 @@ class Dataset:
         return f"Dataset({self.name!r}: {size}; {splits or 'empty'})"
 
     @property
+    def licences(self) -> tuple[Licence, ...]:
+        """What `licence` says of each data set that the images are from; terms that nobody stated are unknown ones."""
+        return read_licences(self.licence, self.name)
+
+    @property
     def split_names(self) -> tuple[str, ...]:
         """The splits that hold at least one image, in `SPLITS` order."""
         present = set(np.unique(self.split_ids).tolist())
         return tuple(name for k, name in enumerate(SPLITS) if k in present)
+
+    def licensed(self, form: str, terms: str | None = None) -> "Dataset":
+        """Return the same images with the licences of the data sets that they are recognised as.
+
+        Args:
+            form: the reader that took the data set, such as `rafdb`.
+            terms: those that the user names, for what nobody else states terms of.
+
+        Raises:
+            ConfigError: `terms` are empty, too long or no printable line.
+        """
+        found = recognised(form, self.data_hash, self.sources or ())
+        stated = [each for each in self.licences if each.known or not found]
+        if found:  # what is known of a data set says more than the words of its reader
+            stated = [each for each in stated if each.name != self.name]
+        licences, notes = union(found, stated), self.notes
+        if terms is not None:
+            terms = check_terms(terms)
+            if missing := unknown_terms(licences):
+                given = [read_licences(terms, each.name)[0] for each in missing]
+                licences = union([each for each in licences if each.known], given)
+            else:
+                notes = (*notes, f"the licence {terms!r} is not taken: its terms are known, {as_text(licences)}")
+        nothing = licences == (Licence(self.name),)
+        return replace(self, licence="" if nothing else as_text(licences), notes=notes)
 
     def take(self, index: ArrayLike) -> "Dataset":
         """Return the rows that `index` (indices or a boolean mask) selects."""

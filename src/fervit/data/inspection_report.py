@@ -19,6 +19,7 @@ def summary(report: Inspection) -> str:
     lines = [
         f"{dataset.name}: {len(dataset):,} images, {height} x {width} {'grey' if channels == 1 else 'RGB'}",
         f"content hash: {dataset.data_hash}",
+        *(f"licence of {licence}" for licence in dataset.licences),
         counts_table(dataset),
         f"unreadable: {len(dataset.skipped)}; blank: {len(report.blank)}; unique: {report.unique:,}",
         "exact duplicates within a split: "

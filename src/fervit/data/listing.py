@@ -1,7 +1,7 @@
 """What a source lists before its images are decoded: labels, splits and names."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,10 @@ from fervit.data.splitting.draw import Material, make_splits, small_grey
 from fervit.data.splitting.groups import Grouping, group_names
 
 
+class EncodedRead(Exception):
+    """Ends the reading of a source whose encoded images alone were wanted."""
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """How a source is read.
@@ -32,6 +36,8 @@ class ReadOptions:
         grouping: which images stay on one side of a split that fervit draws, beside those of one person.
         fractions: of the three splits, to divide all images anew; None to draw only what a source lacks.
         cutter: cuts the faces out of photos; None where the images are face crops.
+        part: of a file that holds several data sets, the name of the one that is wanted; None takes all.
+        encoded: called with the encoded images in place of decoding them, see `assemble`.
     """
 
     size_px: int | None = None
@@ -41,12 +47,20 @@ class ReadOptions:
     grouping: Grouping | None = None
     fractions: tuple[float, float, float] | None = None
     cutter: FaceCutter | None = None
+    part: str | None = None
+    encoded: Callable[[Contents], None] | None = None
 
     @property
     def key(self) -> str:
         """What of this changes the decoded data: the end of a cache entry's name."""
         size = "" if self.size_px is None else f"-{self.size_px}px"
-        return size + ("" if self.cutter is None else f"-cut{self.cutter.key}") + self.csv_key
+        cut = "" if self.cutter is None else f"-cut{self.cutter.key}"
+        return size + cut + self.csv_key + self._part_key
+
+    @property
+    def _part_key(self) -> str:
+        part = "" if self.part is None else f"-part-{hashlib.sha256(self.part.encode()).hexdigest()[:16]}"
+        return part + ("" if self.encoded is None else "-encoded")  # what is encoded is never stored, see `assemble`
 
     @property
     def csv_key(self) -> str:
@@ -109,7 +123,11 @@ def assemble(listing: Listing, contents: Contents, store: Path, options: ReadOpt
 
     Raises:
         DataError: no image can be read, or the disk is full.
+        EncodedRead: the encoded images were wanted, and were handed over. Nothing is decoded, or stored by the cache.
     """
+    if options.encoded is not None:
+        options.encoded(contents)
+        raise EncodedRead
     count, cutter = len(listing.sources), options.cutter
     decoded, face_counts, of_photos = read_faces(
         contents, count, store, cutter, options.size_px, cropped=listing.cropped or listing.draw_by is not None

@@ -1,7 +1,7 @@
 """Load and save data sets: `load()` reads every form that fervit reads into one `Dataset`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -10,7 +10,7 @@ from fervit.data.cache import cached
 from fervit.data.dataset import Dataset
 from fervit.data.labelling.apply import apply_rules, name_numbers
 from fervit.data.labelling.rules import DropLabels, LabelMap, LabelRules, read_rules
-from fervit.data.listing import ReadOptions
+from fervit.data.listing import EncodedRead, ReadOptions
 from fervit.data.photos.cutting import SIDE_PX, FaceCutter, cutter_for
 from fervit.data.photos.reading import crops_already, leave_out_missed
 from fervit.data.readers.named.forms import FERPLUS_FORMS, FORM_NAMES, NAMED, is_hub_id, read_named, recognise
@@ -22,6 +22,7 @@ from fervit.data.splitting.groups import read_grouping
 from fervit.data.splitting.table import apply_splits
 from fervit.errors import ConfigError, DataError, is_count, quoted, reason, unknown
 from fervit.files import as_path, replacing
+from fervit.licences import check_terms, non_commercial
 
 Detect = bool | str | FaceCutter
 """Whether the faces of photos are cut out, by which detector, or how."""
@@ -53,6 +54,8 @@ class LoadKeywords(TypedDict, total=False):
     fractions: str | Sequence[float] | None
     detect: Detect
     keep_missed: bool
+    licence: str | None
+    part: str | None
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class LoadOptions:
             of a detector (`fervit.make_detector`), or a `FaceCutter`, for another margin or a model's.
         keep_missed: photos without a face keep their row, with a black image and 0 in `Dataset.face_counts`; by
             default they are left out, counted and named.
+        licence: the terms of the images, as SPDX or in words, where fervit does not know them.
+        part: of a parquet file that holds several data sets (`fervit data convert`), the name of the one to take.
     """
 
     votes: str | Path | None = None
@@ -87,12 +92,16 @@ class LoadOptions:
     fractions: str | Sequence[float] | None = None
     detect: Detect = False
     keep_missed: bool = False
+    licence: str | None = None
+    part: str | None = None
 
     def __post_init__(self) -> None:
         if self.size_px is not None and not is_count(self.size_px):
             raise DataError(f"expected size_px to be a whole number from 1, got {quoted(self.size_px)}")
         if not isinstance(self.detect, bool | str | FaceCutter):
             raise DataError(f"expected detect to be True or the name of a detector, got {quoted(self.detect)}")
+        if self.licence is not None:
+            check_terms(self.licence)
 
     @property
     def cutter(self) -> FaceCutter | None:
@@ -112,7 +121,13 @@ class LoadOptions:
         """
         grouping, fractions = read_grouping(self.group_by), read_fractions(self.fractions)
         return ReadOptions(
-            self.size_px, rules, self.need_labels, grouping=grouping, fractions=fractions, cutter=self.cutter
+            self.size_px,
+            rules,
+            self.need_labels,
+            grouping=grouping,
+            fractions=fractions,
+            cutter=self.cutter,
+            part=self.part,
         )
 
 
@@ -130,8 +145,8 @@ def load(source: str | Path, **options: Unpack[LoadKeywords]) -> Dataset:
 
     Raises:
         DataError: the source is none of these, missing or malformed, or its labels need names.
-        ConfigError: `label_map`, `drop_labels`, `group_by` or `fractions` is malformed, or the source has a weight,
-            which is for training.
+        ConfigError: `label_map`, `drop_labels`, `group_by`, `fractions` or `licence` is malformed, or the source has a
+            weight, which is for training.
         DetectorError: `detect` names no detector that is installed.
     """
     from fervit.data.synthetic.dataset import parse_synthetic
@@ -149,8 +164,11 @@ def load(source: str | Path, **options: Unpack[LoadKeywords]) -> Dataset:
         raise DataError(
             f"FER+ votes are joined by fer2013.csv's rows; {source} has no such order: use the csv or parquet"
         )
+    if how.part is not None and FILE_FORMS.get(Path(source).suffix.lower()) != "parquet":
+        raise DataError(f"{source} is no parquet file, which alone holds several data sets: leave part out")
     rules = read_rules(how.label_map, how.drop_labels)
     dataset = _read(source, form, how.reading(rules), None if how.votes is None else Path(how.votes))
+    dataset = dataset.licensed(form, how.licence)
     if why:
         dataset = replace(dataset, notes=(why, *dataset.notes))
     if how.votes is not None and form not in FERPLUS_FORMS:
@@ -167,6 +185,35 @@ def load(source: str | Path, **options: Unpack[LoadKeywords]) -> Dataset:
     for note in dataset.notes:
         log.warning("%s: %s", dataset.name, note)
     return dataset
+
+
+def read_encoded(source: str | Path, use: Callable[[Iterable[bytes]], None], **options: Unpack[LoadKeywords]) -> bool:
+    """Hand the encoded images of a source to `use`, in the order of its rows; `b""` stands for one that is unreadable.
+
+    They are read once, from first to last, while `use` runs: a set larger than memory can be copied.
+
+    Args:
+        source: as for `load`.
+        use: what takes them.
+        options: as for `load`.
+
+    Returns:
+        False where the source holds no encoded images, as a csv of pixels; `use` was not called then.
+
+    Raises:
+        DataError: see `load`.
+    """
+    how = LoadOptions(**options)
+    spec = parse_source(source, FORM_NAMES)
+    form, _ = _form(spec.source, spec.form)
+    if form in ("csv", "synthetic"):
+        return False
+    wanted = replace(how.reading(read_rules(how.label_map, how.drop_labels)), encoded=lambda contents: use(contents()))
+    try:
+        _read(spec.source, form, wanted, None if how.votes is None else Path(how.votes))
+    except EncodedRead:
+        return True
+    return False
 
 
 def form_of(source: str | Path) -> str:
@@ -215,7 +262,8 @@ def _form_on_disk(source: str) -> str:
 def save(dataset: Dataset, out: Path, *, overwrite: bool = False) -> None:
     """Write a data set as a `.csv` file, a `.parquet` file or a folder, in FER2013's own forms.
 
-    Each form loads as the same data, with the same content hash.
+    Each form loads as the same data, with the same content hash. The licence is kept by a `.parquet` file alone; where
+    another form loses one that excludes commercial use, that is logged as a warning.
 
     Raises:
         DataError: `out` is in the way (see `check_out`) or cannot be written, or a csv cannot hold the data.
@@ -226,6 +274,8 @@ def save(dataset: Dataset, out: Path, *, overwrite: bool = False) -> None:
 
     check_out(out, overwrite=overwrite)
     write = {"csv": write_csv, "parquet": write_parquet}.get(FILE_FORMS.get(out.suffix.lower(), ""))
+    if write is not write_parquet and (lost := non_commercial(dataset.licences)):
+        log.warning("%s does not say that its images are %s; a .parquet file does", out, "; ".join(map(str, lost)))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if write is None:

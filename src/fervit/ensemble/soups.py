@@ -33,6 +33,7 @@ from fervit.ensemble.weights import GREEDY, UNIFORM, temperature_of
 from fervit.errors import ConfigError, ModelError, unknown
 from fervit.evaluation.measurement import measure
 from fervit.files import replacing_folder
+from fervit.licences import union
 from fervit.models import TorchClassifier, save_checkpoint
 from fervit.reports.card import Origin, model_card
 from fervit.types import ModelSpec
@@ -96,7 +97,13 @@ def _soup(folders: Sequence[Path], data: Mixture, out: Output, kind: str, progre
     probs = shared.predict(shared.model.state_dict())
     weights = np.array([(k in taken) / len(taken) for k in range(len(states))])
     choice = compare_with_best_member(f"{kind} soup", part, Members(names, predicted, weights), probs)
-    spec = replace(specs[0], name=out.folder.name, temperature=temperature, metrics=spec_metrics(probs, part))
+    spec = replace(
+        specs[0],
+        name=out.folder.name,
+        temperature=temperature,
+        metrics=spec_metrics(probs, part),
+        trained_on=union(*(specs[k].trained_on for k in taken), part.licences),  # it was calibrated on these faces
+    )
     with replacing_folder(out.folder) as folder:
         save_checkpoint(shared.model, spec, folder, half=True)
         record = {"kind": kind, "members": [names[k] for k in taken], "command": out.command}

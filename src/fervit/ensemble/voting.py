@@ -27,6 +27,7 @@ from fervit.ensemble.members import (
 from fervit.ensemble.results import Choice, compare_with_best_member, spec_metrics
 from fervit.ensemble.weights import Weighting, cross_fitted, mix, temperature_of
 from fervit.files import replacing_folder
+from fervit.licences import union
 from fervit.models.mixture import mixture_spec, save_mixture
 from fervit.probabilities import soften
 from fervit.reports.card_ensemble import EnsembleFigures, ensemble_card
@@ -79,7 +80,8 @@ def _ensemble(
     choice = compare_with_best_member(str(weighting), part, members, probs, fair)
     kept = np.flatnonzero(members.weights > 0).tolist()
     spec = mixture_spec([specs[k] for k in kept], name=out.folder.name)  # of what is in the folder, not of the pool
-    spec = replace(spec, temperature=temperature, metrics=spec_metrics(probs, part))
+    licences = union(spec.trained_on, part.licences)  # weights and temperature were fitted on these faces
+    spec = replace(spec, temperature=temperature, metrics=spec_metrics(probs, part), trained_on=licences)
     with replacing_folder(out.folder) as folder:
         _save_members([folders[k] for k in kept], members.weights[kept].tolist(), spec, folder)
         (folder / "README.md").write_text(_card(spec, choice, command=out.command), encoding="utf-8")

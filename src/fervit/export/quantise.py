@@ -17,6 +17,7 @@ from fervit.evaluation.prediction import predict_dataset
 from fervit.export.int8 import Batch, write_int8
 from fervit.export.openvino_ir import save_ir
 from fervit.inference.classifier import OnnxClassifier
+from fervit.licences import union
 from fervit.media.crops import preprocess_batch
 from fervit.runtime.sessions import is_8_bit
 from fervit.types import ModelSpec
@@ -108,7 +109,8 @@ def quantise(model: Path, out: Path, data: Dataset, *, threads: int | None = Non
         raise ModelError("int8 refused: the model is in 8 bits already; export the 32-bit one")
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".int8-") as scratch:
         written = Path(scratch) / out.name
-        spec = dataclasses.replace(exact.spec, metrics={})  # those were measured in 32 bits
+        licences = union(exact.spec.trained_on, data.licences)  # the weights are rounded for these faces
+        spec = dataclasses.replace(exact.spec, metrics={}, trained_on=licences)  # the metrics are those in 32 bits
         write = write_int8 if runtime == "onnxruntime" else _write_ir
         write(model, written, spec, calibration_batches(spec, training))
         small = OnnxClassifier(written, threads=threads, runtime=runtime)

@@ -10,6 +10,7 @@ from fervit.files import as_path
 from fervit.inference.classifier import OnnxClassifier
 from fervit.inference.model_files import find_model
 from fervit.inference.recognizer import MAX_WORKERS, Recognizer
+from fervit.licences import say_non_commercial
 from fervit.types import Classifier
 
 
@@ -52,10 +53,18 @@ def open_classifier(
 ) -> Classifier:
     """Open an ONNX file, a model folder (by PyTorch, where it is installed), or a shipped model: see `load`.
 
+    That a model was trained on data for non-commercial use is logged as a warning, once in a process.
+
     Raises:
         ModelError: it is missing, cannot be read, or is a folder and PyTorch is not installed.
     """
     path = find_model(None if model is None else as_path(model, "a model", ModelError))
+    classifier = _open(path, threads=threads, runtime=runtime)
+    say_non_commercial(path.name, classifier.spec.trained_on)
+    return classifier
+
+
+def _open(path: Path, *, threads: int | None, runtime: str) -> Classifier:
     if not path.is_dir():
         return OnnxClassifier(path, threads=threads, runtime=runtime)
     if runtime == "openvino":

@@ -6,6 +6,8 @@ from pathlib import Path
 from fervit.config.architectures import SCRATCH
 from fervit.errors import DataError, ModelError, reason
 from fervit.files import ASSETS, file_digest, is_pickle, open_regular, read_json
+from fervit.licences import Licence, licences_of, union
+from fervit.metadata import check_trained_on
 
 SHIPPED_MODELS = ("mobilenet", "tiny", "mobilenet_int8")  # by name, in place of a path; the first is the default
 SHIPPED = "shipped"  # as starting weights: the Transformer that is bundled with this installation
@@ -94,10 +96,36 @@ def describe_weights(init: str | Path) -> tuple[str, str]:
     return name, licence
 
 
+def folder_licences(weights: str | Path) -> tuple[Licence, ...]:
+    """Return the licences of what a model folder was trained on, without reading its weights.
+
+    Those of an ensemble are its members', too. Of a weights file, the folder around it speaks; what fervit has not
+    written says nothing.
+
+    Raises:
+        ModelError: the folder names licences that are none.
+    """
+    path = Path(weights)
+    folder = path.parent if path.is_file() else path
+    said = [_own_values(place) for place in (folder, *sorted(folder.glob("members/*")))]
+    said.append(_values_in(folder / "ensemble.json", "spec"))
+    for values in said:
+        try:
+            check_trained_on(values.get("trained_on", []))
+        except ModelError as error:
+            raise ModelError(f"{folder}: {error}") from error
+    return union(*map(licences_of, said))
+
+
 def _own_values(folder: Path) -> dict[str, object]:
     """Return what fervit wrote into a model folder's configuration; nothing where it did not."""
+    return _values_in(folder / "config.json", "fervit")
+
+
+def _values_in(file: Path, key: str) -> dict[str, object]:
+    """Return the object under a key of a JSON file; nothing where there is none."""
     try:
-        values = read_json(folder / "config.json").get("fervit")
+        values = read_json(file).get(key)
     except (DataError, AttributeError):
         return {}
     return values if isinstance(values, dict) else {}

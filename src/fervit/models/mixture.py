@@ -6,6 +6,7 @@ member has its own preprocessing: the mixture has an input for each distinct `Pr
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from fervit.errors import ModelError
 from fervit.labels import canonical, label_places
+from fervit.licences import union
 from fervit.models.checkpoint import ENSEMBLE_FILE, read_checkpoint, save_checkpoint
 from fervit.models.folders.files import read_object
 from fervit.types import ModelSpec
@@ -96,6 +98,7 @@ def mixture_spec(specs: Sequence[ModelSpec], *, name: str) -> ModelSpec:
         licence=" AND ".join(dict.fromkeys(s.licence for s in specs if s.licence)),
         data_hash=hashes.pop() if len(hashes) == 1 else "",
         extra_inputs=tuple(smaller),
+        trained_on=union(*(s.trained_on for s in specs)),
     )
 
 
@@ -125,6 +128,7 @@ def load_mixture(folder: Path) -> tuple[Mixture, ModelSpec]:
     expected = mixture_spec(specs, name=spec.name)
     if (expected.inputs, expected.labels) != (spec.inputs, spec.labels):
         raise ModelError(f"{folder}: its members are not those that it was made of; run `fervit ensemble` again")
+    spec = replace(spec, trained_on=union(spec.trained_on, expected.trained_on))
     return Mixture([model for model, _ in loaded], specs, [weight for _, weight in entries], spec).eval(), spec
 
 

@@ -20,11 +20,12 @@ from fervit.files import as_path, check_writable
 from fervit.inference.inputs import find_inputs
 from fervit.inference.loading import load
 from fervit.inference.recognizer import Recognizer
+from fervit.licences import Licence, as_text, read_licences
 from fervit.media.images import read_image, source_name
 from fervit.probabilities import check_probs
 from fervit.pseudolabels.options import PseudoCounts, PseudoKeywords, PseudoOptions
 from fervit.pseudolabels.parts import Part, PartCounts, Parts, Row
-from fervit.types import Classifier, Face, Image
+from fervit.types import Classifier, Face, Image, ModelSpec
 
 PHOTOS_A_PART = 64  # photos between two saves: what a `kill -9` costs, and what is in memory
 LARGEST_CROP_PX = 224  # of the crops that are written: larger ones are resized, as data sets are
@@ -208,8 +209,14 @@ def _rows(recognizer: Recognizer, photo: _Found, probs: np.ndarray, least: float
             "box": photo.faces[k].box.to_list(),
             "face_score": float(photo.faces[k].score),
             "confidence": float(probs[k].max()),
-            "licence": spec.licence,
+            "licence": _licence(spec),
         }
+
+
+def _licence(spec: ModelSpec) -> str:
+    """Return the licences of faces that a model labelled: the unknown one of the photos, and the model's own."""
+    own = read_licences(spec.licence, spec.name or spec.arch) if spec.licence else ()
+    return as_text((Licence("photos"), *own, *spec.trained_on))
 
 
 def _png(crop: Image) -> bytes:

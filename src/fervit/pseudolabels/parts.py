@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
+from fervit.data.conversion.columns import METADATA
 from fervit.data.dataset import PUBLIC_TEST, TRAIN
-from fervit.data.readers.parquet import OWN_METADATA, import_parquet
+from fervit.data.readers.parquet import import_parquet
 from fervit.data.splits import draw
 from fervit.errors import ConfigError, DataError
 from fervit.files import cannot_write, read_json, replacing
@@ -216,4 +217,4 @@ def _schema(spec: ModelSpec) -> "Schema":
         ("licence", text),
     )
     said = {"labels": spec.labels, "pseudolabels": {"model": spec.name or spec.arch, "data_hash": spec.data_hash}}
-    return pyarrow.schema(columns).with_metadata({OWN_METADATA: json.dumps(said)})
+    return pyarrow.schema(columns).with_metadata({METADATA: json.dumps(said)})

@@ -1,6 +1,6 @@
 """Model cards: the `README.md` of a model folder, as the Hugging Face Hub reads it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TypeGuard
@@ -9,6 +9,7 @@ from fervit.config.architectures import CONVOLUTIONAL
 from fervit.evaluation.intervals import Interval, as_interval
 from fervit.evaluation.report import Report
 from fervit.formatting import NONE, markdown_table, percent
+from fervit.licences import KNOWN, Licence, non_commercial
 from fervit.reports.settings_text import Yaml, to_yaml
 from fervit.types import ModelSpec
 
@@ -170,6 +171,7 @@ def model_card(spec: ModelSpec, *, report: Report | None = None, origin: Origin 
         "---\n" + "\n".join(to_yaml(_front_matter(spec, measured.values(), origin))) + "\n---",
         f"# {name}",
         _introduction(spec, origin),
+        restriction(spec.trained_on),
         _usage(spec, name),
         _figures(measured.values()),
         _per_class(report) if report is not None else "",
@@ -181,10 +183,7 @@ def model_card(spec: ModelSpec, *, report: Report | None = None, origin: Origin 
 
 
 def _front_matter(spec: ModelSpec, measured: Iterable[SplitFigures], origin: Origin) -> dict[str, Yaml]:
-    licence = spec.licence.strip().lower()
-    front: dict[str, Yaml] = {"license": licence if licence in HUB_LICENCES.split() else "other"}
-    if front["license"] == "other":
-        front["license_name"] = spec.licence.strip() or "not stated"
+    front: dict[str, Yaml] = {**front_licence(spec)}
     front |= {
         "library_name": "transformers",
         "pipeline_tag": "image-classification",
@@ -200,6 +199,27 @@ def _front_matter(spec: ModelSpec, measured: Iterable[SplitFigures], origin: Ori
         results: list[Yaml] = [_result(part, origin.dataset or "the training data set") for part in shown]
         front["model-index"] = [{"name": spec.name or spec.arch, "results": results}]
     return front
+
+
+def front_licence(spec: ModelSpec) -> dict[str, str]:
+    """Return what the Hub's front matter says of the licence: what a model was trained on overrules its own."""
+    licence = spec.licence.strip()
+    if found := non_commercial(spec.trained_on):
+        return {"license": "other", "license_name": f"non-commercial ({', '.join(each.name for each in found)})"}
+    if licence.lower() in HUB_LICENCES.split():
+        return {"license": licence.lower()}
+    return {"license": "other", "license_name": licence or "not stated"}
+
+
+def restriction(licences: Sequence[Licence]) -> str:
+    """Return the paragraph that says that a model is not for commercial use; nothing where it may be."""
+    found = "; ".join(licence.described() for licence in non_commercial(licences))
+    return f"**Not for commercial use.** It has learnt from {found}." if found else ""
+
+
+def licence_facts(licences: Sequence[Licence]) -> dict[str, str]:
+    """Return a card's fact about the licences of what a model was trained on; none where nobody noted them."""
+    return {"Licences of what it has learnt from": "; ".join(licence.described() for licence in licences)}
 
 
 def _result(part: SplitFigures, training_data: str) -> dict[str, Yaml]:
@@ -340,9 +360,10 @@ def _training(spec: ModelSpec, origin: Origin) -> str:
         "Hash of the training data": f"`{spec.data_hash}`" if spec.data_hash else "",
         **_calibration(spec),
         "Licence": spec.licence or origin.licence,
+        **licence_facts(spec.trained_on),
     }
     text = "## How it was made\n\n" + "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact)
-    if "fer2013" in origin.dataset.lower():
+    if "fer2013" in origin.dataset.lower() or KNOWN["fer2013"] in spec.trained_on:
         text += f"\n\n{FER2013_LICENCE}"
     if origin.command:
         text += f"\n\n```sh\n{origin.command}\n```"

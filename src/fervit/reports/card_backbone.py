@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fervit.reports.card import FER2013_LICENCE, Origin, dataset_id, is_hub_id
+from fervit.reports.card import (
+    FER2013_LICENCE,
+    Origin,
+    dataset_id,
+    front_licence,
+    is_hub_id,
+    licence_facts,
+    restriction,
+)
 from fervit.reports.settings_text import Yaml, to_yaml
 from fervit.types import ModelSpec
 
@@ -13,7 +21,7 @@ TEXT = """\
 The encoder of a Vision Transformer ({size} x {size} px input), pre-trained on {n:,} faces without their labels as a
 masked autoencoder (He et al. 2021, arXiv 2111.06377) with fervit. It has no head and
 predicts no expression by itself: it is what training on labelled faces starts from.
-
+{restriction}
 ## How to use it
 
 ```sh
@@ -80,6 +88,7 @@ def backbone_card(
         "Hash of the training data": f"`{spec.data_hash}`",
         "Loss over masked patches": _loss(figures),
         "Licence": origin.licence,
+        **licence_facts(spec.trained_on),
     }
     body = TEXT.format(
         name=spec.name,
@@ -89,10 +98,11 @@ def backbone_card(
         note=f"\n{FER2013_LICENCE}\n" if "fer2013" in origin.dataset.lower() else "",
         command=origin.command,
         settings=origin.recipe,
+        restriction=f"\n{restriction(spec.trained_on)}\n" if spec.non_commercial else "",
         base=origin.base_model,
         grey="- All faces were grey; it has learnt nothing of colour.\n" if grey else "",
     )
-    return "\n".join(["---", *to_yaml(_front_matter(origin, sources)), "---", "", body])
+    return "\n".join(["---", *to_yaml(_front_matter(spec, origin, sources)), "---", "", body])
 
 
 def _loss(figures: PretrainingFigures) -> str:
@@ -101,10 +111,9 @@ def _loss(figures: PretrainingFigures) -> str:
     return f"{figures.first_loss:.4f} in the first epoch, {figures.last_loss:.4f} in the last of {figures.epochs}"
 
 
-def _front_matter(origin: Origin, sources: Sequence[str]) -> dict[str, Yaml]:
+def _front_matter(spec: ModelSpec, origin: Origin, sources: Sequence[str]) -> dict[str, Yaml]:
     front: dict[str, Yaml] = {
-        "license": "other",
-        "license_name": "not stated",
+        **front_licence(spec),
         "library_name": "transformers",
         "pipeline_tag": "image-feature-extraction",
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from fervit.errors import ConfigError, reason
 from fervit.evaluation.report import Provenance, Report
 from fervit.labels import canonical
+from fervit.licences import non_commercial
 from fervit.reports import findings, plots
 from fervit.reports.figures import style
 from fervit.reports.html import render_html
@@ -85,7 +86,7 @@ def provenance(report: Report, *, command: str, spec: ModelSpec) -> Provenance:
     return Provenance(
         model=f"{report.model} ({spec.arch}, {size} x {size} px)",
         calibration=_calibration(spec),
-        licence=spec.licence or "not stated",
+        licence="; ".join(part for part in (spec.licence or "not stated", _restriction(spec)) if part),
         training_data=spec.data_hash or "not stated",
         measured_on=f"{report.where}, {report.count:,} faces",
         data_hash=report.data_hash,
@@ -96,6 +97,12 @@ def provenance(report: Report, *, command: str, spec: ModelSpec) -> Provenance:
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,
     )
+
+
+def _restriction(spec: ModelSpec) -> str:
+    """Return what of a model's training data excludes commercial use, in words; nothing where nothing does."""
+    found = "; ".join(map(str, non_commercial(spec.trained_on)))
+    return f"trained on {found}" if found else ""
 
 
 def _calibration(spec: ModelSpec) -> str:

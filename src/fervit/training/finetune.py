@@ -36,8 +36,10 @@ from fervit.training.run_folder import (
     BEST,
     RunRecord,
     describe,
+    note_licences,
     open_run,
     seconds_of,
+    weights_licences,
     write_json,
 )
 from fervit.training.teachers import Teacher
@@ -105,6 +107,9 @@ def train(
         run = describe(dataclasses.asdict(config), record, init=str(init), command=how.command)
         if teacher is not None:
             run["teacher"] = teacher.description
+        taught = () if teacher is None else teacher.trained_on
+        licences = note_licences(run, out, weights_licences(init), dataset.licences, taught)
+        spec = dataclasses.replace(spec, trained_on=licences)
         defaults = dataclasses.asdict(TrainConfig(model=type(config.model)()))
         # Only now: with wrong weights, data or settings an earlier run in the folder stays as it is.
         with open_run(out, run, defaults, how):

@@ -1,6 +1,7 @@
 """What a run keeps in its folder: record, figures, checkpoints; who holds the folder is up to `fervit.folders`."""
 
 import csv
+import dataclasses
 import errno
 import json
 import logging
@@ -8,16 +9,19 @@ import platform
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict
 
 from fervit import __version__
+from fervit.config.architectures import SCRATCH
 from fervit.errors import ConfigError
 from fervit.files import replacing
 from fervit.folders import RUN_FILE, clear_run, recover, run_folder
+from fervit.inference.model_files import folder_licences
+from fervit.licences import Licence, say_non_commercial, union
 from fervit.training.options import RunOptions
 
 CHECKPOINTS = "checkpoints"
@@ -82,7 +86,10 @@ class DataRecord(TypedDict, total=False):
 
 
 class RunRecord(TypedDict, total=False):
-    """What `run.json` says of a run; a teacher is there where it had one, the last three when it has ended."""
+    """What `run.json` says of a run; a teacher is there where it had one, the last three when it has ended.
+
+    `trained_on` are the licences of the data, of the starting weights and of the teacher, as `ModelSpec` has them.
+    """
 
     command: str
     config: Settings
@@ -93,6 +100,7 @@ class RunRecord(TypedDict, total=False):
     threads: int
     device: str
     teacher: Mapping[str, str]
+    trained_on: list[dict[str, Any]]
     seconds: float
     public_test: Mapping[str, object]
     pretraining: Mapping[str, object]
@@ -114,6 +122,38 @@ def describe(config: Settings, data: DataRecord, *, init: str, command: str) -> 
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
     }
+
+
+def note_licences(run: RunRecord, out: Path, *learnt_from: Iterable[Licence]) -> tuple[Licence, ...]:
+    """Return the licences of what a run's model learns from, and note them in its record.
+
+    Where they exclude commercial use, a warning is logged.
+
+    Args:
+        run: the record.
+        out: the run's folder.
+        learnt_from: the licences of the starting weights, of the data and of the teacher.
+    """
+    licences = union(*learnt_from)
+    run["trained_on"] = [dataclasses.asdict(licence) for licence in licences]
+    say_non_commercial(out.name, licences)
+    return licences
+
+
+def weights_licences(init: str | Path) -> tuple[Licence, ...]:
+    """Return the licences of what starting weights were trained on; those on the Hub are in its cache by now.
+
+    Raises:
+        ModelError: the weights name licences that are none.
+    """
+    if Path(init).exists() or str(init) == SCRATCH:
+        return folder_licences(init)
+    from fervit.models.folders.files import find_folder
+
+    try:
+        return folder_licences(find_folder(str(init)))
+    except OSError:  # no folder of a model: one of the forms that only an architecture's builder reads
+        return ()
 
 
 def check_same(out: Path, run: RunRecord, defaults: Settings) -> None:

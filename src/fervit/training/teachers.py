@@ -21,6 +21,7 @@ from fervit.errors import ConfigError, ModelError
 from fervit.inference.loading import open_classifier
 from fervit.inference.model_files import find_folder, find_model, model_hash
 from fervit.labels import canonical, find_places, label_places, spelt_differently
+from fervit.licences import Licence
 from fervit.models import load_checkpoint
 from fervit.models.backbone import fuse_attention
 from fervit.models.inputs import denormalise, normalise, resize
@@ -85,10 +86,12 @@ class Teacher:
     Attributes:
         predictions: `(N, K)` probabilities, a row per image of the train split, or what predicts each augmented one.
         description: what `run.json` says of the teacher: its name and its hash.
+        trained_on: the licences of what the teacher was trained on, which its student has as well.
     """
 
     predictions: np.ndarray | LiveTeacher
     description: Mapping[str, str]
+    trained_on: tuple[Licence, ...] = ()
 
 
 def open_teacher(
@@ -117,14 +120,15 @@ def open_teacher(
     if not isinstance(model, str | Path):
         opened = model
         probs = _of_all(lambda part, tick: soft_targets(opened, part, config, progress=tick), dataset, progress)
-        return Teacher(probs, {"name": model.spec.name, "hash": hashlib.sha256(probs.tobytes()).hexdigest()})
+        description = {"name": model.spec.name, "hash": hashlib.sha256(probs.tobytes()).hexdigest()}
+        return Teacher(probs, description, model.spec.trained_on)
     path = find_model(model)
     classifier = open_classifier(path, threads=threads)
     digest = model_hash(path)
     probs = _of_all(
         lambda part, tick: cached_soft_targets(classifier, digest, part, config, progress=tick), dataset, progress
     )
-    return Teacher(probs, {"name": path.name, "hash": digest})
+    return Teacher(probs, {"name": path.name, "hash": digest}, classifier.spec.trained_on)
 
 
 def _of_all(
@@ -155,7 +159,7 @@ def _open_live(model: str | Path | Classifier, dataset: Dataset | Mixture, confi
             f"{folder or 'an opened classifier'} must be a model folder"
         )
     live = LiveTeacher(*load_checkpoint(folder), dataset.labels, temperature=config.teacher_temperature)
-    return Teacher(live, {"name": folder.name, "hash": model_hash(folder)})
+    return Teacher(live, {"name": folder.name, "hash": model_hash(folder)}, live.spec.trained_on)
 
 
 def soft_targets(

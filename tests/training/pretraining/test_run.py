@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,14 @@ import fervit.training.pretraining.run
 from fervit.config.augmentation import AugmentConfig
 from fervit.data import load
 from fervit.errors import ConfigError, DataError, ModelError
+from fervit.inference.model_files import folder_licences
+from fervit.licences import KNOWN, Licence
 from fervit.models import build_model
 from fervit.models.architectures.vit import build_backbone
 from fervit.models.backbone import backbone_of, head_of
 from fervit.training.pretraining.mae import build_autoencoder
 from fervit.training.pretraining.run import PretrainTrainer, pretrain
+from tests.helpers.licences import RAF, learnt_from_raf
 from tests.helpers.pretraining import backbone_weights, features, pretrain_config, slopes
 from tests.helpers.training import StopAfterEpoch
 from tests.helpers.weights import save_timm
@@ -190,3 +194,13 @@ def test_a_full_disk_says_so_and_what_to_do(tmp_path: Path, weights: Path, monke
     monkeypatch.setattr(fervit.training.pretraining.run, "save_checkpoint", full)
     with pytest.raises(ConfigError, match=r"disk is full.*--resume"):
         pretrain(pretrain_config(epochs=0), [slopes()], tmp_path / "run", init=weights)
+
+
+def test_a_backbone_carries_the_licences_of_all_faces_and_of_its_start(tmp_path: Path, weights: Path) -> None:
+    pretrain(pretrain_config(epochs=0), [replace(slopes(), licence="MIT")], tmp_path / "first", init=weights)
+    start = learnt_from_raf(tmp_path / "first")
+    parts = [replace(slopes(), licence="a: MIT"), replace(slopes(), licence="AffectNet")]
+    pretrain(pretrain_config(epochs=0), parts, tmp_path / "second", init=start)
+    assert folder_licences(tmp_path / "second") == (RAF, Licence("a", "MIT"), KNOWN["affectnet"])
+    card = (tmp_path / "second" / "README.md").read_text(encoding="utf-8")
+    assert 'license_name: "non-commercial (RAF-DB, AffectNet)"' in card and "**Not for commercial use.**" in card

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import Detect, DetectBy, DropLabels, LabelMap, Sources, Splits, Threads, detection
+from fervit.cli._shared import DataLicence, Detect, DetectBy, DropLabels, LabelMap, Sources, Splits, Threads, detection
 from fervit.cli.training._options import Init, Out, Overwrite, Resume, Settings, Votes
 from fervit.cli.training._run import as_text, find_inputs, shown_run, stoppable_run
 
@@ -29,6 +29,7 @@ def distill(
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
     splits: Splits = None,
+    licence: DataLicence = None,
     set_: Settings = None,
     threads: Threads = None,
     resume: Resume = False,
@@ -53,6 +54,7 @@ def distill(
             drop_labels=drop_labels,
             splits=splits,
             detect=wanted,
+            licence=licence,
         )
         with shown_run(config.epochs, resume=resume, overwrite=overwrite, threads=threads) as keywords:
             figures = api.distill(teacher, dataset, out, recipe=config, init=weights, **keywords)

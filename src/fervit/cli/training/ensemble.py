@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fervit.cli._shared import (
+    DataLicence,
     Detect,
     DetectBy,
     DropLabels,
@@ -56,6 +57,7 @@ def ensemble(
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
     splits: Splits = None,
+    licence: DataLicence = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the ensemble in --out.")] = False,
 ) -> None:
@@ -92,7 +94,14 @@ def ensemble(
     with stoppable(lambda: f"{out} is as it was"), output_folder(target), torch_threads(threads):
         detecting = FaceCutter.for_model(members_spec(members), detector or "auto") if wanted else False
         sources = [unweighted(source) for source in data]
-        dataset = load_mixture(sources, label_map=label_map, drop_labels=drop_labels, splits=splits, detect=detecting)
+        dataset = load_mixture(
+            sources,
+            label_map=label_map,
+            drop_labels=drop_labels,
+            splits=splits,
+            licence=licence,
+            detect=detecting,
+        )
         with progress("running the members") as tick:
             if soup is not None:
                 choice = average_weights(members, dataset, target, kind=soup, progress=tick)

@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import Detect, DetectBy, DropLabels, LabelMap, Splits, detection, require_torch
+from fervit.cli._shared import DataLicence, Detect, DetectBy, DropLabels, LabelMap, Splits, detection, require_torch
 from fervit.cli.training._run import stoppable
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fervit.data import Dataset, LoadKeywords
     from fervit.export.model import Exported
+    from fervit.licences import Licence
 
 
 def register(app: typer.Typer) -> None:
@@ -33,9 +36,16 @@ def export(
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
     splits: Splits = None,
+    licence: DataLicence = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads while --int8 measures; default: all cores.")
     ] = None,
+    commercial: Annotated[
+        bool,
+        typer.Option(
+            "--commercial", help="Refuse a model that has learnt from data whose terms exclude commercial use."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Export a model folder to ONNX and check that both predict the same."""
@@ -47,14 +57,32 @@ def export(
         require_torch("export")
     dataset: str | Dataset | None = data
     with stoppable(lambda: f"{out} is as it was"):
-        if label_map or drop_labels or splits or wanted:
+        if label_map or drop_labels or splits or wanted or licence is not None:
             if data is None:
-                raise ConfigError("--label-map, --drop-labels, --splits and --detect are about --data: add it")
+                raise ConfigError(
+                    "--label-map, --drop-labels, --splits, --licence and --detect are about --data: add it"
+                )
             reading: LoadKeywords = {"label_map": label_map, "drop_labels": drop_labels, "splits": splits}
-            reading["detect"] = wanted
+            reading |= {"detect": wanted, "licence": licence}
             dataset = load_as_seen(data, model, **reading)
-        exported = export_onnx(model, out, int8=int8, data=dataset, threads=threads, overwrite=overwrite)
+        exported = export_onnx(
+            model, out, int8=int8, data=dataset, threads=threads, overwrite=overwrite, commercial=commercial
+        )
     typer.echo(as_text(exported, model))
+    if commercial:
+        typer.echo(describe_licences(exported.trained_on))
+
+
+def describe_licences(licences: "Sequence[Licence]") -> str:
+    """Return what `--commercial` prints of a model that it lets pass."""
+    from fervit.licences import unknown_terms
+
+    if not licences:
+        return "what it was trained on was not noted: whether it may be used commercially is for you to find out"
+    lines = [f"trained on {licence.described()}" for licence in licences]
+    if names := ", ".join(licence.name for licence in unknown_terms(licences)):
+        lines.append(f"the terms of {names} are unknown: whether they allow commercial use is for you to find out")
+    return "\n".join(lines)
 
 
 def as_text(exported: "Exported", model: Path) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import Detect, DetectBy, Threads, detection, require_torch
+from fervit.cli._shared import DataLicence, Detect, DetectBy, Threads, detection, require_torch
 from fervit.cli.training._options import Overwrite, Resume
 from fervit.cli.training._run import shown_run, stoppable_run
 
@@ -28,6 +28,7 @@ def pretrain(
     ],
     init: Annotated[str, typer.Option(help="A plain ViT: Hub id, model folder, safetensors file, or `shipped`.")],
     out: Annotated[Path, typer.Option(help="Folder for the run; becomes a Hugging Face ViT folder without a head.")],
+    licence: DataLicence = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a default: key=value. May be repeated.")
     ] = None,
@@ -51,7 +52,7 @@ def pretrain(
         require_torch("pre-training")
         weights = starting_weights(init)
         check_starting_weights(weights)
-        datasets = [loaded(source, need_labels=False, detect=wanted) for source in data]
+        datasets = [loaded(source, need_labels=False, licence=licence, detect=wanted) for source in data]
         from fervit.training.pretraining.run import pretrain as run
 
         with shown_run(

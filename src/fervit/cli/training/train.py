@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import Detect, DetectBy, DropLabels, LabelMap, Sources, Splits, Threads, detection
+from fervit.cli._shared import DataLicence, Detect, DetectBy, DropLabels, LabelMap, Sources, Splits, Threads, detection
 from fervit.cli.training._options import Init, Out, Overwrite, Resume, Settings, Votes
 from fervit.cli.training._run import as_text, find_inputs, shown_run, stoppable_run, stoppable_seeds
 
@@ -30,6 +30,7 @@ def train(
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
     splits: Splits = None,
+    licence: DataLicence = None,
     set_: Settings = None,
     threads: Threads = None,
     seeds: Annotated[
@@ -50,7 +51,7 @@ def train(
     config = load_config(recipe, set_ or ())  # first: a misspelt key should not wait for torch
     how: RunKeywords = {"resume": resume, "overwrite": overwrite, "threads": threads}
     labels: LoadKeywords = {"votes": votes, "label_map": label_map, "drop_labels": drop_labels, "splits": splits}
-    labels["detect"] = wanted
+    labels |= {"detect": wanted, "licence": licence}
     if seeds is not None:
         with stoppable_seeds(out, **how):
             dataset, weights = find_inputs(config, data, init=init, **labels)

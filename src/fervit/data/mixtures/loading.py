@@ -1,8 +1,8 @@
 """Load several data sets as one: `load_mixture` brings their labels together and sees that each can be validated on."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -13,9 +13,11 @@ from fervit.data.dataset import PUBLIC_TEST, SPLITS, TRAIN, Dataset
 from fervit.data.labelling.apply import passed_over
 from fervit.data.labelling.rules import LabelRules, read_rules
 from fervit.data.labelling.values import order_labels
-from fervit.data.loading import LoadKeywords, load
-from fervit.data.mixtures.mixture import Mixture
+from fervit.data.loading import LoadKeywords, load, read_encoded
+from fervit.data.mixtures.mixture import Mixture, as_mixture
 from fervit.data.readers.named.forms import FORM_NAMES
+from fervit.data.readers.parquet import parts_of
+from fervit.data.readers.plain import FILE_FORMS
 from fervit.data.source_spec import parse_source
 from fervit.data.splitting.draw import make_splits, material_of
 from fervit.data.splitting.table import check_one_source
@@ -28,6 +30,38 @@ Source = str | Path | Dataset
 """A data set: `[FORM:]SOURCE[@WEIGHT]`, a path, or one that is loaded."""
 Sources = Source | Mixture | Sequence[Source]
 """One or several of them."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a data set is loaded from.
+
+    Attributes:
+        source: its name for `load`, or the data set itself.
+        weight: see `Mixture`.
+        part: of a file that holds several data sets, which one it is.
+    """
+
+    source: Source
+    weight: float = 1.0
+    part: str | None = None
+
+    def load(self, options: LoadKeywords) -> Dataset:
+        """Return the data set.
+
+        Raises:
+            DataError: see `load`.
+        """
+        return self.source if isinstance(self.source, Dataset) else load(self.source, **self._own(options))
+
+    def read_encoded(self, use: Callable[[Iterable[bytes]], None], options: LoadKeywords) -> bool:
+        """Hand the encoded images to `use`, see `loading.read_encoded`; False where there are none."""
+        if isinstance(self.source, Dataset) or options.get("detect"):  # faces that are cut out are in no file
+            return False
+        return read_encoded(self.source, use, **self._own(options))
+
+    def _own(self, options: LoadKeywords) -> LoadKeywords:
+        return options if self.part is None else {**options, "part": self.part}
 
 
 def load_mixture(sources: Sources, **options: Unpack[LoadKeywords]) -> Dataset | Mixture:
@@ -51,34 +85,67 @@ def load_mixture(sources: Sources, **options: Unpack[LoadKeywords]) -> Dataset |
     """
     if isinstance(sources, Mixture):
         return sources
-    if isinstance(sources, str | Path) or not isinstance(sources, Sequence):
-        sources = [sources]  # a single one of another kind is refused below
-    if not sources:
-        raise DataError("expected one or more data sets, got none")
-    named = [_weighted(source) for source in sources]
-    if len(named) == 1:
-        ((source, weight),) = named
-        dataset = source if isinstance(source, Dataset) else load(source, **options)
-        return dataset if weight == 1 else Mixture((dataset,), (weight,))
-    parts = _load_all([source for source, _ in named], options)
+    return _load_named(_named(sources, options), options)
+
+
+def load_origins(sources: Sources, **options: Unpack[LoadKeywords]) -> tuple[Mixture, list[Origin]]:
+    """Return what `load_mixture` does, always as a mixture, and of each of its parts where it was loaded from.
+
+    Raises:
+        DataError: see `load_mixture`.
+        ConfigError: see `load_mixture`.
+    """
+    if isinstance(sources, Mixture):
+        return sources, [Origin(part) for part in sources.parts]
+    origins = _named(sources, options)
+    return as_mixture(_load_named(origins, options)), origins
+
+
+def _load_named(origins: Sequence[Origin], options: LoadKeywords) -> Dataset | Mixture:
+    if len(origins) == 1:
+        (origin,) = origins
+        dataset = origin.load(options)
+        return dataset if origin.weight == 1 else Mixture((dataset,), (origin.weight,))
+    parts = _load_all(origins, options)
     _check_different(parts)
-    mixture = Mixture(tuple(map(with_validation, match_labels(parts))), tuple(weight for _, weight in named))
+    mixture = Mixture(tuple(map(with_validation, match_labels(parts))), tuple(origin.weight for origin in origins))
     for line in describe(mixture):
         log.warning("%s", line)
     return mixture
 
 
-def _weighted(source: Source) -> tuple[Source, float]:
-    """Return a source and its weight; a form stays in the source's name, for `load`."""
+def _named(sources: Source | Sequence[Source], options: LoadKeywords) -> list[Origin]:
+    """Return the data sets that are named, those of a converted file one by one.
+
+    Raises:
+        DataError: there are none, or one is of another type.
+    """
+    if isinstance(sources, str | Path) or not isinstance(sources, Sequence):
+        sources = [sources]  # a single one of another kind is refused below
+    if not sources:
+        raise DataError("expected one or more data sets, got none")
+    return [origin for source in sources for origin in _origins(source, apart=options.get("part") is None)]
+
+
+def _origins(source: Source, *, apart: bool) -> list[Origin]:
+    """Return a source with its weight, or the data sets in it, where they are to be taken apart.
+
+    A form stays in the source's name, for `load`.
+    """
     if isinstance(source, Dataset):
-        return source, 1.0
+        return [Origin(source)]
     if not isinstance(source, str | Path):
         raise DataError(f"expected a data set by name, file or folder, or a loaded one, got {quoted(source)}")
     spec = parse_source(source, FORM_NAMES)
-    return source if isinstance(source, Path) else str(replace(spec, weight=1.0)), spec.weight
+    named = source if isinstance(source, Path) else str(replace(spec, weight=1.0))
+    file = Path(spec.source).expanduser()
+    parts = parts_of(file) if apart and FILE_FORMS.get(file.suffix.lower()) == "parquet" and file.is_file() else ()
+    if len(parts) > 1:
+        return [Origin(named, spec.weight * part.weight, part.name) for part in parts]
+    return [Origin(named, spec.weight * (parts[0].weight if parts else 1.0))]
 
 
-def _load_all(sources: Sequence[Source], options: LoadKeywords) -> list[Dataset]:
+def _load_all(origins: Sequence[Origin], options: LoadKeywords) -> list[Dataset]:
     """Load every source with the rules that are about its labels; the votes go to the one that they belong to.
 
     Raises:
@@ -88,24 +155,21 @@ def _load_all(sources: Sequence[Source], options: LoadKeywords) -> list[Dataset]
     rules = replace(read_rules(options.get("label_map"), options.get("drop_labels")), shared=True)
     votes = options.get("votes")
     common: LoadKeywords = {**options, "label_map": rules, "drop_labels": None, "votes": None}
-    check_one_source(options.get("splits"), len(sources))
+    check_one_source(options.get("splits"), len(origins))
     with_votes: LoadKeywords = {**common, "votes": votes}
     if votes is not None and not Path(votes).is_file():
         raise DataError(f"no FER+ votes at {votes}")
-    parts, refused = [], []
-    for source in sources:
-        if isinstance(source, Dataset):
-            parts.append(source)
-            continue
-        if votes is not None:
+    parts, refused, owners = [], [], []
+    for origin in origins:
+        if votes is not None and not isinstance(origin.source, Dataset):
             try:
-                parts.append(load(source, **with_votes))
+                parts.append(origin.load(with_votes))
+                owners.append(parts[-1].name)
                 continue
             except DataError as error:  # of other images: the source is loaded without them
                 refused.append(error)
-        parts.append(load(source, **common))
+        parts.append(origin.load(common))
     if votes is not None:
-        owners = [part.name for part in parts if part.votes is not None]
         if not owners:
             raise (
                 DataError(f"the votes belong to none of the data sets: {refused[0]}")

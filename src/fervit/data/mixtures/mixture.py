@@ -7,6 +7,7 @@ import numpy as np
 
 from fervit.data.dataset import SPLITS, Dataset
 from fervit.errors import DataError, unknown
+from fervit.licences import Licence, union
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,6 +80,11 @@ class Mixture:
         for part, weight in self.weighted:
             digest.update(f"{part.data_hash} {weight!r}\n".encode())
         return digest.hexdigest()
+
+    @property
+    def licences(self) -> tuple[Licence, ...]:
+        """The licences of all parts, each once."""
+        return union(*(part.licences for part in self.parts))
 
     @property
     def notes(self) -> tuple[str, ...]:

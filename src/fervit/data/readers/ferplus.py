@@ -12,6 +12,7 @@ from fervit.data.source_files import find_columns, open_csv
 from fervit.data.splits import split_ids_of
 from fervit.errors import DataError
 from fervit.labels import FERPLUS8, mapping_matrix
+from fervit.licences import KNOWN, as_text, union
 
 VOTE_COLUMNS = (
     "neutral",
@@ -45,7 +46,8 @@ def join_votes(dataset: Dataset, path: Path, labels: Sequence[str]) -> Dataset:
     mapped = counts[:, :FACE_COLUMNS] @ mapping_matrix(FERPLUS8, labels)
     sums = mapped.sum(axis=1, keepdims=True)
     votes = np.divide(mapped, sums, out=np.zeros_like(mapped), where=sums > 0)
-    return replace(dataset, votes=votes.astype(np.float32))
+    licences = union(dataset.licences, [KNOWN["ferplus"]])
+    return replace(dataset, votes=votes.astype(np.float32), licence=as_text(licences))
 
 
 def votes_of(dataset: Dataset, path: Path) -> np.ndarray:

@@ -33,7 +33,8 @@ def read_plain(source: str | Path, form: str, options: ReadOptions) -> Dataset:
         from fervit.data.readers.parquet import read_parquet
 
         key = file_key(path) + options.key
-        return cached(key, lambda store: read_parquet(path, store, options), name=name_of(path.name))
+        name = options.part or name_of(path.name)
+        return cached(key, lambda store: read_parquet(path, store, options), name=name)
     if form == "folder":
         from fervit.data.readers.folder import read_folder
 

@@ -39,7 +39,17 @@ from fervit.training.options import RunKeywords, RunOptions
 from fervit.training.parallel import torch_threads
 from fervit.training.pretraining.mae import build_autoencoder, count_patches, reconstruction_image, to_backbone
 from fervit.training.resident import ResidentTrainer, trainer_arguments
-from fervit.training.run_folder import DataRecord, RunRecord, describe, open_run, read_rows, seconds_of, write_json
+from fervit.training.run_folder import (
+    DataRecord,
+    RunRecord,
+    describe,
+    note_licences,
+    open_run,
+    read_rows,
+    seconds_of,
+    weights_licences,
+    write_json,
+)
 from fervit.types import ModelSpec, Preprocess
 
 Tensor = torch.Tensor
@@ -96,6 +106,7 @@ def pretrain(
         model, preprocess = build_autoencoder(init, config)
         data = _describe_data(datasets, faces)
         run = describe(dataclasses.asdict(config), data, init=str(init), command=how.command)
+        licences = note_licences(run, out, weights_licences(init), *(dataset.licences for dataset in datasets))
         # Only now: with wrong weights an earlier run in the folder stays as it is.
         with open_run(out, run, dataclasses.asdict(PretrainConfig()), how):
             if config.epochs:
@@ -104,7 +115,8 @@ def pretrain(
                 image = reconstruction_image(model, trainer.shown(), preprocess, seed=config.seed)
                 image.save(out / RECONSTRUCTION_FILE)
             figures = _figures(out, config, n=data["n_train"])
-            _save(model, preprocess, out, run, figures)
+            spec = ModelSpec("vit", preprocess, (), name=out.name, data_hash=data["hash"], trained_on=licences)
+            _save(model, spec, out, run, figures)
             write_json(out / RUN_FILE, {**run, "seconds": seconds_of(out), "pretraining": figures})
     return figures
 
@@ -205,12 +217,9 @@ def _figures(out: Path, config: PretrainConfig, *, n: int) -> PretrainFigures:
     return {"n": n, "epochs": config.epochs, "first_loss": first, "loss": last}
 
 
-def _save(
-    model: ViTMAEForPreTraining, preprocess: Preprocess, out: Path, run: RunRecord, figures: PretrainFigures
-) -> None:
+def _save(model: ViTMAEForPreTraining, spec: ModelSpec, out: Path, run: RunRecord, figures: PretrainFigures) -> None:
     """Write the encoder as a backbone folder with its card."""
     backbone = to_backbone(model.cpu())
-    spec = ModelSpec(arch="vit", preprocess=preprocess, labels=(), name=out.name, data_hash=run["data"]["hash"])
     save_checkpoint(backbone, spec, out)
     (out / "README.md").write_text(_card(spec, run, figures), encoding="utf-8")
 
