@@ -16,7 +16,7 @@ from fervit.formatting import file_size
 
 log = logging.getLogger(__name__)
 
-VERSION = 8  # of an entry's layout; part of its name
+VERSION = 9  # of an entry's layout; part of its name
 ENTRY = re.compile(r"v([0-9]+)-[\w.-]+")
 BUILDING, REMOVING = ".building-", ".removing-"  # prefixes of folders that are being filled or deleted
 META = "meta.json"
