@@ -13,6 +13,7 @@ from fervit.inference.classifier import OnnxClassifier
 from fervit.runtime import sessions
 from fervit.types import ModelSpec
 from tests.helpers import write_onnx
+from tests.helpers.limits import run_forked
 
 CROPS = np.random.default_rng(0).integers(0, 256, (5, 48, 48, 3), dtype=np.uint8)
 
@@ -82,3 +83,24 @@ def test_predict_takes_a_runtime(tiny_onnx: Path, tmp_path: Path) -> None:
     outputs = [CliRunner().invoke(app, [*arguments, "--runtime", name]).stdout for name in ("auto", "openvino")]
     assert '"label"' in outputs[0]
     assert outputs[0][:60] == outputs[1][:60]
+
+
+SIGNAL = """
+import os, signal, threading
+from pathlib import Path
+from fervit.runtime.openvino import OpenVinoSession
+
+held = [OpenVinoSession(Path({path!r}), threads=1)]
+dropping = threading.Thread(target=held.clear)
+dropping.start()
+dropping.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("openvino")
+def test_a_signal_after_a_thread_has_dropped_the_last_model_is_handled(tiny_onnx: Path) -> None:
+    done = run_forked(SIGNAL.format(path=str(tiny_onnx)))
+    assert (done.status, done.stdout) == (0, "handled\n")

@@ -1,11 +1,14 @@
 """OpenVINO behind the runtime's seam: the same ONNX file, or its own `.xml` and `.bin`, faster on Intel."""
 
+import contextlib
+import ctypes
 import functools
 import json
 import queue
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -60,7 +63,8 @@ class _Compiled:
             config["INFERENCE_NUM_THREADS"] = threads
         try:
             model = core.read_model(str(path))
-            compiled = core.compile_model(model, "CPU", config)
+            with _same_signal_stack():
+                compiled = core.compile_model(model, "CPU", config)
         except Exception as error:  # its exceptions share no base class of their own
             raise ModelError(f"{path} is not readable by OpenVINO, or truncated: {_last_line(error)}") from error
         self.metadata = _metadata(model)
@@ -79,6 +83,30 @@ class _Compiled:
             return logits.copy()  # the request's own memory is overwritten by the next batch
         finally:
             self._free.put(request)
+
+
+class _SignalStack(ctypes.Structure):
+    """What `sigaltstack` takes and gives on Linux: where signal handlers of the calling thread have their stack."""
+
+    _fields_: ClassVar = [("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+@contextlib.contextmanager
+def _same_signal_stack() -> Iterator[None]:
+    """Leave the calling thread the stack for signal handlers that it has.
+
+    OpenVINO gives a new one to the thread that loads its plug-in for the CPU, and frees it with the last compiled
+    model: where another thread does that, the next signal would crash the process.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    library, stack = ctypes.CDLL(None), _SignalStack()
+    library.sigaltstack(None, ctypes.byref(stack))
+    try:
+        yield
+    finally:
+        library.sigaltstack(ctypes.byref(stack), None)
 
 
 class _Request(Protocol):
