@@ -4,11 +4,12 @@ import functools
 import os
 import pickle
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fervit.concurrency import Lock, PerProcess, WorkerThreads
+from fervit.concurrency import Lock, NativeCalls, PerProcess, WorkerThreads
 from tests.helpers.processes import run_program
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
@@ -94,3 +95,29 @@ def test_a_pickle_opens_anew_and_starts_no_thread() -> None:
 def test_what_cannot_be_opened_raises_at_once() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         PerProcess(functools.partial(int, "x"))
+
+
+@forks
+def test_a_fork_waits_until_no_native_call_is_running_and_the_library_has_rested() -> None:
+    calls, began, ended = NativeCalls(rest_s=0.05), threading.Event(), 0.0
+
+    def call() -> None:
+        nonlocal ended
+        with calls():
+            began.set()
+            time.sleep(0.1)
+            ended = time.monotonic()
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    began.wait()
+    calls._wait()  # what a fork does first
+    forked = time.monotonic()
+    calls._go_on()
+    thread.join()
+    assert forked - ended >= 0.05
+    with calls():
+        assert calls._running == 1
+    calls._renew()  # what its child does
+    with calls():
+        assert calls._running == 1

@@ -10,9 +10,10 @@ import ctypes
 import functools
 import os
 import threading
+import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
@@ -125,6 +126,47 @@ class WorkerThreads:
 
     def __reduce__(self) -> tuple[type["WorkerThreads"], tuple[int, str]]:
         return WorkerThreads, (self.count, self.name)
+
+
+class NativeCalls:
+    """Calls of a library that must not be forked in the middle of one: a fork waits until none is running.
+
+    The library's own locks would stay as they are in the child, held by threads that it does not have.
+
+    Args:
+        rest_s: how long after a call the library's threads may still be busy; a fork waits as long.
+    """
+
+    def __init__(self, rest_s: float = 0.0):
+        self._changed, self._running = threading.Condition(), 0
+        self._rest_s, self._ended_s = rest_s, 0.0
+        if hasattr(os, "register_at_fork"):  # Windows has no fork
+            os.register_at_fork(before=self._wait, after_in_parent=self._go_on, after_in_child=self._renew)
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Make a call in this context; while a process is being forked, it waits."""
+        with self._changed:
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._ended_s = time.monotonic()
+                self._changed.notify_all()
+
+    def _wait(self) -> None:
+        self._changed.acquire()
+        while self._running:
+            self._changed.wait()
+        time.sleep(max(0.0, self._ended_s + self._rest_s - time.monotonic()))
+
+    def _go_on(self) -> None:
+        self._changed.release()
+
+    def _renew(self) -> None:
+        self._changed, self._running = threading.Condition(), 0
 
 
 class PerProcess(Generic[T]):

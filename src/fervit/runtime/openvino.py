@@ -12,10 +12,12 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from fervit.concurrency import PerProcess
+from fervit.concurrency import NativeCalls, PerProcess
 from fervit.errors import MissingExtra, ModelError
 from fervit.runtime.ort import Shape
 from fervit.types import METADATA_KEY
+
+REST_S = 0.05  # after a call; without it, 2 of 5 runs of four forks each had a child that hung, with it none of 12
 
 
 class OpenVinoSession:
@@ -63,7 +65,7 @@ class _Compiled:
             config["INFERENCE_NUM_THREADS"] = threads
         try:
             model = core.read_model(str(path))
-            with _same_signal_stack():
+            with _native_calls()(), _same_signal_stack():
                 compiled = core.compile_model(model, "CPU", config)
         except Exception as error:  # its exceptions share no base class of their own
             raise ModelError(f"{path} is not readable by OpenVINO, or truncated: {_last_line(error)}") from error
@@ -79,10 +81,17 @@ class _Compiled:
         """Return the logits of a batch, computed by a request that no other thread has at the time."""
         request = self._free.get()
         try:
-            logits = request.infer(dict(batch), share_inputs=True)[self._output]
+            with _native_calls()():
+                logits = request.infer(dict(batch), share_inputs=True)[self._output]
             return logits.copy()  # the request's own memory is overwritten by the next batch
         finally:
             self._free.put(request)
+
+
+@functools.cache
+def _native_calls() -> NativeCalls:
+    """Return what a fork waits for: threads of TBB that leave a call count themselves, and a child waits for them."""
+    return NativeCalls(rest_s=REST_S)
 
 
 class _SignalStack(ctypes.Structure):
