@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from fervit.inference.recognizer import Recognizer
     from fervit.inference.results import FrameResult, ImageResult
     from fervit.inference.rows import table_rows
+    from fervit.inference.runs.run import RunSummary, predict
+    from fervit.inference.runs.sidecar import read_sidecar
     from fervit.media.draw import annotate
     from fervit.media.images import read_image
     from fervit.media.video import probe, read_frames
@@ -47,6 +49,7 @@ __all__ = [
     "Prediction",
     "Preprocess",
     "Recognizer",
+    "RunSummary",
     "TrainConfig",
     "VideoWriter",
     "annotate",
@@ -61,10 +64,12 @@ __all__ = [
     "load",
     "load_dataset",
     "make_detector",
+    "predict",
     "probe",
     "pseudolabel",
     "read_frames",
     "read_image",
+    "read_sidecar",
     "table_rows",
     "threshold_for",
     "train",
@@ -84,6 +89,7 @@ _HOMES = {
     "Prediction": "fervit.types",
     "Preprocess": "fervit.types",
     "Recognizer": "fervit.inference.recognizer",
+    "RunSummary": "fervit.inference.runs.run",
     "TrainConfig": "fervit.config",
     "VideoWriter": "fervit.media.video_writer",
     "annotate": "fervit.media.draw",
@@ -98,10 +104,12 @@ _HOMES = {
     "load": "fervit.inference.loading",
     "load_dataset": "fervit.data:load",
     "make_detector": "fervit.faces.detectors",
+    "predict": "fervit.inference.runs.run",
     "probe": "fervit.media.video",
     "pseudolabel": "fervit.pseudolabels",
     "read_frames": "fervit.media.video",
     "read_image": "fervit.media.images",
+    "read_sidecar": "fervit.inference.runs.sidecar",
     "table_rows": "fervit.inference.rows",
     "threshold_for": "fervit.evaluation.selective",
     "train": "fervit.api",

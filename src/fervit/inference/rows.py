@@ -60,7 +60,7 @@ def json_lines(result: ImageResult | FrameResult | Skipped) -> str:
 
 
 def columns_of(labels: Sequence[str], *, errors: bool = False) -> dict[str, type]:
-    """Return the names and types of a table's columns; images' tables have `errors` too."""
+    """Return the names and types of a table's columns; a run's tables have `error` too."""
     names: dict[str, type] = {"source": str, "frame": int, "time_s": float, "track": int}
     names |= dict.fromkeys(("x1", "y1", "x2", "y2", "face_score"), float)
     names |= {"label": str, "score": float}
@@ -73,8 +73,8 @@ def table_rows(
 ) -> list[dict[str, object]]:
     """Return flat rows, one for each face, for `pandas.DataFrame(rows)` or `polars.DataFrame(rows)`.
 
-    Columns are those of `columns_of`, None where there is no value. With `errors`, an image without a
-    face, or one that could not be read, has a row too; a frame without a face never has one.
+    Columns are those of `columns_of`, None where there is no value. With `errors`, an image or a frame without a face
+    has a row too, and so has a file that could not be read.
 
     Raises:
         ConfigError: `result` or `labels` is of another type.
@@ -85,7 +85,7 @@ def table_rows(
         raise ConfigError(f"expected the model's labels, got {quoted(labels)}")
     rows = []
     for row in json_rows(result):
-        if "box" not in row and (not errors or isinstance(result, FrameResult)):
+        if "box" not in row and not errors:
             continue
         flat: dict[str, object] = dict.fromkeys(columns_of(labels, errors=errors))
         flat |= {name: value for name, value in row.items() if name in _FLAT}

@@ -50,6 +50,8 @@ class VideoInfo:
         rate: frames/s on average.
         frames: number of frames, or None.
         duration_s: length in seconds, or None.
+        rotation_deg: by how much the frames are turned clockwise to be shown, 0..359; None where the header says
+            nothing of it.
     """
 
     width: int
@@ -57,6 +59,7 @@ class VideoInfo:
     rate: float
     frames: int | None
     duration_s: float | None
+    rotation_deg: int | None = None
 
 
 def probe(source: VideoSource) -> VideoInfo:
@@ -127,12 +130,14 @@ def _read_animation(source: VideoSource, every: int) -> Iterator[Frame]:
 
 
 def _probe_pyav(source: VideoSource) -> VideoInfo:
+    with _opened(source, source_name(source)) as file:
+        stored = orientation.read_mp4(file)
+    turned_deg = None if stored is None else orientation.angle_deg(stored)
     with _open_pyav(source) as (container, stream):
         length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1_000_000
         rate = float(stream.average_rate or stream.guessed_rate or FALLBACK_RATE)
-        return VideoInfo(
-            stream.width, stream.height, rate, max(stream.frames, 0) or None, max(float(length), 0.0) or None
-        )
+        frames, length_s = max(stream.frames, 0) or None, max(float(length), 0.0) or None
+        return VideoInfo(stream.width, stream.height, rate, frames, length_s, turned_deg)
 
 
 def _probe_opencv(source: VideoSource) -> VideoInfo:
@@ -141,8 +146,9 @@ def _probe_opencv(source: VideoSource) -> VideoInfo:
     with _open_opencv(source) as (capture, _):
         width, height, count = (int(capture.get(p)) for p in (3, 4, cv2.CAP_PROP_FRAME_COUNT))
         rate = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
+        turned_deg = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
     frames = count if count > 0 else None
-    return VideoInfo(width, height, rate, frames, frames / rate if frames else None)
+    return VideoInfo(width, height, rate, frames, frames / rate if frames else None, turned_deg)
 
 
 @contextmanager

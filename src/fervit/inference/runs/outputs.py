@@ -1,26 +1,31 @@
-"""What the predicting commands share: where results go, and one clear line when they cannot be written."""
+"""Where the results of a run go, and one clear line when they cannot be written."""
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
-import typer
-
-from fervit.cli._shared import STDOUT
-from fervit.cli.inference.failures import Failures
 from fervit.errors import ConfigError, MissingExtra
+from fervit.files import cannot_write, fitting_name
+from fervit.inference.results import Skipped
+from fervit.inference.rows import json_lines
+from fervit.inference.runs.failures import Failures
+from fervit.inference.runs.sidecar import (
+    Sidecar,
+    SidecarWriter,
+    SourceRecord,
+    check_same,
+    read_sidecar,
+    sidecar_of,
+)
+from fervit.inference.tables import CsvTable, JsonTable, ParquetTable, Result, Table
 
-if TYPE_CHECKING:
-    from fervit.inference.results import ImageResult, Skipped
-    from fervit.inference.tables import Result, Table
-
-ANNOTATE = "--annotate"
+STDOUT = "-"
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,21 @@ class Targets:
     def any(self) -> bool:
         """Whether results go anywhere at all."""
         return self.json == STDOUT or bool(self.files)
+
+    def check_new(self) -> None:
+        """Refuse to write over the rows of an earlier run.
+
+        Raises:
+            ConfigError: a result file is there already and holds something.
+        """
+        for option, path in self.named:
+            with writing(str(path)):
+                holds = path.is_file() and path.stat().st_size > 0
+            if holds:
+                raise ConfigError(
+                    f"{option} {path} exists already: go on in it with --skip-done, replace it with --overwrite, or "
+                    "name another file"
+                )
 
     def check(
         self,
@@ -104,8 +124,6 @@ def new_name(folder: Path, stem: str, suffix: str) -> Path:
     Raises:
         ConfigError: the folder cannot be looked at.
     """
-    from fervit.files import fitting_name
-
     copy, number = folder / fitting_name(folder, stem, suffix), 1
     with writing(str(copy)):
         while copy.exists():
@@ -114,33 +132,54 @@ def new_name(folder: Path, stem: str, suffix: str) -> Path:
     return copy
 
 
+@dataclass(frozen=True)
+class Writing:
+    """How the result files of a run are written.
+
+    Attributes:
+        errors: a column `error`, and a row for each image, frame or file without a face.
+        resume: keep what an earlier run wrote and append.
+        sidecar: write `TABLE.sources.json` beside each table, by which a run over videos is resumed.
+        settings: whatever changes the rows; they stand in that file, and a resumed run needs the same.
+        command: the command line, for that file.
+        others: how many other outputs the run has, which go on when all result files have failed.
+    """
+
+    errors: bool = True
+    resume: bool = False
+    sidecar: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    others: int = 0
+
+
 class ResultWriter:
     """Writes results everywhere that `targets` names; use it in a `with`.
 
     Files of an earlier run are replaced when the first result is there, not by a run that fails before it. On a
     resume, a result goes only into the files that do not have its source already. A file that cannot be written is
-    reported, the others go on, and the run ends with an error.
+    told of, the others go on, and the run ends with an error.
 
     Args:
         targets: where results go.
         labels: the model's labels.
-        errors: tables have a row for an image without a face, or one that could not be read.
-        resume: keep what an earlier run wrote and append.
-        others: how many other outputs the run has, which go on when all of `targets` have failed.
+        how: how they are written.
+        failures: told of what cannot be written; None makes one that logs.
     """
 
-    def __init__(self, targets: Targets, labels: Sequence[str], *, errors: bool, resume: bool = False, others: int = 0):
-        self.targets, self._labels, self._errors, self._resume = targets, labels, errors, resume
-        self.failures = Failures(len(targets.files) + (targets.json == STDOUT) + others)
+    def __init__(self, targets: Targets, labels: Sequence[str], how: Writing, failures: Failures | None = None):
+        self.targets, self._labels, self._how = targets, labels, how
+        self.failures = failures or Failures(len(targets.files) + (targets.json == STDOUT) + how.others)
         self._tables: list[tuple[Path, Table]] = []
+        self._sidecar: SidecarWriter | None = None
         self._opened = False
 
     def __enter__(self) -> Self:
-        if self._resume:
+        if self._how.resume:
             try:
                 self._open()
             except BaseException:
-                self._close()
+                self._close(complete=False)
                 raise
         return self
 
@@ -151,38 +190,43 @@ class ResultWriter:
             if not self._opened and error is None:
                 self._open()  # a run without a result leaves tables without a row
         finally:
-            self._close()
+            self._close(complete=error is None)
         if error is None:
             self.failures.check()
 
     @property
     def done(self) -> set[str]:
         """The sources that all files have already, on a resume."""
-        return set.intersection(*(table.done for _, table in self._tables)) if self._tables else set()
+        return set.intersection(*(set(table.done) for _, table in self._tables)) if self._tables else set()
 
-    def write(self, result: "Result") -> None:
+    @property
+    def resumed(self) -> bool:
+        """Whether the files of an earlier run are open, to go on in them."""
+        return self._how.resume
+
+    @property
+    def records(self) -> dict[str, SourceRecord]:
+        """What is known of the finished sources, where a file beside the tables is written."""
+        return {} if self._sidecar is None else self._sidecar.sidecar.sources
+
+    def write(self, result: Result) -> None:
         """Append a result to every file, and to stdout where that was asked for."""
-        from fervit.inference.rows import json_lines
-
         if not self._opened:
             self._open()
         for path, table in self._tables:
             if result.source not in table.done and str(path) not in self.failures:
                 with self.failures.tolerated(str(path)), writing(str(path)):
                     table.write(result)
-        if self.targets.json == STDOUT and STDOUT not in self.failures:
-            with self.failures.tolerated(STDOUT), writing("stdout"):
-                typer.echo(json_lines(result).encode(), nl=False)  # UTF-8, whatever the terminal's encoding
+        self._print(result)
 
-    def note(self, results: "Sequence[Skipped | ImageResult]") -> None:
-        """Append the rows of what has no faces to tell of, where JSON lines are written; the other tables have none.
+    def finished(self, record: SourceRecord) -> None:
+        """Note that all rows of a source are written."""
+        if self._sidecar is not None and self._opened:
+            with self.failures.tolerated("the files beside the tables"), writing("the file beside the tables"):
+                self._sidecar.add(record)
 
-        Args:
-            results: what was left out, and videos that could not be read.
-        """
-        from fervit.inference.rows import json_lines
-        from fervit.inference.tables import JsonTable
-
+    def note(self, results: Sequence[Skipped]) -> None:
+        """Append the rows of what was left out, where JSON lines are written; the other tables have none."""
         if results and not self._opened:
             self._open()
         for path, table in self._tables:
@@ -190,20 +234,52 @@ class ResultWriter:
                 with self.failures.tolerated(str(path)), writing(str(path)):
                     for item in results:
                         table.note(item)
+        for item in results:
+            self._print(item)
+
+    def _print(self, result: Result | Skipped) -> None:
         if self.targets.json == STDOUT and STDOUT not in self.failures:
             with self.failures.tolerated(STDOUT), writing("stdout"):
-                for item in results:
-                    typer.echo(json_lines(item).encode(), nl=False)
+                sys.stdout.flush()
+                sys.stdout.buffer.write(json_lines(result).encode())  # UTF-8, whatever the terminal's encoding
+                sys.stdout.buffer.flush()
 
     def _open(self) -> None:
         self._opened = True
+        sidecar = self._old_sidecar() if self._how.resume else None
+        if not self._how.resume:
+            for path in self.targets.files:
+                with writing(str(path)):
+                    sidecar_of(path).unlink(missing_ok=True)  # it tells of rows that are about to go
+        finished = None if sidecar is None else sidecar.unchanged()
         for path in self.targets.files:
             # A file that cannot be resumed is a mistake in the command, found before any work.
-            tolerated = contextlib.nullcontext() if self._resume else self.failures.tolerated(str(path))
+            tolerated = contextlib.nullcontext() if self._how.resume else self.failures.tolerated(str(path))
             with tolerated, writing(str(path)):
-                self._tables.append((path, self._table(path)))
+                self._tables.append((path, self._table(path, finished)))
+        if self._how.sidecar and self._tables:
+            self._start_sidecar({} if sidecar is None else sidecar.sources)
 
-    def _close(self) -> None:
+    def _old_sidecar(self) -> Sidecar | None:
+        """Return what lies beside the tables of an earlier run; where one has nothing, none counts."""
+        found: Sidecar | None = None
+        for path in self.targets.files:
+            if path.is_file() and path.stat().st_size:
+                beside = read_sidecar(path)
+                if beside is None:
+                    return None
+                check_same(beside, self._how.settings, path)
+                found = beside if found is None or len(beside.sources) < len(found.sources) else found
+        return found
+
+    def _start_sidecar(self, earlier: Mapping[str, SourceRecord]) -> None:
+        known = self.done
+        rows = {source: count for _, table in self._tables for source, count in table.done.items()}
+        records = {s: earlier.get(s, SourceRecord(s, rows=rows[s])) for s in rows if s in known}
+        head = Sidecar(self._how.settings, self._how.command, records)
+        self._sidecar = SidecarWriter([path for path, _ in self._tables], head)
+
+    def _close(self, *, complete: bool) -> None:
         last: ConfigError | None = None
         for path, table in self._tables:  # all are closed, whatever one raises
             try:
@@ -211,17 +287,19 @@ class ResultWriter:
                     table.close()
             except ConfigError as error:
                 last = error
+        if self._sidecar is not None and last is None:
+            with self.failures.tolerated("the files beside the tables"), writing("the file beside the tables"):
+                self._sidecar.close(complete=complete)
         if last is not None:
             raise last
 
-    def _table(self, path: Path) -> "Table":
-        from fervit.inference.tables import CsvTable, JsonTable, ParquetTable
-
+    def _table(self, path: Path, finished: Mapping[str, int] | None) -> Table:
+        errors, resume = self._how.errors, self._how.resume
         if path == self.targets.csv:
-            return CsvTable(path, self._labels, errors=self._errors, resume=self._resume)
+            return CsvTable(path, self._labels, errors=errors, resume=resume, finished=finished)
         if path == self.targets.parquet:
-            return ParquetTable(path, self._labels, errors=self._errors, resume=self._resume)
-        return JsonTable(path, resume=self._resume)
+            return ParquetTable(path, self._labels, errors=errors, resume=resume, finished=finished)
+        return JsonTable(path, resume=resume, finished=finished)
 
 
 @contextlib.contextmanager
@@ -232,11 +310,4 @@ def writing(target: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        from fervit.files import cannot_write
-
         raise cannot_write(target, error) from error
-
-
-def rows_on_screen(targets: Targets) -> bool:
-    """Return whether rows show on the terminal, which are progress enough."""
-    return (not targets.any or targets.json == STDOUT) and sys.stdout.isatty()
