@@ -109,7 +109,7 @@ class _Wanted:
         path, folder = path.absolute(), folder.absolute()
         for output in self.outputs:
             scratch = path.parent == output.parent and path.name.startswith(f".{output.name.split('.')[0][:40]}-")
-            if path == output or scratch or (output != folder and output in path.parents):
+            if path == output or scratch or (folder in output.parents and output in path.parents):
                 return True
         return False
 

@@ -30,7 +30,10 @@ Finished = Mapping[str, int]
 
 
 class Table(Protocol):
-    """A file of results; `done` holds the sources that an earlier run left in it, with their number of rows."""
+    """A file of results; `done` holds the sources that an earlier run left in it, with their number of rows.
+
+    What was left out, and told of in a row, has 0.
+    """
 
     done: Finished
 
@@ -271,7 +274,7 @@ class _Record:
 
 
 def _resume(path: Path, records: Callable[[IO[str]], Iterator[_Record]], finished: Finished | None) -> dict[str, int]:
-    """Cut off what may not be whole, and return the other sources with their number of rows.
+    """Cut off what may not be whole, and return the other sources with their number of rows; 0 of what was left out.
 
     Args:
         path: the file of an earlier run; it need not exist.
@@ -288,7 +291,7 @@ def _resume(path: Path, records: Callable[[IO[str]], Iterator[_Record]], finishe
             last = record.source
             counts[last] += 1
             skipped |= {last} if record.skipped else set()
-    done = _kept(counts, last, finished) | {source: counts[source] for source in skipped}
+    done = _kept(counts, last, finished) | dict.fromkeys(skipped, 0)
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as new:
         for record in _each(path, records):
             if record.source is None or record.source in done:

@@ -197,7 +197,8 @@ class ResultWriter:
     @property
     def done(self) -> set[str]:
         """The sources that all files have already, on a resume."""
-        return set.intersection(*(set(table.done) for _, table in self._tables)) if self._tables else set()
+        done = [{source for source, rows in table.done.items() if rows} for _, table in self._tables]
+        return set.intersection(*done) if done else set()
 
     @property
     def resumed(self) -> bool:
@@ -214,7 +215,7 @@ class ResultWriter:
         if not self._opened:
             self._open()
         for path, table in self._tables:
-            if result.source not in table.done and str(path) not in self.failures:
+            if not table.done.get(result.source) and str(path) not in self.failures:
                 with self.failures.tolerated(str(path)), writing(str(path)):
                     table.write(result)
         self._print(result)
@@ -222,7 +223,7 @@ class ResultWriter:
     def finished(self, record: SourceRecord) -> None:
         """Note that all rows of a source are written."""
         if self._sidecar is not None and self._opened:
-            with self.failures.tolerated("the files beside the tables"), writing("the file beside the tables"):
+            with contextlib.suppress(OSError):  # told of at the end: the tables may still be written
                 self._sidecar.add(record)
 
     def note(self, results: Sequence[Skipped]) -> None:
@@ -288,8 +289,12 @@ class ResultWriter:
             except ConfigError as error:
                 last = error
         if self._sidecar is not None and last is None:
-            with self.failures.tolerated("the files beside the tables"), writing("the file beside the tables"):
-                self._sidecar.close(complete=complete)
+            beside = str(sidecar_of(self._tables[0][0]))
+            try:
+                with self.failures.tolerated(beside), writing(beside):
+                    self._sidecar.close(complete=complete)
+            except ConfigError as error:
+                last = error if complete else None  # else the run ends with an error of its own
         if last is not None:
             raise last
 
