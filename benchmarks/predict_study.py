@@ -1,9 +1,9 @@
-"""Frames/s of one `fervit.predict` over a folder of videos against `Recognizer.video` on one file after another.
+"""Frames/s of one `fervit.predict` over a folder of videos against a run on each, one after another.
 
 Usage: python benchmarks/predict_study.py VIDEO [--copies 6] [--rounds 3] [--threads 1] [--model M.onnx]
 
-The folder holds copies of one video. Both write CSV rows; the folder run also keeps the file by which it is resumed,
-and counts the frames of its progress. The two take turns; printed are medians of frames/s, and of frames per
+The folder holds copies of one video. All runs write CSV rows and share one opened model, which single commands would
+open again each. The two take turns; printed are medians of frames/s, and of frames per
 second of CPU time, which other programs on the machine hardly change.
 """
 
@@ -16,19 +16,12 @@ from pathlib import Path
 
 import fervit
 from fervit.inference.recognizer import Recognizer
-from fervit.inference.tables import CsvTable
 
 
-def one_after_another(recognizer: Recognizer, files: list[Path], out: Path) -> int:
-    """Run over each video alone, into a table each; return the number of frames."""
-    count = 0
-    for file in files:
-        table = CsvTable(out / f"{file.stem}.csv", recognizer.spec.labels, errors=True)
-        for result in recognizer.video(file):
-            table.write(result)
-            count += 1
-        table.close()
-    return count
+def frames_of(inputs: Path, recognizer: Recognizer, table: Path) -> int:
+    """Run over a file or a folder, with a bar's progress; return the number of frames."""
+    run = fervit.predict(inputs, recognizer, csv=table, overwrite=True, progress=lambda done, total: None)
+    return sum(record.frames for record in run.records)
 
 
 def main() -> None:
@@ -47,15 +40,12 @@ def main() -> None:
         for k in range(options.copies):
             shutil.copy(options.video, folder / f"p{k:02}{options.video.suffix}")
         files = sorted(folder.iterdir())
-        one_after_another(recognizer, files[:1], out)  # warm
-
-        def together() -> int:
-            run = fervit.predict(
-                folder, recognizer, csv=out / "rows.csv", overwrite=True, progress=lambda done, total: None
-            )
-            return sum(record.frames for record in run.records)
-
-        runs = {"single": lambda: one_after_another(recognizer, files, out), "folder": together}
+        table = out / "rows.csv"
+        frames_of(files[0], recognizer, table)  # warm
+        runs = {
+            "single": lambda: sum(frames_of(file, recognizer, table) for file in files),
+            "folder": lambda: frames_of(folder, recognizer, table),
+        }
         rates: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
         for _ in range(options.rounds):
             for name, run in runs.items():

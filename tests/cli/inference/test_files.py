@@ -7,8 +7,8 @@ import pytest
 import fervit.faces.detectors
 from fervit.inference.runs.sidecar import read_sidecar
 from tests.helpers.commands import error_of, predict
-from tests.helpers.results import sources
 from tests.helpers.recordings import write_study
+from tests.helpers.results import sources
 from tests.helpers.videos import Square
 
 pytest.importorskip("av")

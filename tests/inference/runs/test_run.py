@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fervit
@@ -17,8 +19,8 @@ from fervit.errors import ConfigError, FervitError, ImageError
 from fervit.inference.recognizer import Recognizer
 from fervit.inference.runs.sidecar import read_sidecar, sidecar_of
 from tests.helpers import ROOT
-from tests.helpers.results import json_rows, sources
 from tests.helpers.recordings import BROKEN, FRAMES, square_recognizer, write_study
+from tests.helpers.results import json_rows, sources
 
 pytest.importorskip("av")
 pytest.importorskip("pyarrow")
@@ -201,6 +203,56 @@ def test_a_folder_in_which_nothing_can_be_read_has_rows_and_is_an_error(recogniz
     (folder / "text.mp4").write_text("hello")
     with pytest.raises(FervitError, match="none of the 2 videos could be read"):
         fervit.predict(folder, recognizer, csv=table, overwrite=True)
+
+
+def write_film(path: Path, count: int, rate: int, size: tuple[int, int] = (64, 48)) -> Path:
+    """Write grey frames as MPEG-4, of any rate and `(width, height)`."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for index in range(count):
+            frame = av.VideoFrame.from_ndarray(
+                np.full((size[1], size[0], 3), 9 * index % 150, np.uint8), format="rgb24"
+            )
+            frame.pts, frame.time_base = index, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_sound_only_1000_frames_a_second_and_a_film_that_ends_early(recognizer: Recognizer, tmp_path: Path) -> None:
+    import av
+
+    folder, table = tmp_path / "recordings", tmp_path / "rows.csv"
+    folder.mkdir()
+    fast = write_film(folder / "fast.mp4", 40, 1000)
+    early = write_film(folder / "early.mkv", 200, 25)
+    early.write_bytes(early.read_bytes()[: early.stat().st_size // 3])
+    with av.open(str(folder / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 16000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    run = fervit.predict(folder, recognizer, csv=table)
+    records = {Path(record.source).name: record for record in run.records}
+    assert (records["fast.mp4"].frames, records["fast.mp4"].fps) == (40, 1000)
+    assert "holds sound only" in str(records["sound.mp4"].error) and run.unread == [records["sound.mp4"]]
+    assert "though its header says 8.0 s" in str(records["early.mkv"].warning)
+    assert records["early.mkv"].error is None and 10 < records["early.mkv"].frames < 150
+    assert any(line.startswith("read in part, as it seems: 1: ") for line in run.lines())
+    assert Counter(sources(table))[str(fast)] == 40
+
+
+@pytest.mark.slow
+def test_8k_is_read_and_what_is_larger_has_an_error(recognizer: Recognizer, tmp_path: Path) -> None:
+    large = write_film(tmp_path / "8k.mp4", 1, 25, (7680, 4320))
+    larger = write_film(tmp_path / "larger.mp4", 1, 25, (8000, 6000))
+    first, second = fervit.predict([large, larger], recognizer, csv=tmp_path / "rows.csv").records
+    assert (first.width, first.height, first.error) == (7680, 4320, None)
+    assert "48 megapixels" in str(second.error)
 
 
 def test_progress_grows_to_the_whole(study: Path, recognizer: Recognizer, tmp_path: Path) -> None:

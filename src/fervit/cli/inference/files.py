@@ -36,7 +36,7 @@ class Bar:
     """
 
     def __init__(self, workload: "Workload", names: Sequence[str], *, videos: bool, quiet: bool):
-        self._workload, self._names = workload, names
+        self.workload, self._names = workload, names
         self._shown: Progress | None = None if quiet else bar(percent=videos)
         self._task: TaskID | None = None
         self._number = 0
@@ -44,7 +44,7 @@ class Bar:
     def __enter__(self) -> "Bar":
         if self._shown is not None:
             self._shown.start()
-            self._task = self._shown.add_task(self._text(), total=self._workload.total)
+            self._task = self._shown.add_task(self._text(), total=self.workload.total)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,7 +55,7 @@ class Bar:
         """Show what happened."""
         from fervit.inference.runs.files import Ended
 
-        done = self._workload.update(event)
+        done = self.workload.update(event)
         self._number += isinstance(event, Ended)
         if self._shown is not None and self._task is not None:
             self._shown.update(self._task, completed=done, description=self._text())
@@ -141,7 +141,7 @@ def _run(
             told(text)
 
     out.failures.tell = tell
-    with contextlib.closing(recorded(recognizer, files, todo, run, out)) as events:
+    with contextlib.closing(recorded(recognizer, files, todo, run, out, shown.workload.infos)) as events:
         try:
             for event in events:
                 if isinstance(event, Started):
@@ -172,9 +172,8 @@ def _tell_of(event: "Event", photos: PhotoSinks) -> None:
     if event.record.kind == "photo" and event.result is not None and not isinstance(event.file, str):
         photos.add(event.file, event.result)
         return
-    for text in (event.record.error, event.record.warning):
-        if text:
-            typer.echo(f"fervit: {' '.join(text.split())}", err=True)
+    if event.record.error:
+        typer.echo(f"fervit: {' '.join(event.record.error.split())}", err=True)
 
 
 def rows_on_screen(targets: "Targets") -> bool:

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -68,7 +68,11 @@ Event: TypeAlias = Started | FrameResult | Ended
 
 
 def run_files(
-    recognizer: Recognizer, files: Sequence[Source], videos: Sequence[Source], options: RunOptions
+    recognizer: Recognizer,
+    files: Sequence[Source],
+    videos: Sequence[Source],
+    options: RunOptions,
+    infos: Mapping[Source, VideoInfo] | None = None,
 ) -> Generator[Event]:
     """Yield what happens in a run over files; one that cannot be read ends with its error, and the run goes on.
 
@@ -79,15 +83,16 @@ def run_files(
         files: photos, videos and the addresses of cameras, in the order of the run.
         videos: those of `files` that are videos or cameras.
         options: how they are looked at.
+        infos: headers that were read before; the others are read now.
 
     Raises:
         ConfigError: one of the options is out of range.
     """
-    moving = set(videos)
+    moving, infos = set(videos), infos or {}
     for is_video, group in itertools.groupby(files, key=lambda file: file in moving):
         if is_video:
             for file in group:
-                yield from _video(recognizer, file, options)
+                yield from _video(recognizer, file, options, infos.get(file))
         else:
             yield from _photos(recognizer, [file for file in group if not isinstance(file, str)], options)
 
@@ -123,10 +128,11 @@ def _photos(recognizer: Recognizer, files: Sequence[File], options: RunOptions) 
             yield Ended(file, record, result)
 
 
-def _video(recognizer: Recognizer, file: Source, options: RunOptions) -> Generator[Event]:
+def _video(recognizer: Recognizer, file: Source, options: RunOptions, info: VideoInfo | None) -> Generator[Event]:
     seen = _Seen()
     try:
-        info = VideoInfo(0, 0, FALLBACK_RATE, None, None) if isinstance(file, str) else probe(file)
+        if info is None:
+            info = VideoInfo(0, 0, FALLBACK_RATE, None, None) if isinstance(file, str) else probe(file)
         yield Started(file, info)
         if isinstance(file, str):
             frames = recognizer.webcam(file, every=options.every, smooth_s=options.smooth_s)

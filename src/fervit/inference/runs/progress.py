@@ -1,11 +1,12 @@
 """How far a run over many files is, measured in frames: what takes the time."""
 
+import contextlib
 from collections.abc import Sequence
 
 from fervit.errors import VideoError
 from fervit.inference.results import FrameResult
 from fervit.inference.runs.files import Ended, Event, Source, Started, size_of
-from fervit.media.video import probe
+from fervit.media.video import VideoInfo, probe
 
 BYTES_PER_FRAME = 20_000  # of a video whose header tells no length: 4 Mbit/s at 25 frames/s
 
@@ -21,11 +22,17 @@ class Workload:
     Attributes:
         total: frames in all.
         done: frames of the finished sources, and of the present one.
+        infos: the headers of the videos that could be read.
     """
 
     def __init__(self, files: Sequence[Source], videos: Sequence[Source], every: int = 1):
         moving = set(videos)
-        self._sizes = {file: _frames(file) / every if file in moving else 1.0 for file in files}
+        self.infos: dict[Source, VideoInfo] = {}
+        for file in files:
+            if file in moving and not isinstance(file, str):
+                with contextlib.suppress(VideoError):  # its turn comes, with a row that says why
+                    self.infos[file] = probe(file)
+        self._sizes = {file: _frames(file, self.infos[file]) / every if file in self.infos else 1.0 for file in files}
         self.total, self.done = sum(self._sizes.values()), 0.0
         self._finished = 0.0
         self._frames, self._size = 0, 1.0
@@ -43,13 +50,7 @@ class Workload:
         return self.done
 
 
-def _frames(file: Source) -> float:
-    if isinstance(file, str):
-        return 1.0
-    try:
-        info = probe(file)
-    except VideoError:  # its turn comes, with a row that says why
-        return 1.0
+def _frames(file: Source, info: VideoInfo) -> float:
     if info.duration_s is not None:
         return max(1.0, info.duration_s * info.rate)
     return max(1.0, info.frames or (size_of(file) or 0) / BYTES_PER_FRAME)

@@ -1,7 +1,7 @@
 """`fervit.predict`: many photos and videos into tables, in one run that can be resumed."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -17,6 +17,7 @@ from fervit.inference.runs.outputs import ResultWriter, Targets, Writing
 from fervit.inference.runs.progress import Workload
 from fervit.inference.runs.sidecar import SourceRecord, sidecar_of
 from fervit.media.images import source_name
+from fervit.media.video import VideoInfo
 
 MOST_NAMED = 5  # files that could not be read, in the summary
 
@@ -88,6 +89,10 @@ class RunSummary:
             more = len(self.unread) - len(reasons)
             reasons += [f"and {more} more, see the rows with an error"] if more else []
             yield f"could not be read: {len(self.unread)} of {count}: {'; '.join(reasons)}"
+        odd = [record.warning for record in self.records if record.warning]
+        if odd:
+            more = f"; and {len(odd) - MOST_NAMED} more" if len(odd) > MOST_NAMED else ""
+            yield f"read in part, as it seems: {len(odd)}: {'; '.join(odd[:MOST_NAMED])}{more}"
         if self.skipped:
             yield describe_skipped(self.skipped)
 
@@ -156,7 +161,8 @@ def _run(
     summary = started_summary(files, todo, out)
     progress, on_result = options.get("progress"), options.get("on_result")
     workload = Workload(todo, moving(files), run.every) if progress else None
-    with contextlib.closing(recorded(recognizer, files, todo, run, out)) as events:
+    infos = workload.infos if workload else None
+    with contextlib.closing(recorded(recognizer, files, todo, run, out, infos)) as events:
         for event in events:
             if isinstance(event, Ended):
                 summary.add(event.record)
@@ -219,7 +225,12 @@ def started_summary(files: Inputs, todo: Sequence[Source], out: ResultWriter) ->
 
 
 def recorded(
-    recognizer: Recognizer, files: Inputs, todo: Sequence[Source], run: RunOptions, out: ResultWriter
+    recognizer: Recognizer,
+    files: Inputs,
+    todo: Sequence[Source],
+    run: RunOptions,
+    out: ResultWriter,
+    infos: Mapping[Source, VideoInfo] | None = None,
 ) -> Generator[Event]:
     """Yield what happens in a run, each event after its rows are written.
 
@@ -229,12 +240,13 @@ def recorded(
         todo: those that are left to do.
         run: how they are looked at.
         out: where the results go.
+        infos: headers of videos that were read before.
 
     Raises:
         ImageError: the only input could not be read; nothing is written then, but on a resume, whose tables are open.
         VideoError: the same, of a video.
     """
-    with contextlib.closing(run_files(recognizer, todo, moving(files), run)) as events:
+    with contextlib.closing(run_files(recognizer, todo, moving(files), run, infos)) as events:
         for event in events:
             if isinstance(event, FrameResult):
                 out.write(event)
