@@ -91,8 +91,8 @@ class RunSummary:
             yield f"could not be read: {len(self.unread)} of {count}: {'; '.join(reasons)}"
         odd = [record.warning for record in self.records if record.warning]
         if odd:
-            more = f"; and {len(odd) - MOST_NAMED} more" if len(odd) > MOST_NAMED else ""
-            yield f"read in part, as it seems: {len(odd)}: {'; '.join(odd[:MOST_NAMED])}{more}"
+            others = [f"and {len(odd) - MOST_NAMED} more"] if len(odd) > MOST_NAMED else []
+            yield f"read in part, as it seems: {len(odd)}: {'; '.join([*odd[:MOST_NAMED], *others])}"
         if self.skipped:
             yield describe_skipped(self.skipped)
 
