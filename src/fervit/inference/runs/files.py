@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from fervit.errors import VideoError
+from fervit.errors import VideoError, check_counts
+from fervit.faces.tracking import Smoother
 from fervit.inference.classifier import BATCH_SIZE
 from fervit.inference.inputs import File
 from fervit.inference.recognizer import DETECT_EVERY, SMOOTH_S, Recognizer
@@ -32,12 +33,19 @@ class RunOptions:
         detect_every: frames from one detection to the next.
         smooth_s: time constant of the smoothing of each track's probabilities.
         batch_size: faces of photos that are classified at once.
+
+    Raises:
+        ConfigError: `smooth_s` is no time, or another one is no whole number from 1.
     """
 
     every: int = 1
     detect_every: int = DETECT_EVERY
     smooth_s: float = SMOOTH_S
     batch_size: int = BATCH_SIZE
+
+    def __post_init__(self) -> None:
+        check_counts(every=self.every, detect_every=self.detect_every, batch_size=self.batch_size)
+        Smoother(self.smooth_s)
 
 
 @dataclass(frozen=True)

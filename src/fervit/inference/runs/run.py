@@ -8,7 +8,7 @@ from typing import TypedDict, Unpack
 
 from fervit.errors import ConfigError, ImageError, VideoError, quoted, unknown
 from fervit.files import as_path
-from fervit.inference.inputs import File, Inputs, describe_skipped, find_inputs
+from fervit.inference.inputs import File, Inputs, StandardInput, describe_skipped, find_inputs
 from fervit.inference.loading import load
 from fervit.inference.recognizer import Recognizer
 from fervit.inference.results import FrameResult, ImageResult, Skipped
@@ -137,9 +137,8 @@ def predict(
     check_options(options)
     targets = _targets(csv, json, parquet)
     run = RunOptions(**{each.name: options[each.name] for each in fields(RunOptions) if each.name in options})  # type: ignore[literal-required]
-    named: list[str | File] = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     files = find_inputs(
-        named,
+        _named(inputs),
         include=options.get("include", ()),
         exclude=options.get("exclude", ()),
         outputs=written_files(targets),
@@ -148,10 +147,29 @@ def predict(
     targets.check(files.paths)
     if not skip_done and not options.get("overwrite", False):
         targets.check_new()
+    if not isinstance(recognizer, Recognizer | None):
+        raise ConfigError(f"expected a recognizer, such as `fervit.load` returns, got {quoted(recognizer)}")
     recognizer = recognizer or load()
     how = writing_of(files, run, recognizer, resume=skip_done)
     with ResultWriter(targets, recognizer.spec.labels, how) as out:
         return _run(recognizer, files, run, out, options)
+
+
+def _named(inputs: object) -> list[str | File]:
+    """Return the inputs as a list of paths and addresses.
+
+    Raises:
+        ImageError: something else is among them, or nothing.
+    """
+    if (not isinstance(inputs, Iterable) and not isinstance(inputs, Path)) or isinstance(inputs, bytes):
+        raise ImageError(f"expected the path of a file or folder, or several, got {quoted(inputs)}")
+    items: list[object] = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    for item in items:
+        if not isinstance(item, str | Path | StandardInput):
+            raise ImageError(f"expected paths of files or folders, got {quoted(item)} among them")
+    if not items:
+        raise ImageError("expected the path of a file or folder, got none")
+    return [item for item in items if isinstance(item, str | Path | StandardInput)]
 
 
 def _run(
@@ -189,8 +207,12 @@ def check_options(options: PredictKeywords) -> None:
     if options.get("skip_done") and options.get("overwrite"):
         raise ConfigError("expected one of skip_done, which goes on in a table, and overwrite, which replaces it")
     for name in ("include", "exclude"):
-        patterns = options.get(name, ())
-        if isinstance(patterns, str) or not isinstance(patterns, Sequence):
+        patterns: object = options.get(name, ())
+        if (
+            isinstance(patterns, str)
+            or not isinstance(patterns, Sequence)
+            or not all(isinstance(pattern, str) for pattern in patterns)
+        ):
             raise ConfigError(f"expected a list of patterns as {name}, got {quoted(patterns)}")
 
 

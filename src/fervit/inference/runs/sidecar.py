@@ -9,7 +9,7 @@ from typing import Any
 
 from fervit import __version__
 from fervit.errors import ConfigError, DataError, quoted, reason
-from fervit.files import read_json, replacing
+from fervit.files import as_path, read_json, replacing
 
 ENDING = ".sources.json"
 SAVE_EVERY_S = 1.0  # what a `kill -9` may cost of a run over photos
@@ -106,10 +106,10 @@ def read_sidecar(table: str | Path) -> Sidecar | None:
     Raises:
         ConfigError: it cannot be read, or is no such file.
     """
-    path = sidecar_of(Path(table))
-    if not path.exists():
-        return None
+    path = sidecar_of(as_path(table, "a table", ConfigError))
     try:
+        if not path.exists():
+            return None
         found = read_json(path)
         known = {each.name for each in fields(SourceRecord)}
         records = [SourceRecord(**{k: v for k, v in item.items() if k in known}) for item in found["sources"]]
