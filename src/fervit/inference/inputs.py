@@ -21,7 +21,7 @@ from fervit.media.sources import is_address
 # Why something in a folder is left out, and what several of them are called.
 HIDDEN, LINK, BROKEN, SPECIAL = "hidden", "link to a folder", "broken link", "pipe or device"
 UNREADABLE, OTHER, VIDEO = "unreadable folder", "neither image nor video", "video"
-NOT_INCLUDED, EXCLUDED = "not among --include", "excluded"
+NOT_INCLUDED, EXCLUDED = "not included", "excluded"
 PLURALS = {
     LINK: "links to folders",
     BROKEN: "broken links",

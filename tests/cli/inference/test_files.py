@@ -50,7 +50,7 @@ def test_patterns_choose_from_folders_and_a_study_of_broken_files_has_rows(
     result = predict(study, *options, "--include", "p0*", "--exclude", "p02*")
     assert result.exit_code == 0, result.output
     assert set(sources(table)) == {str(study / "p01.mp4"), str(study / "session 2/p03.mp4")}
-    assert "6 not among --include" in result.stderr and "1 excluded" in result.stderr
+    assert "6 not included" in result.stderr and "1 excluded" in result.stderr
     broken = predict(study, *options, "--include", "text.mp4", "--include", "empty.mp4")
     assert error_of(broken) == "none of the 2 videos could be read"
     assert len(sources(table)) == 2

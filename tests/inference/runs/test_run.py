@@ -185,9 +185,9 @@ def test_patterns_choose_the_files_of_a_folder_and_its_own_tables_are_no_inputs(
     assert [record.source for record in summary.records] == [str(folder / name) for name in ("p01.mp4", "p02.mp4")]
     left_out = {str(row["source"]): row["skipped"] for row in json_rows(table.read_text()) if "skipped" in row}
     assert left_out[str(folder / "session 2" / "p03.mp4")] == "excluded"
-    assert left_out[str(folder / "none.png")] == "not among --include"
+    assert left_out[str(folder / "none.png")] == "not included"
     assert len(left_out) == 7 and not any("rows.json" in name for name in left_out)
-    with pytest.raises(ImageError, match=r"no images in .* not among --include"):
+    with pytest.raises(ImageError, match=r"no images in .* not included"):
         fervit.predict(folder, recognizer, include=["*.avi"])
     with pytest.raises(ConfigError, match="a list of patterns as include"):
         fervit.predict(folder, recognizer, include="*.avi")
