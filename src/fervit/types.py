@@ -76,11 +76,19 @@ class Face:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One video frame: `index` from 0, `time_s` of presentation in seconds, `image (H, W, 3)` uint8 RGB."""
+    """One video frame.
+
+    Attributes:
+        index: from 0.
+        time_s: when it is shown, s.
+        image: `(H, W, 3)` uint8 RGB.
+        cut: a new shot begins with it, or with a frame that was left out since the one before it.
+    """
 
     index: int
     time_s: float
     image: Image
+    cut: bool = False
 
 
 class PredictionRow(TypedDict):

@@ -72,6 +72,10 @@ class Tracker:
             ids.append(track.id)
         return ids
 
+    def end(self) -> None:
+        """End all tracks, as at a cut: whoever is seen next starts a new one."""
+        self._tracks = []
+
     def alive(self) -> set[int]:
         """Return the ids of the tracks that may still go on."""
         return {track.id for track in self._tracks}

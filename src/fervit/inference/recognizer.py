@@ -145,7 +145,8 @@ class Recognizer:
         """Yield a result for each frame of a video file, in order, while later ones are decoded and detected.
 
         Memory does not grow with the video's length. Detection runs every few frames; where the same faces
-        are at both ends, those between are interpolated; otherwise every frame between is detected too.
+        are at both ends, those between are interpolated; otherwise every frame between is detected too. At a cut
+        (`Frame.cut`) all tracks end: no face is followed, interpolated or smoothed from one shot into the next.
 
         Args:
             path: the file, its bytes, or an open binary file.
@@ -160,7 +161,7 @@ class Recognizer:
         check_counts(every=every, detect_every=detect_every)
         source, smoother = source_name(path), Smoother(smooth_s)
         pending: list[_FoundFrame] = []
-        frames = ahead(read_frames(path, every=every), FRAMES_AHEAD, lambda frame: frame.image.nbytes)
+        frames = ahead(read_frames(path, every=every, cuts=True), FRAMES_AHEAD, lambda frame: frame.image.nbytes)
         found_ahead = ahead(self._follow(frames, detect_every), FRAMES_AHEAD, lambda found: found.frame.image.nbytes)
         try:
             for found in found_ahead:
@@ -205,6 +206,11 @@ class Recognizer:
         waiting: list[Frame] = []
         try:
             for frame in frames:
+                if frame.cut:
+                    if waiting:
+                        yield from self._locate(first, waiting, tracker)
+                    first, waiting = None, []
+                    tracker.end()
                 waiting.append(frame)
                 near = first is not None and frame.index - first.frame.index < detect_every
                 if near and len(waiting) < MAX_WAITING and not _is_much(waiting):

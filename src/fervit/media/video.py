@@ -23,6 +23,7 @@ from fervit.media.images import EXTENSIONS, USUAL_DURATION_MS, opening, read_ani
 from fervit.media.kinds import Kind, kind_of_file
 from fervit.media.opencv import opencv, quiet_opencv
 from fervit.media.sources import is_address
+from fervit.media.videos.cuts import Decoded, look_of_frame, look_of_image, with_cuts
 from fervit.types import Frame, Image
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def probe(source: VideoSource) -> VideoInfo:
     return _probe_pyav(source) if find_spec("av") else _probe_opencv(source)
 
 
-def read_frames(source: VideoSource, *, every: int = 1) -> Generator[Frame]:
+def read_frames(source: VideoSource, *, every: int = 1, cuts: bool = False) -> Generator[Frame]:
     """Yield a video's frames in the order of presentation, upright, with their true times.
 
     Frames are decoded until the data ends, not by the header; broken packets are skipped. Read by PyAV
@@ -86,6 +87,7 @@ def read_frames(source: VideoSource, *, every: int = 1) -> Generator[Frame]:
     Args:
         source: a path, the bytes of a file, or an open binary file.
         every: yield only every so many frames; the others are decoded, not converted.
+        cuts: find where shots begin (`Frame.cut`), also in frames that are left out.
 
     Raises:
         ConfigError: `every` is no whole number from 1.
@@ -94,7 +96,7 @@ def read_frames(source: VideoSource, *, every: int = 1) -> Generator[Frame]:
     check_counts(every=every)
     reader = _read_animation if is_animation(source) else _read_pyav if find_spec("av") else _read_opencv
     count = 0
-    for frame in reader(source, every):
+    for frame in with_cuts(reader(source, every, cuts)):
         count += 1
         yield frame
     if not count:
@@ -120,11 +122,11 @@ def _probe_animation(source: VideoSource) -> VideoInfo:
         raise VideoError(str(error)) from error
 
 
-def _read_animation(source: VideoSource, every: int) -> Iterator[Frame]:
+def _read_animation(source: VideoSource, every: int, cuts: bool) -> Iterator[Decoded]:
     try:
         for index, (time_s, image) in enumerate(read_animation(source)):
-            if index % every == 0:
-                yield Frame(index, time_s, image)
+            look = look_of_image(image) if cuts else None
+            yield Decoded(time_s, None if index % every else Frame(index, time_s, image), look)
     except ImageError as error:
         raise VideoError(str(error)) from error
 
@@ -174,7 +176,7 @@ def _open_pyav(source: VideoSource) -> "Iterator[tuple[InputContainer, VideoStre
             yield container, stream
 
 
-def _read_pyav(source: VideoSource, every: int) -> Iterator[Frame]:
+def _read_pyav(source: VideoSource, every: int, cuts: bool) -> Iterator[Decoded]:
     import av
 
     index, broken, time_s, offset_s = 0, 0, 0.0, 0.0
@@ -205,10 +207,12 @@ def _read_pyav(source: VideoSource, every: int) -> Iterator[Frame]:
                 if own_s + offset_s < time_s:  # files joined without new times begin again: go on from the last
                     offset_s = time_s + 1 / rate - own_s
                 time_s = own_s + offset_s
+                image, look = None, look_of_frame(frame) if cuts else None
                 if index % every == 0:
                     if frame.rotation != rotation:  # not of every frame: its own data and it keep each other in memory
                         rotation, matrix = frame.rotation, _matrix(frame, stored, stream.codec_context.name)
-                    yield Frame(index, time_s, orientation.upright(_square_pixels(frame, shape), matrix))
+                    image = orientation.upright(_square_pixels(frame, shape), matrix)
+                yield Decoded(time_s, None if image is None else Frame(index, time_s, image), look)
                 index += 1
     if broken and index:
         log.warning("%s: %d broken packets skipped; last frame at %.1f s", source_name(source), broken, time_s)
@@ -248,7 +252,7 @@ def _matrix(frame: "VideoFrame", stored: orientation.Matrix | None, codec: str) 
     return orientation.AS_STORED
 
 
-def _read_opencv(source: VideoSource, every: int) -> Iterator[Frame]:
+def _read_opencv(source: VideoSource, every: int, cuts: bool) -> Iterator[Decoded]:
     cv2 = opencv()
 
     with _open_opencv(source) as (capture, path):
@@ -262,14 +266,18 @@ def _read_opencv(source: VideoSource, every: int) -> Iterator[Frame]:
             time_s = max(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, 0.0)
             if time_s <= last_s:  # streams without times report 0 throughout
                 time_s = last_s + 1 / rate
-            if index % every == 0:
+            frame, look = None, None
+            if index % every == 0 or cuts:
                 ok, bgr = capture.retrieve()
                 if not ok:
                     break
+                look = look_of_image(bgr[:, :, ::-1]) if cuts else None
+            if index % every == 0:
                 width = _square_width(bgr.shape[1], shape)
                 if width != bgr.shape[1]:
                     bgr = cv2.resize(bgr, (width, bgr.shape[0]), interpolation=cv2.INTER_AREA)
-                yield Frame(index, time_s, orientation.upright(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), matrix))
+                frame = Frame(index, time_s, orientation.upright(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), matrix))
+            yield Decoded(time_s, frame, look)
             index, last_s = index + 1, time_s
 
 
