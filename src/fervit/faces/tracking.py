@@ -9,7 +9,7 @@ import numpy as np
 from fervit.errors import ConfigError, is_number, quoted
 from fervit.types import Box, Face
 
-PATIENCE_S = 1.0  # a face that comes back within it keeps its track
+PATIENCE_S = 5.0  # a face that comes back within it keeps its track
 MIN_IOU = 0.2  # of a detection and the place where its track is expected
 MAX_JUMP = 1.0  # centre's distance in face sides, for small and fast faces that no longer overlap
 MAX_GROWTH = 1.6  # ratio of sides
@@ -47,9 +47,14 @@ class Tracker:
     Args:
         patience_s: a track that is lost for longer is over; its face starts a new one. One that the last frame showed
             is not lost, however long ago that was: nobody has looked since.
+
+    Raises:
+        ConfigError: the patience is negative or not finite.
     """
 
     def __init__(self, *, patience_s: float = PATIENCE_S):
+        if not is_number(patience_s, 0):
+            raise ConfigError(f"expected a patience of 0 seconds or more, got {quoted(patience_s)}")
         self.patience_s = patience_s
         self._tracks: list[_Track] = []
         self._next_id = 1

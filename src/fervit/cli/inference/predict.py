@@ -10,10 +10,11 @@ from fervit.cli.inference.files import predict_files
 from fervit.cli.inference.photos import PhotoOptions
 from fervit.cli.inference.stdin import with_stdin
 from fervit.cli.inference.video import VideoOptions, check_options
-from fervit.errors import ConfigError
+from fervit.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
     from fervit.inference.inputs import Inputs
+    from fervit.inference.people import People
     from fervit.inference.recognizer import Recognizer
     from fervit.inference.runs.files import RunOptions
     from fervit.inference.runs.outputs import Targets
@@ -45,6 +46,21 @@ DetectEvery = Annotated[
 ]
 Smooth = Annotated[
     float, typer.Option(min=0, metavar="SECONDS", help="Smooth a video's probabilities over time; 0: not.")
+]
+Patience = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="A face that is lost for no longer keeps its track.")
+]
+OneFace = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHICH",
+        help="One person a video: of each frame the largest or most central face, or the one that is seen longest in "
+        "the video (largest, central, longest).",
+    ),
+]
+PeopleFile = Annotated[
+    Path | None,
+    typer.Option("--people", metavar="FILE", help="CSV with source, track, person: names the tracks of videos."),
 ]
 SkipDone = Annotated[
     bool,
@@ -85,6 +101,9 @@ def predict(
     every: Annotated[int, typer.Option(min=1, help="Look only at every N-th frame of a video.")] = 1,
     detect_every: DetectEvery = 3,
     smooth: Smooth = 0.2,
+    patience: Patience = 5.0,
+    one_face: OneFace = None,
+    people_file: PeopleFile = None,
     include: Include = None,
     exclude: Exclude = None,
     skip_done: SkipDone = False,
@@ -119,7 +138,8 @@ def predict(
     )
     clips = VideoOptions(annotate, timeline, every, detect_every, smooth)
     photos = PhotoOptions(annotate, detecting=not (crop or detector == "none"), tiled=tile)
-    check_options(files, clips, targets, read=[] if model is None else [model])
+    check_options(files, clips, targets, read=[path for path in (model, people_file) if path is not None])
+    people = _people(files, one_face, people_file)
     _check_earlier(files, targets, skip_done=skip_done, overwrite=overwrite)
     recognizer = load(
         model,
@@ -128,7 +148,7 @@ def predict(
         runtime=_runtime(runtime, files),
         min_confidence=min_confidence,
     )
-    run = RunOptions(every, detect_every, smooth, batch_size)
+    run = RunOptions(every, detect_every, smooth, batch_size, patience, one_face, people)
     _predict(recognizer, files, targets, run, photos, clips, resume=skip_done)
 
 
@@ -143,6 +163,23 @@ def _check_earlier(files: "Inputs", targets: "Targets", *, skip_done: bool, over
         )
     if not skip_done and not overwrite:
         targets.check_new()
+
+
+def _people(files: "Inputs", one_face: str | None, path: Path | None) -> "People | None":
+    """Return who the tracks are; refuse what cannot be meant, before any work."""
+    from fervit.inference.people import ONE_FACE, read_people
+
+    if one_face is not None and one_face not in ONE_FACE:
+        raise ConfigError(unknown("choice of --one-face", one_face, ONE_FACE))
+    if one_face == "longest" and files.cameras:
+        raise ConfigError(
+            "--one-face longest needs the whole video, and a camera has no end: expected largest, central"
+        )
+    if (one_face or path) and not (files.videos or files.cameras):
+        raise ConfigError(
+            f"{'--one-face' if one_face else '--people'} is for videos, and there is none among the inputs"
+        )
+    return None if path is None else read_people(path)
 
 
 def _runtime(name: str, files: "Inputs") -> str:
@@ -172,6 +209,6 @@ def _predict(
     with ResultWriter(targets, recognizer.spec.labels, how, failures) as out:
         summary, counts = predict_files(recognizer, files, out, run, photos, clips)
         out.note(files.skipped)
-        for line in summary.lines():
+        for line in (*summary.lines(), *filter(None, [run.people and run.people.unseen()])):
             typer.echo(line, err=True)
     counts.print(photos)

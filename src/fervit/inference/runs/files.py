@@ -1,6 +1,7 @@
 """One run over photos, videos and cameras, file by file, in the order in which they were named."""
 
 import contextlib
+import functools
 import itertools
 import os
 from collections.abc import Generator, Mapping, Sequence
@@ -9,14 +10,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fervit.errors import VideoError, check_counts
-from fervit.faces.tracking import Smoother
+from fervit.faces.tracking import PATIENCE_S, Smoother, Tracker
 from fervit.inference.classifier import BATCH_SIZE
 from fervit.inference.inputs import File
+from fervit.inference.people import People, one_face
 from fervit.inference.recognizer import DETECT_EVERY, SMOOTH_S, Recognizer
 from fervit.inference.results import FrameResult, ImageResult
 from fervit.inference.runs.sidecar import SourceRecord
 from fervit.media.images import source_name
-from fervit.media.video import FALLBACK_RATE, VideoInfo, probe
+from fervit.media.video import FALLBACK_RATE, VideoInfo, probe, read_frames
 
 CUT_S = 1.0  # a video that ends so much before its header says is told of
 CUT_FRACTION = 0.05  # or by so much of its length, where that is more
@@ -33,19 +35,26 @@ class RunOptions:
         detect_every: frames from one detection to the next.
         smooth_s: time constant of the smoothing of each track's probabilities.
         batch_size: faces of photos that are classified at once.
+        patience_s: a face that is lost for no longer keeps its track.
+        one_face: one face a frame of each video: `largest`, `central` or `longest` (see `one_face`).
+        people: who the tracks are.
 
     Raises:
-        ConfigError: `smooth_s` is no time, or another one is no whole number from 1.
+        ConfigError: `smooth_s` or `patience_s` is no time, or another one is no whole number from 1.
     """
 
     every: int = 1
     detect_every: int = DETECT_EVERY
     smooth_s: float = SMOOTH_S
     batch_size: int = BATCH_SIZE
+    patience_s: float = PATIENCE_S
+    one_face: str | None = None
+    people: People | None = None
 
     def __post_init__(self) -> None:
         check_counts(every=self.every, detect_every=self.detect_every, batch_size=self.batch_size)
         Smoother(self.smooth_s)
+        Tracker(patience_s=self.patience_s)
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,9 @@ def settings_of(recognizer: Recognizer, options: RunOptions) -> dict[str, object
         "every": options.every,
         "detect_every": options.detect_every,
         "smooth_s": options.smooth_s,
+        "patience_s": options.patience_s,
+        "one_face": options.one_face,
+        "people": None if options.people is None else [[*key, name] for key, name in options.people.names.items()],
     }
 
 
@@ -142,13 +154,7 @@ def _video(recognizer: Recognizer, file: Source, options: RunOptions, info: Vide
         if info is None:
             info = VideoInfo(0, 0, FALLBACK_RATE, None, None) if isinstance(file, str) else probe(file)
         yield Started(file, info)
-        if isinstance(file, str):
-            frames = recognizer.webcam(file, every=options.every, smooth_s=options.smooth_s)
-        else:
-            frames = recognizer.video(
-                file, every=options.every, detect_every=options.detect_every, smooth_s=options.smooth_s
-            )
-        with contextlib.closing(frames) as results:
+        with contextlib.closing(_frames(recognizer, file, options)) as results:
             for result in results:
                 seen.add(result)
                 yield result
@@ -157,6 +163,22 @@ def _video(recognizer: Recognizer, file: Source, options: RunOptions, info: Vide
         yield Ended(file, seen.record(file, None, options, broken), broken)
         return
     yield Ended(file, seen.record(file, info, options))
+
+
+def _frames(recognizer: Recognizer, file: Source, options: RunOptions) -> Generator[FrameResult]:
+    """Yield the results of a video's frames, with the people who are known, and of those the wanted ones."""
+    how = {"smooth_s": options.smooth_s, "patience_s": options.patience_s}
+    if isinstance(file, str):
+        frames = recognizer.webcam(file, every=options.every, **how)
+    else:
+        frames = recognizer.video(file, every=options.every, detect_every=options.detect_every, **how)
+    with contextlib.closing(frames):
+        results = frames if options.people is None else map(options.people.named, frames)
+        if options.one_face is None:
+            yield from results
+        else:
+            again = None if isinstance(file, str) else functools.partial(read_frames, file, every=options.every)
+            yield from one_face(results, options.one_face, frames=again)
 
 
 class _Seen:

@@ -1,9 +1,10 @@
 """Shot boundaries: where a video goes from one view to another, found while its frames are decoded.
 
-Two frames belong to two shots when their brightness neither lies in the same places, the camera's movement aside
-(correlation), nor can come from nearby places (difference). Either alone is not enough: light that changes, flashes and
-fast pans change every pixel and keep the pattern; a face that appears before a plain wall changes the pattern and
-keeps most places. Measured beside PySceneDetect's detectors in docs/video.md.
+Two frames belong to two shots when their details neither lie in the same places, the camera's movement aside
+(correlation), nor their brightness can come from nearby places (difference). Either alone is not enough: light that
+changes, flashes and fast pans change every pixel and keep the details; a face that appears before a plain wall changes
+the details and keeps most places. Details, not brightness, as two people who sit before plain walls are bright and dark
+in the same places. Measured beside PySceneDetect's detectors in docs/video.md.
 """
 
 from collections import deque
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 
 ROWS, COLUMNS = 18, 32  # cells of a look
 SAMPLES = 4  # pixels of a cell, along each side
-UNLIKE = 0.3  # 1 - correlation; cuts had 0.39 or more, fast pans and shaken cameras 0.20 or less
+UNLIKE = 0.32  # 1 - correlation of details; cuts had 0.38 or more, fast pans and shaken cameras 0.27 or less
 FAR = 5.0  # grey levels, mean; cuts had 7.4 or more
 MOVED = 3, 6  # rows and columns by which the picture may have moved, either way
 NEARBY = 2  # cells from which a cell's brightness may come
-FLAT = 3.0  # grey levels, standard deviation: nothing to compare
+AROUND = 2  # cells whose mean is taken off a cell: what is left are details
+LEAST = 2.0  # grey levels; smaller details are noise of the camera and the codec
+FLAT = 1.5  # grey levels, standard deviation of details: nothing to compare
 DARK = 20.0  # grey levels, mean: faded to black
 FLASH_S = 0.1  # what looks as before within it was a flash
 MOST_HELD = 8  # frames
@@ -84,9 +87,15 @@ def with_cuts(decoded: Iterable[Decoded]) -> Iterator[Frame]:
 
 @dataclass
 class _Finder:
-    """Compares each look with the last one of the shot that had a pattern."""
+    """Compares each look with the last ones of the shot that had details.
 
-    before: np.ndarray | None = None
+    Attributes:
+        recent: their times and looks, back to `FLASH_S` before the last; of the flash itself, some look as before.
+        faded: the picture has gone black since.
+        held: frames that wait, the first of which may begin a shot.
+    """
+
+    recent: deque[tuple[float, np.ndarray]] = field(default_factory=lambda: deque(maxlen=MOST_HELD))
     faded: bool = False
     held: list[Decoded] = field(default_factory=list)
 
@@ -97,13 +106,13 @@ class _Finder:
             item = todo.popleft()
             if self.held:
                 yield from self._hold(item, todo)
-            elif item.look is None or item.look.std() < FLAT:
+            elif item.look is None or _is_flat(item.look):
                 self.faded = self.faded or (item.look is not None and float(item.look.mean()) < DARK)
                 yield item, False
-            elif self.before is not None and _differ(self.before, item.look, faded=self.faded):
+            elif self._is_other(item.look):
                 self.held = [item]
             else:
-                self.before, self.faded = item.look, False
+                self._go_on(item.time_s, item.look)
                 yield item, False
 
     def rest(self) -> Iterator[tuple[Decoded, bool]]:
@@ -116,19 +125,32 @@ class _Finder:
 
     def _hold(self, item: Decoded, todo: deque[Decoded]) -> Iterator[tuple[Decoded, bool]]:
         self.held.append(item)
-        assert self.before is not None and item.look is not None, "no shot begins without a look"
-        if item.look.std() >= FLAT and not _differ(self.before, item.look, faded=self.faded):
+        assert item.look is not None, "no shot begins without a look"
+        if not _is_flat(item.look) and not self._is_other(item.look):
             yield from ((held, False) for held in self.held)
-            self.before, self.faded, self.held = item.look, False, []
+            self.held = []
+            self._go_on(item.time_s, item.look)
         elif item.time_s - self.held[0].time_s >= FLASH_S or _are_many(self.held):
             yield self._begin(todo)
 
     def _begin(self, todo: deque[Decoded]) -> tuple[Decoded, bool]:
         """Begin a shot with the first frame that waits; the others are looked at anew."""
         first, *others = self.held
-        self.before, self.faded, self.held = first.look, False, []
+        assert first.look is not None, "no shot begins without a look"
+        self.held = []
+        self.recent.clear()
+        self._go_on(first.time_s, first.look)
         todo.extendleft(reversed(others))
         return first, True
+
+    def _is_other(self, look: np.ndarray) -> bool:
+        return bool(self.recent) and all(_differ(before, look, faded=self.faded) for _, before in reversed(self.recent))
+
+    def _go_on(self, time_s: float, look: np.ndarray) -> None:
+        self.recent.append((time_s, look))
+        while time_s - self.recent[0][0] > FLASH_S:
+            self.recent.popleft()
+        self.faded = False
 
 
 def _are_many(held: list[Decoded]) -> bool:
@@ -142,13 +164,31 @@ def _cells(grey: np.ndarray) -> np.ndarray:
 
 
 def _differ(before: np.ndarray, now: np.ndarray, *, faded: bool) -> bool:
-    """Return whether two looks are of two shots; where one has faded to black, only their patterns are compared."""
+    """Return whether two looks are of two shots; where one has faded to black, only details are compared."""
     if not faded:
         if np.abs(before - now).mean() < FAR:  # as most do: the nearest difference is no larger
             return False
         if max(_nearest(before, now), _nearest(now, before)) < FAR:
             return False
-    return 1 - max(_correlation(before, now), _correlation(now, before)) > UNLIKE
+    first, second = _clipped(_details(before)), _clipped(_details(now))
+    return 1 - max(_correlation(first, second), _correlation(second, first)) > UNLIKE
+
+
+def _is_flat(look: np.ndarray) -> bool:
+    return bool(_details(look).std() < FLAT)
+
+
+def _clipped(details: np.ndarray) -> np.ndarray:
+    """Return details without peaks: a bright face in the dark is not all that counts."""
+    most = max(LEAST, float(np.abs(details).mean()))
+    return details.clip(-most, most)
+
+
+def _details(look: np.ndarray) -> np.ndarray:
+    side = 2 * AROUND + 1
+    around = sliding_window_view(np.pad(look, AROUND, mode="edge"), (side, side)).mean((2, 3))
+    details: np.ndarray = look - around
+    return details
 
 
 def _nearest(before: np.ndarray, now: np.ndarray) -> float:
@@ -166,4 +206,4 @@ def _correlation(before: np.ndarray, now: np.ndarray) -> float:
     middle = (middle - middle.mean()).ravel()
     parts = parts - parts.mean(axis=1, keepdims=True)
     norms = np.sqrt((parts * parts).sum(axis=1) * (middle @ middle))
-    return float((parts @ middle / np.maximum(norms, middle.size * FLAT**2)).max())
+    return float((parts @ middle / np.maximum(norms, 1e-3)).max())
