@@ -91,7 +91,7 @@ def test_a_video_that_breaks_off_gives_what_was_found_before(which: str) -> None
 
 
 def test_another_word_is_refused_with_the_choices() -> None:
-    with pytest.raises(ConfigError, match="unknown choice of one face 'bigest': .*central, largest, longest"):
+    with pytest.raises(ConfigError, match=r"unknown choice of one face 'bigest': .*central, largest, longest"):
         list(one_face([], "bigest"))
 
 

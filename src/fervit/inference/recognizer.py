@@ -20,7 +20,8 @@ from fervit.inference.results import FrameResult, ImageResult
 from fervit.media.camera import camera_name, read_camera
 from fervit.media.images import ImageLike, source_name
 from fervit.media.sources import is_one
-from fervit.media.video import VideoSource, read_frames
+from fervit.media.video import read_frames
+from fervit.media.videos.opening import VideoSource
 from fervit.runtime.ort import cores
 from fervit.types import Classifier, Face, Frame, ModelSpec, Prediction
 

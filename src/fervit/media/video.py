@@ -1,29 +1,25 @@
 """Read videos: frames with their true times."""
 
 import contextlib
-import io
 import logging
 import math
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING
 
-import numpy as np
-
-from fervit.errors import ImageError, VideoError, check_counts, is_count, quoted, reason
+from fervit.errors import ImageError, VideoError, check_counts, reason
 from fervit.media import orientation
 from fervit.media.images import EXTENSIONS, USUAL_DURATION_MS, opening, read_animation, source_name
 from fervit.media.kinds import Kind, kind_of_file
 from fervit.media.opencv import opencv, quiet_opencv
-from fervit.media.sources import is_address
 from fervit.media.videos.cuts import Decoded, look_of_frame, look_of_image, with_cuts
+from fervit.media.videos.opening import Nameless, VideoSource, opened
 from fervit.types import Frame, Image
 
 if TYPE_CHECKING:
@@ -37,7 +33,6 @@ FRAME_4K = 4096 * 2160  # pixels
 MAX_FRAME = 40_000_000  # pixels; 8K has 33 million, and a header may say anything
 MOST_ANIMATED = 50.0  # frames/s of an animated image, as browsers show them
 MOST_SQUEEZED = 4  # a pixel's width over its height, or the reverse; beyond, the header must be wrong
-VideoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 log = logging.getLogger(__name__)
 
 
@@ -109,7 +104,7 @@ def is_animation(source: VideoSource) -> bool:
     Raises:
         VideoError: it cannot be read, or is of another type.
     """
-    with _opened(source, source_name(source)) as file:
+    with opened(source, source_name(source)) as file:
         return kind_of_file(file) is Kind.ANIMATION
 
 
@@ -132,7 +127,7 @@ def _read_animation(source: VideoSource, every: int, cuts: bool) -> Iterator[Dec
 
 
 def _probe_pyav(source: VideoSource) -> VideoInfo:
-    with _opened(source, source_name(source)) as file:
+    with opened(source, source_name(source)) as file:
         stored = orientation.read_mp4(file)
     turned_deg = None if stored is None else orientation.angle_deg(stored)
     with _open_pyav(source) as (container, stream):
@@ -159,9 +154,9 @@ def _open_pyav(source: VideoSource) -> "Iterator[tuple[InputContainer, VideoStre
 
     name = source_name(source)
     # An open file instead of its name: a name may hold any bytes, and none is mistaken for a network address.
-    with _opened(source, name) as file:
+    with opened(source, name) as file:
         try:
-            container = av.open(_Nameless(file), metadata_errors="replace")
+            container = av.open(Nameless(file), metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(f"{name} is not a video that can be read, or truncated: {reason(error)}") from error
         with container:
@@ -181,7 +176,7 @@ def _read_pyav(source: VideoSource, every: int, cuts: bool) -> Iterator[Decoded]
 
     index, broken, time_s, offset_s = 0, 0, 0.0, 0.0
     rotation, matrix = math.nan, orientation.AS_STORED  # of the frame before
-    with _opened(source, source_name(source)) as file:
+    with opened(source, source_name(source)) as file:
         stored = orientation.read_mp4(file)
     with _open_pyav(source) as (container, stream):
         rate = float(stream.average_rate or FALLBACK_RATE)
@@ -281,75 +276,6 @@ def _read_opencv(source: VideoSource, every: int, cuts: bool) -> Iterator[Decode
             index, last_s = index + 1, time_s
 
 
-class _Nameless:
-    """An open file without its name: ffmpeg takes a weak sign of a video for less than an ending such as .jpg."""
-
-    def __init__(self, file: IO[bytes]):
-        self._file = file
-        self.read, self.tell, self.seekable = file.read, file.tell, file.seekable
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move as a file does, but return -1 for a place that is none: PyAV would print a traceback on stderr."""
-        try:
-            return self._file.seek(offset, whence)
-        except (OSError, ValueError, OverflowError):
-            return -1
-
-
-@contextmanager
-def _opened(source: VideoSource, name: str) -> Iterator[IO[bytes]]:
-    """Yield an open file at its beginning; a file that was given stays open, at the place where it was."""
-    file = _seekable(source) if not isinstance(source, str | os.PathLike) else _open_file(source, name)
-    place = 0 if isinstance(source, str | os.PathLike) else file.tell()
-    try:
-        file.seek(0)
-        if not file.read(1):
-            raise VideoError(f"{name} is empty (0 bytes)")
-        file.seek(0)
-        yield file
-    finally:
-        if isinstance(source, str | os.PathLike):
-            file.close()
-        else:
-            file.seek(place)
-
-
-def _seekable(source: Any) -> IO[bytes]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        return io.BytesIO(source)
-    if isinstance(source, io.IOBase) or callable(getattr(source, "read", None)):
-        if getattr(source, "seekable", bool)() and isinstance(source.read(0), bytes):
-            return cast(IO[bytes], source)
-        raise VideoError("expected a video as a file that is open for bytes and can be read again from its beginning")
-    if is_count(source, least=0):
-        remedy = ": a camera is for `webcam`"
-    else:
-        remedy = ": frames are for `images`" if isinstance(source, list | tuple | np.ndarray | Iterator) else ""
-    raise VideoError(f"expected a video as a path, bytes or open file, got {quoted(source)}{remedy}")
-
-
-def _open_file(path: str | os.PathLike[str], name: str) -> IO[bytes]:
-    try:
-        text = os.fspath(path)
-        if not isinstance(text, str):
-            raise VideoError(f"expected a path of text, got {quoted(text)}: os.fsdecode makes one of it")
-        if not text:
-            raise VideoError("expected the path of a video, got ''")
-        if is_address(text):
-            remedy = "pass its bytes" if text.startswith("data:") else "download it first; a camera is for `webcam`"
-            raise VideoError(f"{quoted(text)} is an address, not a path: {remedy}")
-        mode = Path(text).stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for somebody to write
-            raise VideoError(f"{name} is a pipe or a device, not a file")
-        return Path(text).open("rb")
-    except FileNotFoundError:
-        raise VideoError(f"{name} does not exist") from None
-    except IsADirectoryError:
-        raise VideoError(f"{name} is a folder, not a video") from None
-    except (OSError, ValueError, TypeError) as error:  # the latter two: a name with a NUL, a path that is none
-        raise VideoError(f"{name} cannot be read: {reason(error)}") from error
-
-
 @contextmanager
 def _open_opencv(source: VideoSource) -> "Iterator[tuple[VideoCapture, Path]]":
     """Yield OpenCV's reader and the file's path, which is a temporary one for bytes and open files."""
@@ -358,7 +284,7 @@ def _open_opencv(source: VideoSource) -> "Iterator[tuple[VideoCapture, Path]]":
     quiet_opencv()
     name = source_name(source)
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(_opened(source, name))
+        file = stack.enter_context(opened(source, name))
         path = Path(source).absolute() if isinstance(source, str | os.PathLike) else None
         if path is None or path.suffix.lower() in EXTENSIONS:
             # A name without an ending: as for PyAV, an image's would count for more than the content.

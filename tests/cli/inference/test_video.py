@@ -87,7 +87,21 @@ def test_a_clip_is_annotated_and_tabled(clip: Path, tiny_onnx: Path, monkeypatch
     assert result.exit_code == 0, result.output
     assert "30 frames, 1.5 s, 1 face track" in result.stdout
     csv, parquet = pandas.read_csv(files["csv"]), pandas.read_parquet(files["parquet"])
-    expected = ["source", "frame", "time_s", "track", "x1", "y1", "x2", "y2", "face_score", "label", "score"]
+    expected = [
+        "source",
+        "frame",
+        "time_s",
+        "cut",
+        "track",
+        "person",
+        "x1",
+        "y1",
+        "x2",
+        "y2",
+        "face_score",
+        "label",
+        "score",
+    ]
     labels = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
     assert list(csv.columns) == list(parquet.columns) == [*expected, *(f"p_{label}" for label in labels), "error"]
     assert csv.track.notna().sum() == 26 and csv.frame.tolist() == list(range(30))  # the face is away in four
@@ -105,7 +119,7 @@ def test_a_video_without_faces_says_so(tmp_path: Path, tiny_onnx: Path) -> None:
     result = predict(path, "--model", tiny_onnx, "--csv", tmp_path / "a.csv", "--timeline", tmp_path / "a.png")
     assert result.exit_code == 0
     assert "5 frames, 0.2 s, no face" in result.stdout
-    assert (tmp_path / "a.csv").read_text().startswith("source,frame,time_s,track,")
+    assert (tmp_path / "a.csv").read_text().startswith("source,frame,time_s,cut,track,person,")
 
 
 def test_videos_mistakes_are_one_line_each(clip: Path, tiny_onnx: Path, tmp_path: Path) -> None:
