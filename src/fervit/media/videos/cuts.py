@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 ROWS, COLUMNS = 18, 32  # cells of a look
 SAMPLES = 4  # pixels of a cell, along each side
 UNLIKE = 0.32  # 1 - correlation of details; cuts had 0.38 or more, fast pans and shaken cameras 0.27 or less
-FAR = 5.0  # grey levels, mean; cuts had 7.4 or more
+FAR = 3.5  # grey levels, mean; cuts had 4.6 or more
+LARGE = 20.0  # grey levels; larger differences count as this one, so that most places must differ and not one face
 MOVED = 3, 6  # rows and columns by which the picture may have moved, either way
 NEARBY = 2  # cells from which a cell's brightness may come
 AROUND = 2  # cells whose mean is taken off a cell: what is left are details
@@ -166,7 +167,7 @@ def _cells(grey: np.ndarray) -> np.ndarray:
 def _differ(before: np.ndarray, now: np.ndarray, *, faded: bool) -> bool:
     """Return whether two looks are of two shots; where one has faded to black, only details are compared."""
     if not faded:
-        if np.abs(before - now).mean() < FAR:  # as most do: the nearest difference is no larger
+        if np.minimum(np.abs(before - now), LARGE).mean() < FAR:  # as most do: the nearest difference is no larger
             return False
         if max(_nearest(before, now), _nearest(now, before)) < FAR:
             return False
@@ -195,7 +196,7 @@ def _nearest(before: np.ndarray, now: np.ndarray) -> float:
     """Return the mean difference of each cell from the most similar one that was nearby, in grey levels."""
     side = 2 * NEARBY + 1
     nearby = sliding_window_view(np.pad(before, NEARBY, mode="edge"), (side, side))  # (ROWS, COLUMNS, side, side)
-    return float(np.abs(nearby - now[..., None, None]).min((2, 3)).mean())
+    return float(np.abs(nearby - now[..., None, None]).min((2, 3)).clip(max=LARGE).mean())
 
 
 def _correlation(before: np.ndarray, now: np.ndarray) -> float:
