@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fervit.faces.detectors import make_detector
     from fervit.inference.classifier import OnnxClassifier
     from fervit.inference.loading import load
+    from fervit.inference.people import one_face, read_people
     from fervit.inference.recognizer import Recognizer
     from fervit.inference.results import FrameResult, ImageResult
     from fervit.inference.rows import table_rows
@@ -64,11 +65,13 @@ __all__ = [
     "load",
     "load_dataset",
     "make_detector",
+    "one_face",
     "predict",
     "probe",
     "pseudolabel",
     "read_frames",
     "read_image",
+    "read_people",
     "read_sidecar",
     "table_rows",
     "threshold_for",
@@ -104,11 +107,13 @@ _HOMES = {
     "load": "fervit.inference.loading",
     "load_dataset": "fervit.data:load",
     "make_detector": "fervit.faces.detectors",
+    "one_face": "fervit.inference.people",
     "predict": "fervit.inference.runs.run",
     "probe": "fervit.media.video",
     "pseudolabel": "fervit.pseudolabels",
     "read_frames": "fervit.media.video",
     "read_image": "fervit.media.images",
+    "read_people": "fervit.inference.people",
     "read_sidecar": "fervit.inference.runs.sidecar",
     "table_rows": "fervit.inference.rows",
     "threshold_for": "fervit.evaluation.selective",

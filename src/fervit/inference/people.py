@@ -114,6 +114,18 @@ def _entry(values: list[str], where: str) -> tuple[tuple[str, int | None], str]:
     return (source, None if number is None else int(number)), person
 
 
+def check_one_face(which: str | None, *, cameras: bool) -> None:
+    """Refuse a choice of one face that is none, or that needs an end where there is a camera.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if which is not None and which not in ONE_FACE:
+        raise ConfigError(unknown("choice of one face", which, ONE_FACE))
+    if which == "longest" and cameras:
+        raise ConfigError("one face, the longest seen, needs a whole video, and a camera has no end: expected largest")
+
+
 def one_face(
     results: Iterable[FrameResult], which: str, *, frames: Callable[[], Iterable[Frame]] | None = None
 ) -> Generator[FrameResult]:
@@ -132,8 +144,7 @@ def one_face(
         ConfigError: `which` is another word.
         VideoError: as `results` does; what was found before it has been yielded then.
     """
-    if which not in ONE_FACE:
-        raise ConfigError(unknown("choice of one face", which, ONE_FACE))
+    check_one_face(which, cameras=False)
     if which == "longest":
         yield from _longest(results, frames)
         return

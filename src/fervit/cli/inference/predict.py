@@ -10,7 +10,7 @@ from fervit.cli.inference.files import predict_files
 from fervit.cli.inference.photos import PhotoOptions
 from fervit.cli.inference.stdin import with_stdin
 from fervit.cli.inference.video import VideoOptions, check_options
-from fervit.errors import ConfigError, unknown
+from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
     from fervit.inference.inputs import Inputs
@@ -167,14 +167,9 @@ def _check_earlier(files: "Inputs", targets: "Targets", *, skip_done: bool, over
 
 def _people(files: "Inputs", one_face: str | None, path: Path | None) -> "People | None":
     """Return who the tracks are; refuse what cannot be meant, before any work."""
-    from fervit.inference.people import ONE_FACE, read_people
+    from fervit.inference.people import check_one_face, read_people
 
-    if one_face is not None and one_face not in ONE_FACE:
-        raise ConfigError(unknown("choice of --one-face", one_face, ONE_FACE))
-    if one_face == "longest" and files.cameras:
-        raise ConfigError(
-            "--one-face longest needs the whole video, and a camera has no end: expected largest, central"
-        )
+    check_one_face(one_face, cameras=bool(files.cameras))
     if (one_face or path) and not (files.videos or files.cameras):
         raise ConfigError(
             f"{'--one-face' if one_face else '--people'} is for videos, and there is none among the inputs"

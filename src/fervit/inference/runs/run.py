@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -10,6 +10,7 @@ from fervit.errors import ConfigError, ImageError, VideoError, quoted, unknown
 from fervit.files import as_path
 from fervit.inference.inputs import File, Inputs, StandardInput, describe_skipped, find_inputs
 from fervit.inference.loading import load
+from fervit.inference.people import People, check_one_face, read_people
 from fervit.inference.recognizer import Recognizer
 from fervit.inference.results import FrameResult, ImageResult, Skipped
 from fervit.inference.runs.files import Ended, Event, RunOptions, Source, Started, run_files, settings_of
@@ -33,6 +34,9 @@ class PredictKeywords(TypedDict, total=False):
         every: look only at every so many frames of a video.
         detect_every: frames from one detection to the next.
         smooth_s: time constant of the smoothing of each track's probabilities.
+        patience_s: a face that is lost for no longer keeps its track.
+        one_face: of each frame of a video, the `largest`, most `central`, or in the whole video `longest` seen face.
+        people: who the tracks are: a table with the columns source, track and person, or what `read_people` returns.
         batch_size: faces of photos that are classified at once.
         on_result: is given every result, once it is written.
         progress: is given how many frames are done, and of how many.
@@ -45,6 +49,9 @@ class PredictKeywords(TypedDict, total=False):
     every: int
     detect_every: int
     smooth_s: float
+    patience_s: float
+    one_face: str | None
+    people: People | str | Path | None
     batch_size: int
     on_result: Callable[[ImageResult | FrameResult], None]
     progress: Callable[[float, float], None]
@@ -144,6 +151,9 @@ def predict(
         outputs=written_files(targets),
     )
     skip_done = options.get("skip_done", False)
+    people = options.get("people")
+    run = replace(run, people=read_people(people) if isinstance(people, str | Path) else people)
+    check_one_face(run.one_face, cameras=bool(files.cameras))
     targets.check(files.paths)
     if not skip_done and not options.get("overwrite", False):
         targets.check_new()
