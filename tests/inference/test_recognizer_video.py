@@ -32,7 +32,7 @@ def test_a_gap_in_the_times_or_between_frames_keeps_the_track(tmp_path: Path, re
 
 def shots(*lengths: int) -> list[tuple[np.ndarray, float]]:
     """Return frames of shots of other places, in each of which the bright square stands a little farther right."""
-    frames = []
+    frames: list[tuple[np.ndarray, float]] = []
     for shot, length in enumerate(lengths):
         for _ in range(length):
             image = view(scene(shot + 1)).copy()
