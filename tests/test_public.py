@@ -4,11 +4,10 @@ import fervit
 
 PUBLIC = (
     *("Box", "Dataset", "Face", "FervitError", "FrameResult", "ImageResult", "ModelSpec", "OnnxClassifier"),
-    *("Prediction", "Preprocess", "Recognizer", "TrainConfig", "VideoWriter", "annotate", "compare"),
+    *("Prediction", "Preprocess", "Recognizer", "RunSummary", "TrainConfig", "VideoWriter", "annotate", "compare"),
     *("compare_models", "convert_dataset", "crop_photos", "distill", "evaluate", "evaluate_table", "export_onnx"),
-    *("load", "load_dataset", "make_detector", "probe", "pseudolabel", "read_frames", "read_image", "table_rows"),
-    *("threshold_for", "train"),
-    *("train_seeds", "tune"),
+    *("load", "load_dataset", "make_detector", "one_face", "predict", "probe", "pseudolabel", "read_frames"),
+    *("read_image", "read_people", "read_sidecar", "table_rows", "threshold_for", "train", "train_seeds", "tune"),
 )
 
 

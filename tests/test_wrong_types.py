@@ -125,6 +125,20 @@ def test_videos(recognizer: fervit.Recognizer, photo: Path, reader: str) -> None
     check(lambda value: fervit.read_frames(photo, every=value))
 
 
+def test_runs_over_files(
+    recognizer: fervit.Recognizer, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    check(lambda value: fervit.predict(value, recognizer))
+    check(lambda value: fervit.predict([photo, value], recognizer))
+    check(lambda value: fervit.predict(photo, recognizer if value is None else value))
+    check(lambda value: fervit.predict(photo, recognizer, csv=value, overwrite=True))
+    check(lambda value: fervit.predict(photo, recognizer, include=value))
+    check(lambda value: fervit.predict(photo, recognizer, every=value))
+    check(lambda value: fervit.predict(photo, recognizer, smooth_s=value))
+    check(fervit.read_sidecar)
+
+
 def test_cameras(recognizer: fervit.Recognizer) -> None:
     check(lambda value: None if isinstance(value, int | np.uint8) and value >= 0 else recognizer.webcam(value))
     check(lambda value: recognizer.webcam("-1", every=value))

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from fervit.faces.detectors import make_detector
     from fervit.inference.classifier import OnnxClassifier
     from fervit.inference.loading import load
+    from fervit.inference.people import one_face, read_people
     from fervit.inference.recognizer import Recognizer
     from fervit.inference.results import FrameResult, ImageResult
     from fervit.inference.rows import table_rows
+    from fervit.inference.runs.run import RunSummary, predict
+    from fervit.inference.runs.sidecar import read_sidecar
     from fervit.media.draw import annotate
     from fervit.media.images import read_image
     from fervit.media.video import probe, read_frames
@@ -47,6 +50,7 @@ __all__ = [
     "Prediction",
     "Preprocess",
     "Recognizer",
+    "RunSummary",
     "TrainConfig",
     "VideoWriter",
     "annotate",
@@ -61,10 +65,14 @@ __all__ = [
     "load",
     "load_dataset",
     "make_detector",
+    "one_face",
+    "predict",
     "probe",
     "pseudolabel",
     "read_frames",
     "read_image",
+    "read_people",
+    "read_sidecar",
     "table_rows",
     "threshold_for",
     "train",
@@ -84,6 +92,7 @@ _HOMES = {
     "Prediction": "fervit.types",
     "Preprocess": "fervit.types",
     "Recognizer": "fervit.inference.recognizer",
+    "RunSummary": "fervit.inference.runs.run",
     "TrainConfig": "fervit.config",
     "VideoWriter": "fervit.media.video_writer",
     "annotate": "fervit.media.draw",
@@ -98,10 +107,14 @@ _HOMES = {
     "load": "fervit.inference.loading",
     "load_dataset": "fervit.data:load",
     "make_detector": "fervit.faces.detectors",
+    "one_face": "fervit.inference.people",
+    "predict": "fervit.inference.runs.run",
     "probe": "fervit.media.video",
     "pseudolabel": "fervit.pseudolabels",
     "read_frames": "fervit.media.video",
     "read_image": "fervit.media.images",
+    "read_people": "fervit.inference.people",
+    "read_sidecar": "fervit.inference.runs.sidecar",
     "table_rows": "fervit.inference.rows",
     "threshold_for": "fervit.evaluation.selective",
     "train": "fervit.api",

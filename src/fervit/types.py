@@ -76,11 +76,19 @@ class Face:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One video frame: `index` from 0, `time_s` of presentation in seconds, `image (H, W, 3)` uint8 RGB."""
+    """One video frame.
+
+    Attributes:
+        index: from 0.
+        time_s: when it is shown, s.
+        image: `(H, W, 3)` uint8 RGB.
+        cut: a new shot begins with it, or with a frame that was left out since the one before it.
+    """
 
     index: int
     time_s: float
     image: Image
+    cut: bool = False
 
 
 class PredictionRow(TypedDict):
@@ -92,6 +100,7 @@ class PredictionRow(TypedDict):
     score: float
     probs: dict[str, float]
     track: NotRequired[int]
+    person: NotRequired[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +113,7 @@ class Prediction:
         probs: `(K,)` calibrated probabilities that sum to 1.
         track: id of the face's track in a video, or None.
         min_confidence: probability below which the label is `uncertain`.
+        person: whom the track shows, where somebody has said so (`fervit.inference.people`).
     """
 
     face: Face
@@ -111,6 +121,7 @@ class Prediction:
     probs: np.ndarray
     track: int | None = None
     min_confidence: float = 0.0
+    person: str | None = None
 
     @property
     def label(self) -> str:
@@ -128,7 +139,7 @@ class Prediction:
         return [(self.labels[i], float(self.probs[i])) for i in order]
 
     def to_dict(self) -> PredictionRow:
-        """Return the JSON row: `box, face_score, label, score, probs` (and `track` when there is one)."""
+        """Return the JSON row: `box, face_score, label, score, probs` (and `track`, `person` where they are known)."""
         row: PredictionRow = {
             "box": self.face.box.to_list(),
             "face_score": round(float(self.face.score), 4),
@@ -138,6 +149,8 @@ class Prediction:
         }
         if self.track is not None:
             row["track"] = self.track
+        if self.person is not None:
+            row["person"] = self.person
         return row
 
 

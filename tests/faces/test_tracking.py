@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fervit.errors import ConfigError
 from fervit.faces.tracking import Smoother, Tracker, between
 from fervit.types import Box, Face
 
@@ -17,15 +18,50 @@ def test_ids_follow_faces_whatever_their_order() -> None:
     assert tracker.update([face(104), face(3), face(300)], 0.04) == [2, 1, 3]
 
 
-def test_a_track_survives_a_second_of_loss_and_no_more() -> None:
+def test_a_track_survives_five_seconds_of_loss_and_no_more() -> None:
     tracker = Tracker()
     tracker.update([face(0)], 0.0)
-    for k in range(1, 10):
+    for k in range(1, 50):
         assert tracker.update([], k / 10) == []
-    assert tracker.update([face(5)], 0.95) == [1]
-    assert tracker.update([], 1.0) == []
-    assert tracker.update([face(5)], 2.1) == [2]
+    assert tracker.update([face(5)], 4.95) == [1]
+    assert tracker.update([], 5.0) == []
+    assert tracker.update([face(5)], 10.1) == [2]
     assert tracker.alive() == {2}
+
+
+def test_who_comes_back_elsewhere_or_in_another_size_is_not_the_one_who_was_lost() -> None:
+    for other in (face(90), face(0, side=100)):
+        tracker = Tracker()
+        tracker.update([face(0)], 0.0)
+        tracker.update([], 1.0)
+        assert tracker.update([other], 3.0) == [2]
+
+
+def test_who_stops_in_front_of_another_keeps_the_own_track_and_leaves_the_other_theirs() -> None:
+    tracker = Tracker()
+    for k in range(21):
+        walker, sitter = face(4 * k, 8), face(120)
+        assert tracker.update([sitter, walker], k / 25) == ([1, 2])
+    for k in range(21, 60):  # only the walker is seen from here on, at last exactly where the sitter is
+        assert tracker.update([face(min(4 * k, 120), 8 if 4 * k < 120 else 0)], k / 25) == [2]
+    for k in range(60, 80):
+        assert tracker.update([face(120 + 4 * (k - 59), 0)], k / 25) == [2]
+    assert tracker.update([face(120), face(204)], 80 / 25) == [1, 2]
+
+
+def test_an_end_leaves_nobody_to_be_followed() -> None:
+    tracker = Tracker()
+    ids = tracker.update([face(0), face(100)], 0.0)
+    tracker.end()
+    assert tracker.alive() == set()
+    assert not tracker.same([face(0), face(100)], ids, 0.04)
+    assert tracker.update([face(0), face(100)], 0.04) == [3, 4]
+
+
+@pytest.mark.parametrize("patience", [-1.0, float("nan"), float("inf"), "5"])
+def test_a_patience_that_is_no_time_is_refused(patience: float) -> None:
+    with pytest.raises(ConfigError, match="patience of 0 seconds or more"):
+        Tracker(patience_s=patience)
 
 
 def test_a_face_of_the_last_frame_keeps_its_track_however_long_ago_that_was() -> None:
@@ -36,7 +72,7 @@ def test_a_face_of_the_last_frame_keeps_its_track_however_long_ago_that_was() ->
 
 
 def test_who_is_the_same_is_asked_of_the_tracks_that_still_live() -> None:
-    tracker = Tracker()
+    tracker = Tracker(patience_s=1.0)
     tracker.update([face(0)], 0.0)
     tracker.update([], 0.5)
     assert not tracker.same([face(0)], [1], 1.5)

@@ -59,3 +59,19 @@ def set_matrix(path: Path, matrix: tuple[int, int, int, int], *, box: bytes = b"
     numbers = (a, b, 0, c, d, 0, 0, 0, 1 << 30)
     data[at : at + 36] = b"".join(number.to_bytes(4, "big", signed=True) for number in numbers)
     path.write_bytes(data)
+
+
+def scene(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """Return a picture of 40 rectangles, twice as wide as a frame so that a camera can pan over it."""
+    rng = np.random.default_rng(seed)
+    height, width = size[0], 2 * size[1]
+    image = np.full((height, width, 3), rng.integers(30, 100), np.uint8)
+    for _ in range(40):
+        y, x = rng.integers(height), rng.integers(width)
+        image[y : y + rng.integers(6, height // 2), x : x + rng.integers(6, width // 4)] = rng.integers(0, 120, 3)
+    return image
+
+
+def view(picture: np.ndarray, x: int = 20) -> np.ndarray:
+    """Return the frame that a camera sees of a picture from column `x` on."""
+    return picture[:, x : x + picture.shape[1] // 2]

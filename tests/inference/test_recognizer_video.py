@@ -12,7 +12,7 @@ from fervit.inference.loading import load
 from fervit.inference.recognizer import Recognizer
 from fervit.inference.results import FrameResult
 from fervit.inference.rows import table_rows
-from tests.helpers.videos import Square, moving, write_video
+from tests.helpers.videos import Square, moving, scene, view, write_video
 
 
 @pytest.fixture
@@ -28,6 +28,58 @@ def test_a_gap_in_the_times_or_between_frames_keeps_the_track(tmp_path: Path, re
         results = list(recognizer.video(write_video(tmp_path / f"{name}.mp4", frames), every=every))
         assert len(results) == len(frames) // every
         assert {p.track for result in results for p in result.predictions} == {1}, name
+
+
+def shots(*lengths: int) -> list[tuple[np.ndarray, float]]:
+    """Return frames of shots of other places, in each of which the bright square stands a little farther right."""
+    frames: list[tuple[np.ndarray, float]] = []
+    for shot, length in enumerate(lengths):
+        for _ in range(length):
+            image = view(scene(shot + 1)).copy()
+            image[20:40, 30 + 6 * shot : 50 + 6 * shot] = 220
+            frames.append((image, len(frames) / 20))
+    return frames
+
+
+@pytest.mark.parametrize("detect_every", [1, 3, 5])
+def test_no_face_is_followed_interpolated_or_smoothed_over_a_cut(
+    tmp_path: Path, recognizer: Recognizer, detect_every: int
+) -> None:
+    pytest.importorskip("av")
+    path = write_video(tmp_path / "clip.mp4", shots(7, 11, 2, 8))
+    results = list(recognizer.video(path, detect_every=detect_every, smooth_s=5.0))
+    assert [result.frame.index for result in results] == list(range(28))
+    assert [result.frame.index for result in results if result.frame.cut] == [7, 18, 20]
+    tracks = [[p.track for p in result.predictions] for result in results]
+    assert tracks == [[1]] * 7 + [[2]] * 11 + [[3]] * 2 + [[4]] * 8
+    for result in results:
+        shot = sum(result.frame.index >= cut for cut in (7, 18, 20))
+        assert result.predictions[0].face.box.x1 == pytest.approx(30 + 6 * shot, abs=1.5)
+    raw = [result.predictions[0].probs for result in recognizer.video(path, detect_every=detect_every, smooth_s=0)]
+    for first in (0, 7, 18, 20):  # a shot's first frame has the probabilities of its own face alone
+        np.testing.assert_allclose(results[first].predictions[0].probs, raw[first], atol=1e-5)
+
+
+def test_a_cut_among_frames_that_are_left_out_ends_tracks_too(tmp_path: Path, recognizer: Recognizer) -> None:
+    pytest.importorskip("av")
+    results = list(recognizer.video(write_video(tmp_path / "clip.mp4", shots(10, 10)), every=4))
+    assert [(r.frame.index, r.frame.cut, r.predictions[0].track) for r in results] == [
+        (0, False, 1),
+        (4, False, 1),
+        (8, False, 1),
+        (12, True, 2),
+        (16, False, 2),
+    ]
+
+
+def test_patience_decides_how_long_a_track_waits(tmp_path: Path, recognizer: Recognizer) -> None:
+    pytest.importorskip("av")
+    path = write_video(
+        tmp_path / "clip.mp4", [(image, k / 4) for k, (image, _) in enumerate(moving(16, away=range(3, 12)))]
+    )
+    for patience_s, tracks in ((1.0, {1, 2}), (5.0, {1})):
+        found = {p.track for result in recognizer.video(path, patience_s=patience_s) for p in result.predictions}
+        assert found == tracks
 
 
 def test_frames_that_wait_for_a_detection_are_few(clip: Path, recognizer: Recognizer) -> None:

@@ -1,5 +1,7 @@
 """Annotated images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,13 @@ def test_the_source_stays_untouched_and_the_size_is_kept() -> None:
     assert drawn.dtype == np.uint8
     assert (image == 128).all()
     assert (drawn != 128).any()
+
+
+def test_the_number_of_a_track_stands_in_the_panel() -> None:
+    image = np.full((200, 300, 3), 128, np.uint8)
+    one, two, none = (annotate(image, [replace(prediction(100, 50, 160, 120), track=track)]) for track in (1, 2, None))
+    assert (one != two).any()
+    assert (one != none).any()
 
 
 def test_no_prediction_gives_an_equal_copy() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from fervit.errors import ConfigError, is_number, quoted
 from fervit.types import Box, Face
 
-PATIENCE_S = 1.0  # a face that comes back within it keeps its track
+PATIENCE_S = 5.0  # a face that comes back within it keeps its track
 MIN_IOU = 0.2  # of a detection and the place where its track is expected
 MAX_JUMP = 1.0  # centre's distance in face sides, for small and fast faces that no longer overlap
 MAX_GROWTH = 1.6  # ratio of sides
@@ -47,9 +47,14 @@ class Tracker:
     Args:
         patience_s: a track that is lost for longer is over; its face starts a new one. One that the last frame showed
             is not lost, however long ago that was: nobody has looked since.
+
+    Raises:
+        ConfigError: the patience is negative or not finite.
     """
 
     def __init__(self, *, patience_s: float = PATIENCE_S):
+        if not is_number(patience_s, 0):
+            raise ConfigError(f"expected a patience of 0 seconds or more, got {quoted(patience_s)}")
         self.patience_s = patience_s
         self._tracks: list[_Track] = []
         self._next_id = 1
@@ -58,7 +63,7 @@ class Tracker:
     def update(self, faces: Sequence[Face], time_s: float) -> list[int]:
         """Return the track id of each face, from 1; times must not fall."""
         self._tracks = self._alive(time_s)
-        found = _match(self._tracks, faces, time_s)
+        found = self._match(self._tracks, faces, time_s)
         self._looked_s = time_s
         ids = []
         for index, face in enumerate(faces):
@@ -72,14 +77,29 @@ class Tracker:
             ids.append(track.id)
         return ids
 
+    def end(self) -> None:
+        """End all tracks, as at a cut: whoever is seen next starts a new one."""
+        self._tracks = []
+
     def alive(self) -> set[int]:
         """Return the ids of the tracks that may still go on."""
         return {track.id for track in self._tracks}
 
     def same(self, faces: Sequence[Face], ids: Sequence[int], time_s: float) -> bool:
         """Return whether `faces` are just those that the tracks `ids` expect at `time_s`; nothing is changed."""
-        found = _match(self._alive(time_s), faces, time_s)
+        found = self._match(self._alive(time_s), faces, time_s)
         return len(found) == len(faces) and {track.id for track in found.values()} == set(ids)
+
+    def _match(self, tracks: Sequence[_Track], faces: Sequence[Face], time_s: float) -> dict[int, _Track]:
+        """Return the track of each face that has one; whoever was there in the last frame is asked before the lost.
+
+        So nobody who walks in front of another takes that one's track (the cascade of DeepSORT, arXiv 1703.07402, 2.4).
+        """
+        found = _match([t for t in tracks if t.seen_s == self._looked_s], faces, time_s)
+        left = [index for index in range(len(faces)) if index not in found]
+        lost = [t for t in tracks if t.seen_s != self._looked_s]
+        again = _match(lost, [faces[index] for index in left], time_s)
+        return found | {left[k]: track for k, track in again.items()}
 
     def _alive(self, time_s: float) -> list[_Track]:
         return [t for t in self._tracks if t.seen_s == self._looked_s or time_s - t.seen_s <= self.patience_s]

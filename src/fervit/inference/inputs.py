@@ -1,11 +1,12 @@
 """What a command's inputs name: photos, videos, cameras; and what lies in their folders but is left out."""
 
+import fnmatch
 import glob
 import io
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +21,7 @@ from fervit.media.sources import is_address
 # Why something in a folder is left out, and what several of them are called.
 HIDDEN, LINK, BROKEN, SPECIAL = "hidden", "link to a folder", "broken link", "pipe or device"
 UNREADABLE, OTHER, VIDEO = "unreadable folder", "neither image nor video", "video"
+NOT_INCLUDED, EXCLUDED = "not included", "excluded"
 PLURALS = {
     LINK: "links to folders",
     BROKEN: "broken links",
@@ -27,6 +29,7 @@ PLURALS = {
     UNREADABLE: "unreadable folders",
     VIDEO: "videos",
 }
+ONLY_ONE = "the only input could not be read"
 MOVING = (Kind.VIDEO, Kind.ANIMATION)
 
 
@@ -50,12 +53,16 @@ class Inputs:
         videos: videos and animated images.
         cameras: addresses of streams.
         skipped: what lies in the named folders and is none of these, or was not wanted.
+        files: photos and videos together, in the order in which they were named.
+        searched: a folder was searched, so that there may be several inputs another time.
     """
 
     photos: Sequence[File]
     videos: Sequence[File]
     cameras: Sequence[str] = ()
     skipped: Sequence[Skipped] = ()
+    files: Sequence[File] = ()
+    searched: bool = False
 
     @property
     def paths(self) -> list[Path]:
@@ -69,18 +76,60 @@ class Inputs:
 
     @property
     def alone(self) -> bool:
-        """Whether there is one input only."""
-        return self.count == 1
+        """Whether one input was named, and no folder."""
+        return self.count == 1 and not self.searched
 
     def none_read(self) -> ImageError | VideoError:
         """Return the error of a run over several inputs, none of which could be read."""
         if not self.photos:
-            return VideoError(f"none of the {self.count} videos could be read")
+            return VideoError(f"none of the {self.count} videos could be read" if self.count > 1 else ONLY_ONE)
         what = "inputs" if self.count > len(self.photos) else "images"
-        return ImageError(f"none of the {self.count} {what} could be read")
+        return ImageError(f"none of the {self.count} {what} could be read" if self.count > 1 else ONLY_ONE)
 
 
-def find_inputs(inputs: Sequence[str | File], *, videos: bool = True) -> Inputs:
+@dataclass(frozen=True)
+class _Wanted:
+    """What is taken from folders: see `find_inputs`; `outputs` are absolute."""
+
+    videos: bool
+    include: Sequence[str]
+    exclude: Sequence[str]
+    outputs: Sequence[Path]
+
+    def why_not(self, path: Path, folder: Path) -> str | None:
+        """Return why a file is left out by its name, or None."""
+        parts = path.relative_to(folder).parts
+        names = {*parts, *("/".join(parts[:k]) for k in range(1, len(parts) + 1))}
+        if self.include and not _fits(names, self.include):
+            return NOT_INCLUDED
+        return EXCLUDED if _fits(names, self.exclude) else None
+
+    def is_output(self, path: Path, folder: Path) -> bool:
+        """Return whether the run itself writes a file: a table, what lies beside it, or into a folder of copies."""
+        path, folder = path.absolute(), folder.absolute()
+        for output in self.outputs:
+            scratch = path.parent == output.parent and path.name.startswith(f".{output.name.split('.')[0][:40]}-")
+            if path == output or scratch or (folder in output.parents and output in path.parents):
+                return True
+        return False
+
+
+def _fits(names: Iterable[str], patterns: Iterable[str]) -> bool:
+    return any(
+        fnmatch.fnmatchcase(name.casefold(), pattern.casefold().removesuffix("/"))
+        for pattern in patterns
+        for name in names
+    )
+
+
+def find_inputs(
+    inputs: Sequence[str | File],
+    *,
+    videos: bool = True,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    outputs: Sequence[Path] = (),
+) -> Inputs:
     """Return the named files with those in the named folders, sorted into photos and videos by their content.
 
     A folder is searched with the folders in it. A name that no file has may be a pattern, such as `*.jpg`, because not
@@ -89,6 +138,11 @@ def find_inputs(inputs: Sequence[str | File], *, videos: bool = True) -> Inputs:
     Args:
         inputs: paths, patterns, addresses of cameras, and what came on standard input.
         videos: take the videos in folders; else they are among the skipped.
+        include: patterns such as `*.mp4`, one of which a file in a folder must fit; without any, all do.
+        exclude: patterns that a file in a folder must not fit, such as `*_raw.*` or `pilot/*`. A pattern is compared
+            with a file's name, with its path from the named folder on, and with those of the folders it lies in; the
+            case of letters does not count, and `*` stands for a `/` too.
+        outputs: files and folders that the run writes; in a folder that is searched they are passed over.
 
     Raises:
         ImageError: a path does not exist, a folder cannot be read, or holds no image and no video.
@@ -97,6 +151,7 @@ def find_inputs(inputs: Sequence[str | File], *, videos: bool = True) -> Inputs:
     found: dict[File, Kind] = {}
     cameras: dict[str, None] = {}
     skipped: list[Skipped] = []
+    wanted, searched = _Wanted(videos, include, exclude, [path.absolute() for path in outputs]), False
     for item in inputs:
         if item == "":  # a path of no characters would be the current folder
             raise ImageError("expected the path of a file or folder, got ''")
@@ -108,12 +163,13 @@ def find_inputs(inputs: Sequence[str | File], *, videos: bool = True) -> Inputs:
             continue
         for path in _expanded(Path(item)):
             if _is_folder(path):
-                found.update(_in_folder(path, skipped, videos=videos))
+                searched = True
+                found.update(_in_folder(path, skipped, wanted))
             else:
                 found.setdefault(path, _kind_of_named(path))
     moving = [path for path, kind in found.items() if kind in MOVING]
     still = [path for path, kind in found.items() if kind not in MOVING]
-    return Inputs(still, moving, list(cameras), list(dict.fromkeys(skipped)))
+    return Inputs(still, moving, list(cameras), list(dict.fromkeys(skipped)), list(found), searched)
 
 
 def describe_skipped(skipped: Sequence[Skipped]) -> str:
@@ -165,13 +221,16 @@ def _kind_of_named(path: Path) -> Kind:
         return Kind.IMAGE
 
 
-def _in_folder(folder: Path, skipped: list[Skipped], *, videos: bool) -> list[tuple[File, Kind]]:
+def _in_folder(folder: Path, skipped: list[Skipped], wanted: _Wanted) -> list[tuple[File, Kind]]:
     """Return what is taken from a folder, by path; add what is not to `skipped`."""
     taken: list[tuple[File, Kind]] = []
     before = len(skipped)
     for path, why in _walk(folder, top=True):
+        if wanted.is_output(path, folder):
+            continue
+        why = why or wanted.why_not(path, folder)
         kind = Kind.OTHER if why else _kind_of_listed(path)
-        if kind in MOVING and not videos:
+        if kind in MOVING and not wanted.videos:
             why = VIDEO
         elif kind is Kind.OTHER:
             why = why or OTHER

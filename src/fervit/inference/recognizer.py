@@ -13,14 +13,15 @@ from fervit.errors import ConfigError, ImageError, check_counts, is_number, quot
 from fervit.faces.base import FaceDetector
 from fervit.faces.detectors import fallback_name
 from fervit.faces.finder import FaceFinder
-from fervit.faces.tracking import Smoother, Tracker, between
+from fervit.faces.tracking import PATIENCE_S, Smoother, Tracker, between
 from fervit.inference.ahead import MAX_WAITING_BYTES, ahead
 from fervit.inference.classifier import BATCH_SIZE
 from fervit.inference.results import FrameResult, ImageResult
 from fervit.media.camera import camera_name, read_camera
 from fervit.media.images import ImageLike, source_name
 from fervit.media.sources import is_one
-from fervit.media.video import VideoSource, read_frames
+from fervit.media.video import read_frames
+from fervit.media.videos.opening import VideoSource
 from fervit.runtime.ort import cores
 from fervit.types import Classifier, Face, Frame, ModelSpec, Prediction
 
@@ -140,28 +141,39 @@ class Recognizer:
         yield from self._image_results(pending, batch_size)
 
     def video(
-        self, path: VideoSource, *, every: int = 1, detect_every: int = DETECT_EVERY, smooth_s: float = SMOOTH_S
+        self,
+        path: VideoSource,
+        *,
+        every: int = 1,
+        detect_every: int = DETECT_EVERY,
+        smooth_s: float = SMOOTH_S,
+        patience_s: float = PATIENCE_S,
     ) -> Generator[FrameResult]:
         """Yield a result for each frame of a video file, in order, while later ones are decoded and detected.
 
         Memory does not grow with the video's length. Detection runs every few frames; where the same faces
-        are at both ends, those between are interpolated; otherwise every frame between is detected too.
+        are at both ends, those between are interpolated; otherwise every frame between is detected too. At a cut
+        (`Frame.cut`) all tracks end: no face is followed, interpolated or smoothed from one shot into the next.
 
         Args:
             path: the file, its bytes, or an open binary file.
             every: look only at every so many frames.
             detect_every: frames from one detection to the next, `MAX_WAITING` at most; 1 detects in each.
             smooth_s: time constant of the smoothing of each track's probabilities; 0 is none.
+            patience_s: a face that is lost for no longer keeps its track when it comes back, in the same shot, near
+                the place where it was and of about the same size.
 
         Raises:
-            ConfigError: `every` or `detect_every` is no whole number from 1, or `smooth_s` no time.
+            ConfigError: `every` or `detect_every` is no whole number from 1, or `smooth_s` or `patience_s` no time.
             VideoError: it is missing, empty, no video, holds sound only, or has no frame.
         """
         check_counts(every=every, detect_every=detect_every)
-        source, smoother = source_name(path), Smoother(smooth_s)
+        source, smoother, tracker = source_name(path), Smoother(smooth_s), Tracker(patience_s=patience_s)
         pending: list[_FoundFrame] = []
-        frames = ahead(read_frames(path, every=every), FRAMES_AHEAD, lambda frame: frame.image.nbytes)
-        found_ahead = ahead(self._follow(frames, detect_every), FRAMES_AHEAD, lambda found: found.frame.image.nbytes)
+        frames = ahead(read_frames(path, every=every, cuts=True), FRAMES_AHEAD, lambda frame: frame.image.nbytes)
+        found_ahead = ahead(
+            self._follow(frames, tracker, detect_every), FRAMES_AHEAD, lambda found: found.frame.image.nbytes
+        )
         try:
             for found in found_ahead:
                 pending.append(found)
@@ -173,7 +185,9 @@ class Recognizer:
         finally:
             found_ahead.close()
 
-    def webcam(self, device: int | str = 0, *, every: int = 1, smooth_s: float = SMOOTH_S) -> Generator[FrameResult]:
+    def webcam(
+        self, device: int | str = 0, *, every: int = 1, smooth_s: float = SMOOTH_S, patience_s: float = PATIENCE_S
+    ) -> Generator[FrameResult]:
         """Yield a result for a camera's newest frame, again and again; frames that come in between are dropped.
 
         Ends when the camera does, such as when it is unplugged; one with an address is connected to again first.
@@ -182,13 +196,14 @@ class Recognizer:
             device: the camera's number, from 0, its file such as `/dev/video2`, or its address (`rtsp://...`).
             every: look only at every so many of the newest frames.
             smooth_s: time constant of the smoothing of each track's probabilities; 0 is none.
+            patience_s: as for `video`; a camera's frames are not searched for cuts.
 
         Raises:
-            ConfigError: `every` is no whole number from 1, or `smooth_s` no time.
+            ConfigError: `every` is no whole number from 1, or `smooth_s` or `patience_s` no time.
             VideoError: no such camera.
         """
         check_counts(every=every)
-        source, smoother, tracker = camera_name(device), Smoother(smooth_s), Tracker()
+        source, smoother, tracker = camera_name(device), Smoother(smooth_s), Tracker(patience_s=patience_s)
         frames = read_camera(device)
         try:
             for frame in itertools.islice(frames, 0, None, every):
@@ -198,13 +213,17 @@ class Recognizer:
         finally:
             frames.close()
 
-    def _follow(self, frames: Generator[Frame], detect_every: int) -> Generator[_FoundFrame]:
+    def _follow(self, frames: Generator[Frame], tracker: Tracker, detect_every: int) -> Generator[_FoundFrame]:
         """Yield every frame with its faces, those between two detections after the second one."""
-        tracker = Tracker()
         first: _FoundFrame | None = None
         waiting: list[Frame] = []
         try:
             for frame in frames:
+                if frame.cut:
+                    if waiting:
+                        yield from self._locate(first, waiting, tracker)
+                    first, waiting = None, []
+                    tracker.end()
                 waiting.append(frame)
                 near = first is not None and frame.index - first.frame.index < detect_every
                 if near and len(waiting) < MAX_WAITING and not _is_much(waiting):

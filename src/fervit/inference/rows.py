@@ -11,7 +11,7 @@ from fervit.inference.results import FrameResult, ImageResult, Skipped
 from fervit.types import UNCERTAIN, Prediction
 
 NAME_WIDTH = 40  # columns at most; longer names push their own line only
-_FLAT = ("source", "frame", "time_s", "track", "face_score", "label", "score")
+_FLAT = ("source", "frame", "time_s", "track", "person", "face_score", "label", "score")
 
 
 class JsonRow(TypedDict, total=False):
@@ -21,6 +21,7 @@ class JsonRow(TypedDict, total=False):
     detector: str
     frame: int
     time_s: float
+    cut: bool
     error: str
     faces: int
     box: list[float]
@@ -29,6 +30,7 @@ class JsonRow(TypedDict, total=False):
     score: float
     probs: dict[str, float]
     track: int
+    person: str
     skipped: str
 
 
@@ -36,7 +38,8 @@ def json_rows(result: ImageResult | FrameResult | Skipped) -> list[JsonRow]:
     """Return the rows of one image, of one frame of a video, or of what was left out.
 
     One row for each face: `source, box [x1, y1, x2, y2], face_score, label, score, probs {name: p}`; a frame's
-    rows have `frame, time_s` after the source and end with `track`. An image or frame without a face gives
+    rows have `frame, time_s` after the source, `cut` where a new shot begins, and end with `track` and `person`, where
+    it is known. An image or frame without a face gives
     `source, faces: 0`; an image that could not be read gives `source, error`; what was left out, `source, skipped`.
     Where another detector stands in for the usual one, `detector` follows the source.
     """
@@ -47,6 +50,8 @@ def json_rows(result: ImageResult | FrameResult | Skipped) -> list[JsonRow]:
         head |= {"detector": result.fallback}
     if isinstance(result, FrameResult):
         head |= {"frame": result.frame.index, "time_s": round(result.frame.time_s, 6)}
+        if result.frame.cut:
+            head |= {"cut": True}
     elif result.error is not None:
         return [{**head, "error": result.error}]
     if not result.predictions:
@@ -60,8 +65,8 @@ def json_lines(result: ImageResult | FrameResult | Skipped) -> str:
 
 
 def columns_of(labels: Sequence[str], *, errors: bool = False) -> dict[str, type]:
-    """Return the names and types of a table's columns; images' tables have `errors` too."""
-    names: dict[str, type] = {"source": str, "frame": int, "time_s": float, "track": int}
+    """Return the names and types of a table's columns; a run's tables have `error` too."""
+    names: dict[str, type] = {"source": str, "frame": int, "time_s": float, "cut": int, "track": int, "person": str}
     names |= dict.fromkeys(("x1", "y1", "x2", "y2", "face_score"), float)
     names |= {"label": str, "score": float}
     names |= {f"p_{label}": float for label in labels}
@@ -73,8 +78,8 @@ def table_rows(
 ) -> list[dict[str, object]]:
     """Return flat rows, one for each face, for `pandas.DataFrame(rows)` or `polars.DataFrame(rows)`.
 
-    Columns are those of `columns_of`, None where there is no value. With `errors`, an image without a
-    face, or one that could not be read, has a row too; a frame without a face never has one.
+    Columns are those of `columns_of`, None where there is no value. With `errors`, an image or a frame without a face
+    has a row too, and so has a file that could not be read.
 
     Raises:
         ConfigError: `result` or `labels` is of another type.
@@ -85,10 +90,12 @@ def table_rows(
         raise ConfigError(f"expected the model's labels, got {quoted(labels)}")
     rows = []
     for row in json_rows(result):
-        if "box" not in row and (not errors or isinstance(result, FrameResult)):
+        if "box" not in row and not errors:
             continue
         flat: dict[str, object] = dict.fromkeys(columns_of(labels, errors=errors))
         flat |= {name: value for name, value in row.items() if name in _FLAT}
+        if isinstance(result, FrameResult):
+            flat["cut"] = int(result.frame.cut)
         if errors:
             flat["error"] = row.get("error")
         if "box" in row:

@@ -46,6 +46,8 @@ class _Style:
 def annotate(image: Image, predictions: Sequence[Prediction]) -> Image:
     """Return a copy of `image`, `(H, W, 3)` uint8 RGB, with every face's box, label and probability bars.
 
+    The number of a track, as in the rows, stands before the label.
+
     Raises:
         ImageError: `image` is no such array.
         ConfigError: `predictions` are none.
@@ -169,7 +171,8 @@ def _panel(pen: ImageDraw.ImageDraw, panel: Box, prediction: Prediction, style: 
 
 def _heading(prediction: Prediction) -> str:
     label = drawable(prediction.labels).get(prediction.label, prediction.label)  # `uncertain` is none of them
-    return f"{label} {percent(prediction.score, 0)}"
+    track = "" if prediction.track is None else f"#{prediction.track} "  # by which `--people` names it
+    return f"{track}{label} {percent(prediction.score, 0)}"
 
 
 def _font(prediction: Prediction, size: int) -> Font:

@@ -33,6 +33,11 @@ def from_angle(clockwise_deg: float) -> Matrix:
     return (math.cos(angle), math.sin(angle), -math.sin(angle), math.cos(angle))
 
 
+def angle_deg(matrix: Matrix) -> int:
+    """Return by how much a matrix turns an image clockwise, 0..359; a mirrored one, by where its x axis goes."""
+    return round(math.degrees(math.atan2(matrix[1], matrix[0]))) % 360
+
+
 def of_mp4(path: Path) -> Matrix | None:
     """Return `read_mp4` of a file by its path.
 

@@ -1,28 +1,25 @@
 """Read videos: frames with their true times."""
 
 import contextlib
-import io
 import logging
 import math
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING
 
-import numpy as np
-
-from fervit.errors import ImageError, VideoError, check_counts, is_count, quoted, reason
+from fervit.errors import ImageError, VideoError, check_counts, reason
 from fervit.media import orientation
 from fervit.media.images import EXTENSIONS, USUAL_DURATION_MS, opening, read_animation, source_name
 from fervit.media.kinds import Kind, kind_of_file
 from fervit.media.opencv import opencv, quiet_opencv
-from fervit.media.sources import is_address
+from fervit.media.videos.cuts import Decoded, look_of_frame, look_of_image, with_cuts
+from fervit.media.videos.opening import Nameless, VideoSource, opened
 from fervit.types import Frame, Image
 
 if TYPE_CHECKING:
@@ -36,7 +33,6 @@ FRAME_4K = 4096 * 2160  # pixels
 MAX_FRAME = 40_000_000  # pixels; 8K has 33 million, and a header may say anything
 MOST_ANIMATED = 50.0  # frames/s of an animated image, as browsers show them
 MOST_SQUEEZED = 4  # a pixel's width over its height, or the reverse; beyond, the header must be wrong
-VideoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 log = logging.getLogger(__name__)
 
 
@@ -50,6 +46,8 @@ class VideoInfo:
         rate: frames/s on average.
         frames: number of frames, or None.
         duration_s: length in seconds, or None.
+        rotation_deg: by how much the frames are turned clockwise to be shown, 0..359; None where the header says
+            nothing of it.
     """
 
     width: int
@@ -57,6 +55,7 @@ class VideoInfo:
     rate: float
     frames: int | None
     duration_s: float | None
+    rotation_deg: int | None = None
 
 
 def probe(source: VideoSource) -> VideoInfo:
@@ -73,7 +72,7 @@ def probe(source: VideoSource) -> VideoInfo:
     return _probe_pyav(source) if find_spec("av") else _probe_opencv(source)
 
 
-def read_frames(source: VideoSource, *, every: int = 1) -> Generator[Frame]:
+def read_frames(source: VideoSource, *, every: int = 1, cuts: bool = False) -> Generator[Frame]:
     """Yield a video's frames in the order of presentation, upright, with their true times.
 
     Frames are decoded until the data ends, not by the header; broken packets are skipped. Read by PyAV
@@ -83,6 +82,7 @@ def read_frames(source: VideoSource, *, every: int = 1) -> Generator[Frame]:
     Args:
         source: a path, the bytes of a file, or an open binary file.
         every: yield only every so many frames; the others are decoded, not converted.
+        cuts: find where shots begin (`Frame.cut`), also in frames that are left out.
 
     Raises:
         ConfigError: `every` is no whole number from 1.
@@ -91,7 +91,7 @@ def read_frames(source: VideoSource, *, every: int = 1) -> Generator[Frame]:
     check_counts(every=every)
     reader = _read_animation if is_animation(source) else _read_pyav if find_spec("av") else _read_opencv
     count = 0
-    for frame in reader(source, every):
+    for frame in with_cuts(reader(source, every, cuts)):
         count += 1
         yield frame
     if not count:
@@ -104,7 +104,7 @@ def is_animation(source: VideoSource) -> bool:
     Raises:
         VideoError: it cannot be read, or is of another type.
     """
-    with _opened(source, source_name(source)) as file:
+    with opened(source, source_name(source)) as file:
         return kind_of_file(file) is Kind.ANIMATION
 
 
@@ -117,22 +117,24 @@ def _probe_animation(source: VideoSource) -> VideoInfo:
         raise VideoError(str(error)) from error
 
 
-def _read_animation(source: VideoSource, every: int) -> Iterator[Frame]:
+def _read_animation(source: VideoSource, every: int, cuts: bool) -> Iterator[Decoded]:
     try:
         for index, (time_s, image) in enumerate(read_animation(source)):
-            if index % every == 0:
-                yield Frame(index, time_s, image)
+            look = look_of_image(image) if cuts else None
+            yield Decoded(time_s, None if index % every else Frame(index, time_s, image), look)
     except ImageError as error:
         raise VideoError(str(error)) from error
 
 
 def _probe_pyav(source: VideoSource) -> VideoInfo:
+    with opened(source, source_name(source)) as file:
+        stored = orientation.read_mp4(file)
+    turned_deg = None if stored is None else orientation.angle_deg(stored)
     with _open_pyav(source) as (container, stream):
         length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1_000_000
         rate = float(stream.average_rate or stream.guessed_rate or FALLBACK_RATE)
-        return VideoInfo(
-            stream.width, stream.height, rate, max(stream.frames, 0) or None, max(float(length), 0.0) or None
-        )
+        frames, length_s = max(stream.frames, 0) or None, max(float(length), 0.0) or None
+        return VideoInfo(stream.width, stream.height, rate, frames, length_s, turned_deg)
 
 
 def _probe_opencv(source: VideoSource) -> VideoInfo:
@@ -141,8 +143,9 @@ def _probe_opencv(source: VideoSource) -> VideoInfo:
     with _open_opencv(source) as (capture, _):
         width, height, count = (int(capture.get(p)) for p in (3, 4, cv2.CAP_PROP_FRAME_COUNT))
         rate = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
+        turned_deg = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
     frames = count if count > 0 else None
-    return VideoInfo(width, height, rate, frames, frames / rate if frames else None)
+    return VideoInfo(width, height, rate, frames, frames / rate if frames else None, turned_deg)
 
 
 @contextmanager
@@ -151,9 +154,9 @@ def _open_pyav(source: VideoSource) -> "Iterator[tuple[InputContainer, VideoStre
 
     name = source_name(source)
     # An open file instead of its name: a name may hold any bytes, and none is mistaken for a network address.
-    with _opened(source, name) as file:
+    with opened(source, name) as file:
         try:
-            container = av.open(_Nameless(file), metadata_errors="replace")
+            container = av.open(Nameless(file), metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(f"{name} is not a video that can be read, or truncated: {reason(error)}") from error
         with container:
@@ -168,12 +171,12 @@ def _open_pyav(source: VideoSource) -> "Iterator[tuple[InputContainer, VideoStre
             yield container, stream
 
 
-def _read_pyav(source: VideoSource, every: int) -> Iterator[Frame]:
+def _read_pyav(source: VideoSource, every: int, cuts: bool) -> Iterator[Decoded]:
     import av
 
     index, broken, time_s, offset_s = 0, 0, 0.0, 0.0
     rotation, matrix = math.nan, orientation.AS_STORED  # of the frame before
-    with _opened(source, source_name(source)) as file:
+    with opened(source, source_name(source)) as file:
         stored = orientation.read_mp4(file)
     with _open_pyav(source) as (container, stream):
         rate = float(stream.average_rate or FALLBACK_RATE)
@@ -199,10 +202,12 @@ def _read_pyav(source: VideoSource, every: int) -> Iterator[Frame]:
                 if own_s + offset_s < time_s:  # files joined without new times begin again: go on from the last
                     offset_s = time_s + 1 / rate - own_s
                 time_s = own_s + offset_s
+                image, look = None, look_of_frame(frame) if cuts else None
                 if index % every == 0:
                     if frame.rotation != rotation:  # not of every frame: its own data and it keep each other in memory
                         rotation, matrix = frame.rotation, _matrix(frame, stored, stream.codec_context.name)
-                    yield Frame(index, time_s, orientation.upright(_square_pixels(frame, shape), matrix))
+                    image = orientation.upright(_square_pixels(frame, shape), matrix)
+                yield Decoded(time_s, None if image is None else Frame(index, time_s, image), look)
                 index += 1
     if broken and index:
         log.warning("%s: %d broken packets skipped; last frame at %.1f s", source_name(source), broken, time_s)
@@ -242,7 +247,7 @@ def _matrix(frame: "VideoFrame", stored: orientation.Matrix | None, codec: str) 
     return orientation.AS_STORED
 
 
-def _read_opencv(source: VideoSource, every: int) -> Iterator[Frame]:
+def _read_opencv(source: VideoSource, every: int, cuts: bool) -> Iterator[Decoded]:
     cv2 = opencv()
 
     with _open_opencv(source) as (capture, path):
@@ -256,84 +261,19 @@ def _read_opencv(source: VideoSource, every: int) -> Iterator[Frame]:
             time_s = max(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, 0.0)
             if time_s <= last_s:  # streams without times report 0 throughout
                 time_s = last_s + 1 / rate
-            if index % every == 0:
+            frame, look = None, None
+            if index % every == 0 or cuts:
                 ok, bgr = capture.retrieve()
                 if not ok:
                     break
+                look = look_of_image(bgr[:, :, ::-1]) if cuts else None
+            if index % every == 0:
                 width = _square_width(bgr.shape[1], shape)
                 if width != bgr.shape[1]:
                     bgr = cv2.resize(bgr, (width, bgr.shape[0]), interpolation=cv2.INTER_AREA)
-                yield Frame(index, time_s, orientation.upright(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), matrix))
+                frame = Frame(index, time_s, orientation.upright(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), matrix))
+            yield Decoded(time_s, frame, look)
             index, last_s = index + 1, time_s
-
-
-class _Nameless:
-    """An open file without its name: ffmpeg takes a weak sign of a video for less than an ending such as .jpg."""
-
-    def __init__(self, file: IO[bytes]):
-        self._file = file
-        self.read, self.tell, self.seekable = file.read, file.tell, file.seekable
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move as a file does, but return -1 for a place that is none: PyAV would print a traceback on stderr."""
-        try:
-            return self._file.seek(offset, whence)
-        except (OSError, ValueError, OverflowError):
-            return -1
-
-
-@contextmanager
-def _opened(source: VideoSource, name: str) -> Iterator[IO[bytes]]:
-    """Yield an open file at its beginning; a file that was given stays open, at the place where it was."""
-    file = _seekable(source) if not isinstance(source, str | os.PathLike) else _open_file(source, name)
-    place = 0 if isinstance(source, str | os.PathLike) else file.tell()
-    try:
-        file.seek(0)
-        if not file.read(1):
-            raise VideoError(f"{name} is empty (0 bytes)")
-        file.seek(0)
-        yield file
-    finally:
-        if isinstance(source, str | os.PathLike):
-            file.close()
-        else:
-            file.seek(place)
-
-
-def _seekable(source: Any) -> IO[bytes]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        return io.BytesIO(source)
-    if isinstance(source, io.IOBase) or callable(getattr(source, "read", None)):
-        if getattr(source, "seekable", bool)() and isinstance(source.read(0), bytes):
-            return cast(IO[bytes], source)
-        raise VideoError("expected a video as a file that is open for bytes and can be read again from its beginning")
-    if is_count(source, least=0):
-        remedy = ": a camera is for `webcam`"
-    else:
-        remedy = ": frames are for `images`" if isinstance(source, list | tuple | np.ndarray | Iterator) else ""
-    raise VideoError(f"expected a video as a path, bytes or open file, got {quoted(source)}{remedy}")
-
-
-def _open_file(path: str | os.PathLike[str], name: str) -> IO[bytes]:
-    try:
-        text = os.fspath(path)
-        if not isinstance(text, str):
-            raise VideoError(f"expected a path of text, got {quoted(text)}: os.fsdecode makes one of it")
-        if not text:
-            raise VideoError("expected the path of a video, got ''")
-        if is_address(text):
-            remedy = "pass its bytes" if text.startswith("data:") else "download it first; a camera is for `webcam`"
-            raise VideoError(f"{quoted(text)} is an address, not a path: {remedy}")
-        mode = Path(text).stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for somebody to write
-            raise VideoError(f"{name} is a pipe or a device, not a file")
-        return Path(text).open("rb")
-    except FileNotFoundError:
-        raise VideoError(f"{name} does not exist") from None
-    except IsADirectoryError:
-        raise VideoError(f"{name} is a folder, not a video") from None
-    except (OSError, ValueError, TypeError) as error:  # the latter two: a name with a NUL, a path that is none
-        raise VideoError(f"{name} cannot be read: {reason(error)}") from error
 
 
 @contextmanager
@@ -344,7 +284,7 @@ def _open_opencv(source: VideoSource) -> "Iterator[tuple[VideoCapture, Path]]":
     quiet_opencv()
     name = source_name(source)
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(_opened(source, name))
+        file = stack.enter_context(opened(source, name))
         path = Path(source).absolute() if isinstance(source, str | os.PathLike) else None
         if path is None or path.suffix.lower() in EXTENSIONS:
             # A name without an ending: as for PyAV, an image's would count for more than the content.

@@ -113,4 +113,4 @@ def test_a_figure_that_fails_leaves_the_photos_their_rows(
     clip, table = write_faceless_video(tmp_path / "clip.webm"), tmp_path / "rows.csv"
     result = predict(clip, folder, "--model", tiny_onnx, "--timeline", tmp_path / "t.png", "--csv", table)
     assert "No space left" in error_of(result)
-    assert len(list(csv.DictReader(table.read_text().splitlines()))) == 3
+    assert len(list(csv.DictReader(table.read_text().splitlines()))) == 3 + 3  # frames and photos

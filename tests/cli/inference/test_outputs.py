@@ -40,7 +40,9 @@ def test_a_run_that_fails_leaves_earlier_results_alone(
 ) -> None:
     earlier = tmp_path / "earlier"
     earlier.write_text("mine\n")
-    assert "truncated" in error_of(predict(folder / "cut.jpg", "--model", tiny_onnx, kind, earlier))
+    options = ("--model", tiny_onnx, kind, earlier)
+    assert "exists already: go on in it with --skip-done" in error_of(predict(folder / "astro naut.jpg", *options))
+    assert "truncated" in error_of(predict(folder / "cut.jpg", *options, "--overwrite"))
     assert earlier.read_text() == "mine\n"
     assert "it is a folder" in error_of(predict(folder / "astro naut.jpg", "--model", tiny_onnx, kind, tmp_path))
 
@@ -130,7 +132,7 @@ def test_a_disk_that_fills_up_within_a_row_is_one_clear_line(
 ) -> None:
     resource = pytest.importorskip("resource")
     table = tmp_path / f"rows.{kind}"
-    arguments = (folder, "--model", tiny_onnx, f"--{kind}", table)
+    arguments = (folder, "--model", tiny_onnx, f"--{kind}", table, "--overwrite")
     assert predict(*arguments).exit_code == 0
     size = table.stat().st_size
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

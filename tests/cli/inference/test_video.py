@@ -48,19 +48,19 @@ def test_a_timeline_that_cannot_be_saved_costs_no_summary(
 def test_one_unreadable_video_leaves_the_photos_their_rows(folder: Path, tiny_onnx: Path, tmp_path: Path) -> None:
     broken, table = tmp_path / "broken.mp4", tmp_path / "rows.csv"
     broken.write_text("hello")
-    options = ("--model", tiny_onnx, "--csv", table)
+    options = ("--model", tiny_onnx, "--csv", table, "--overwrite")
     result = predict(broken, folder / "astro naut.jpg", *options)
     assert result.exit_code == 0, result.output
     assert "not a video" in result.stderr
-    assert sources(table) == [str(folder / "astro naut.jpg")]
+    assert sources(table) == [str(broken), str(folder / "astro naut.jpg")]
     assert "none of the 2 inputs" in error_of(predict(broken, folder / "cut.jpg", *options))
-    assert sources(table) == [str(folder / "cut.jpg")]
-    result = predict(
-        write_faceless_video(tmp_path / "clip.webm"), folder / "cut.jpg", *options
-    )  # a broken photo beside a good video
+    assert sources(table) == [str(broken), str(folder / "cut.jpg")]
+    clip = write_faceless_video(tmp_path / "clip.webm")
+    result = predict(clip, folder / "cut.jpg", *options)  # a broken photo beside a good video
     assert result.exit_code == 0, result.output
     assert "1 image, 0 faces, 1 could not be read" in result.stderr
-    assert sources(table) == [str(folder / "cut.jpg")]
+    assert "could not be read: 1 of 2: " in result.stderr
+    assert sources(table) == [*[str(clip)] * 3, str(folder / "cut.jpg")]
 
 
 @pytest.mark.slow
@@ -87,10 +87,24 @@ def test_a_clip_is_annotated_and_tabled(clip: Path, tiny_onnx: Path, monkeypatch
     assert result.exit_code == 0, result.output
     assert "30 frames, 1.5 s, 1 face track" in result.stdout
     csv, parquet = pandas.read_csv(files["csv"]), pandas.read_parquet(files["parquet"])
-    expected = ["source", "frame", "time_s", "track", "x1", "y1", "x2", "y2", "face_score", "label", "score"]
+    expected = [
+        "source",
+        "frame",
+        "time_s",
+        "cut",
+        "track",
+        "person",
+        "x1",
+        "y1",
+        "x2",
+        "y2",
+        "face_score",
+        "label",
+        "score",
+    ]
     labels = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
-    assert list(csv.columns) == list(parquet.columns) == [*expected, *(f"p_{label}" for label in labels)]
-    assert len(csv) == 26
+    assert list(csv.columns) == list(parquet.columns) == [*expected, *(f"p_{label}" for label in labels), "error"]
+    assert csv.track.notna().sum() == 26 and csv.frame.tolist() == list(range(30))  # the face is away in four
     pandas.testing.assert_frame_equal(csv, parquet, check_dtype=False)
     assert len(list(read_frames(copy))) == 30
     assert figure.read_bytes().startswith(b"\x89PNG")
@@ -105,7 +119,7 @@ def test_a_video_without_faces_says_so(tmp_path: Path, tiny_onnx: Path) -> None:
     result = predict(path, "--model", tiny_onnx, "--csv", tmp_path / "a.csv", "--timeline", tmp_path / "a.png")
     assert result.exit_code == 0
     assert "5 frames, 0.2 s, no face" in result.stdout
-    assert (tmp_path / "a.csv").read_text().startswith("source,frame,time_s,track,")
+    assert (tmp_path / "a.csv").read_text().startswith("source,frame,time_s,cut,track,person,")
 
 
 def test_videos_mistakes_are_one_line_each(clip: Path, tiny_onnx: Path, tmp_path: Path) -> None:
@@ -117,7 +131,9 @@ def test_videos_mistakes_are_one_line_each(clip: Path, tiny_onnx: Path, tmp_path
     assert "0 seconds or more" in error_of(predict(clip, *model, "--smooth", "inf"))
     assert "would overwrite" in error_of(predict(clip, *model, "--csv", clip))
     assert "takes one video" in error_of(predict(clip, tmp_path / "text.mp4", *model, "--annotate", tmp_path / "o.mp4"))
-    assert "--skip-done" in error_of(predict(clip, *model, "--skip-done", "--csv", tmp_path / "o.csv"))
+    assert "--skip-done" in error_of(predict(clip, *model, "--skip-done"))
+    both_ways = ("--skip-done", "--overwrite", "--csv", tmp_path / "o.csv")
+    assert "one of them" in error_of(predict(clip, *model, *both_ways))
     assert "not a video" in error_of(predict(tmp_path / "text.mp4", *model))
     both = predict(tmp_path / "text.mp4", clip, *model)
     assert both.exit_code == 0

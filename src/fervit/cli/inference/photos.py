@@ -1,6 +1,5 @@
 """Photos within `fervit predict`."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +7,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fervit.cli._shared import progress_towards
-from fervit.cli.inference.outputs import ANNOTATE, ResultWriter, new_name, rows_on_screen, writing
-from fervit.errors import ImageError
-
 if TYPE_CHECKING:
     from fervit.inference.inputs import File
-    from fervit.inference.recognizer import Recognizer
     from fervit.inference.results import ImageResult
+    from fervit.inference.runs.outputs import ResultWriter
 
-PROGRESS_FROM = 20  # files; fewer are done before a bar helps
+ANNOTATE = "--annotate"
 
 
 @dataclass(frozen=True)
@@ -26,22 +21,18 @@ class PhotoOptions:
 
     Attributes:
         annotate: a folder for annotated copies, or None.
-        batch_size: faces classified at once.
-        resume: an earlier run's rows stay, and its photos are left out.
         detecting: faces are detected, so a run without any may have been given crops.
         tiled: large photos are searched tile by tile, too.
     """
 
     annotate: Path | None = None
-    batch_size: int = 32
-    resume: bool = False
     detecting: bool = True
     tiled: bool = False
 
 
 @dataclass
 class PhotoCounts:
-    """How many photos there were to do, how many of them could be read, and how many faces they have.
+    """How many photos there were, how many of them could be read, and how many faces they have.
 
     Attributes:
         large_without: large photos in which no face was found.
@@ -56,6 +47,7 @@ class PhotoCounts:
         """Count a photo's result."""
         from fervit.faces.finder import may_hide_faces
 
+        self.total += 1
         self.read += result.error is None
         self.faces += len(result.predictions)
         self.large_without += result.error is None and not result.predictions and may_hide_faces(result.size)
@@ -76,62 +68,37 @@ class PhotoCounts:
             typer.echo("no face found; for images that are face crops already, add --crop", err=True)
 
 
-def predict_photos(
-    recognizer: "Recognizer", files: Sequence["File"], options: PhotoOptions, out: ResultWriter, *, alone: bool
-) -> PhotoCounts:
-    """Run over photos; one that cannot be read has a row with its error.
+class PhotoSinks:
+    """Where a run's photos go beside the tables: lines on the screen, annotated copies, and the count at the end.
 
     Args:
-        recognizer: what finds and classifies faces.
         files: the photos.
         options: the options for photos.
-        out: where every photo's result goes.
-        alone: there is one photo, and no other input.
-
-    Raises:
-        ImageError: the only input could not be read.
+        out: the result files; without any, each photo has its lines on the screen.
     """
-    todo = _not_done(files, out.done)
-    counts = PhotoCounts(len(todo))
-    if not todo:
-        return counts
-    show = None if out.targets.any else _table(todo)
-    draw = None
-    if options.annotate:
-        with out.failures.tolerated(ANNOTATE):
-            draw = _annotator(options.annotate)
-    quiet = rows_on_screen(out.targets) or len(todo) <= PROGRESS_FROM
-    with contextlib.ExitStack() as stack:
-        results = stack.enter_context(contextlib.closing(recognizer.images(todo, batch_size=options.batch_size)))
-        tick = stack.enter_context(progress_towards(len(todo), "predicting", quiet=quiet))
-        for count, (file, result) in enumerate(zip(todo, results, strict=True), start=1):
-            if result.error is not None and alone:
-                if options.resume:  # the files are open already, and its row may just have been cut off
-                    out.write(result)
-                raise ImageError(result.error)
-            out.write(result)
-            if show:
-                show(result)
-            if draw and result.error is None and ANNOTATE not in out.failures:
-                with out.failures.tolerated(ANNOTATE):
-                    draw(file, result)
-            counts.add(result)
-            tick(count)
-    return counts
 
+    def __init__(self, files: Sequence["File"], options: PhotoOptions, out: "ResultWriter"):
+        self.counts, self._out = PhotoCounts(), out
+        self._show = None if out.targets.any or not files else _table(files)
+        self._draw = None
+        if options.annotate and files:
+            with out.failures.tolerated(ANNOTATE):
+                self._draw = _annotator(options.annotate)
 
-def _not_done(files: Sequence["File"], done: set[str]) -> list["File"]:
-    from fervit.media.images import source_name
-
-    todo = [file for file in files if source_name(file) not in done]
-    if done:
-        typer.echo(f"{len(files) - len(todo)} of {len(files)} images were done before", err=True)
-    return todo
+    def add(self, file: "File", result: "ImageResult") -> None:
+        """Take the next photo's result."""
+        if self._show:
+            self._show(result)
+        if self._draw and result.error is None and ANNOTATE not in self._out.failures:
+            with self._out.failures.tolerated(ANNOTATE):
+                self._draw(file, result)
+        self.counts.add(result)
 
 
 def _table(files: Sequence["File"]) -> Callable[["ImageResult"], None]:
     """Return a function that prints an image's lines, aligned over all files."""
     from fervit.inference.rows import NAME_WIDTH, columns, printable, table_lines
+    from fervit.inference.runs.outputs import writing
     from fervit.media.images import source_name
 
     width = min(NAME_WIDTH, max(columns(printable(source_name(file))) for file in files))
@@ -146,6 +113,7 @@ def _table(files: Sequence["File"]) -> Callable[["ImageResult"], None]:
 
 def _annotator(folder: Path) -> Callable[["File", "ImageResult"], None]:
     """Return a function that writes an annotated copy under a name that no file has yet."""
+    from fervit.inference.runs.outputs import new_name, writing
     from fervit.media.draw import annotate
     from fervit.media.images import read_image, write_image
 

@@ -5,16 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import MODEL, Detector, Runtime, Threads
-from fervit.cli.inference.outputs import ResultWriter, Targets
-from fervit.cli.inference.photos import PhotoOptions, predict_photos
+from fervit.cli._shared import MODEL, Detector, Runtime, Threads, command_line
+from fervit.cli.inference.files import predict_files
+from fervit.cli.inference.photos import PhotoOptions
 from fervit.cli.inference.stdin import with_stdin
-from fervit.cli.inference.video import VideoOptions, check_options, predict_videos
+from fervit.cli.inference.video import VideoOptions, check_options
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
     from fervit.inference.inputs import Inputs
+    from fervit.inference.people import People
     from fervit.inference.recognizer import Recognizer
+    from fervit.inference.runs.files import RunOptions
+    from fervit.inference.runs.outputs import Targets
 
 AUTO_FROM = 200  # photos; OpenVINO starts a second later and gains 10 ms a face on one core
 MinConfidence = Annotated[
@@ -44,8 +47,33 @@ DetectEvery = Annotated[
 Smooth = Annotated[
     float, typer.Option(min=0, metavar="SECONDS", help="Smooth a video's probabilities over time; 0: not.")
 ]
+Patience = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="A face that is lost for no longer keeps its track.")
+]
+OneFace = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHICH",
+        help="One person a video: of each frame the largest or most central face, or the one that is seen longest in "
+        "the video (largest, central, longest).",
+    ),
+]
+PeopleFile = Annotated[
+    Path | None,
+    typer.Option("--people", metavar="FILE", help="CSV with source, track, person: names the tracks of videos."),
+]
 SkipDone = Annotated[
-    bool, typer.Option("--skip-done", help="Skip images that the result files have already, and append.")
+    bool,
+    typer.Option("--skip-done", help="Go on in the result files of a run that was stopped: skip what they have whole."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace result files that exist already.")]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Of folders, take only files such as '*.mp4' or 'p0?/*'. May be repeated."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Leave out a folder's files such as '*_raw.*' or 'pilot/*'. May be repeated."),
 ]
 SkipVideos = Annotated[bool, typer.Option("--skip-videos", help="Leave out the videos and animated images in folders.")]
 Tile = Annotated[bool, typer.Option("--tile", help="Search big images tile by tile too: small faces in group photos.")]
@@ -60,8 +88,11 @@ def predict(
     inputs: InputPaths,
     model: Annotated[Path | None, typer.Option(help=MODEL)] = None,
     json: JsonFile = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CSV, one row a face.")] = None,
-    parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Parquet, one row a face.")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write CSV, one row a face; a frame or image without one has a row too."),
+    ] = None,
+    parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Parquet, the same rows.")] = None,
     annotate: AnnotateInto = None,
     timeline: Annotated[
         Path | None,
@@ -70,7 +101,13 @@ def predict(
     every: Annotated[int, typer.Option(min=1, help="Look only at every N-th frame of a video.")] = 1,
     detect_every: DetectEvery = 3,
     smooth: Smooth = 0.2,
+    patience: Patience = 5.0,
+    one_face: OneFace = None,
+    people_file: PeopleFile = None,
+    include: Include = None,
+    exclude: Exclude = None,
     skip_done: SkipDone = False,
+    overwrite: Overwrite = False,
     skip_videos: SkipVideos = False,
     crop: Annotated[bool, typer.Option("--crop", help="The images are face crops already: do not detect.")] = False,
     detector: Detector = "auto",
@@ -87,18 +124,23 @@ def predict(
     from fervit.faces.detectors import make_detector
     from fervit.inference.inputs import find_inputs
     from fervit.inference.loading import load
+    from fervit.inference.runs.files import RunOptions
+    from fervit.inference.runs.outputs import Targets
+    from fervit.inference.runs.run import written_files
 
-    files = find_inputs(with_stdin(inputs), videos=not skip_videos)
     targets = Targets(json, csv, parquet)
-    clips = VideoOptions(annotate, timeline, every, detect_every, smooth)
-    photos = PhotoOptions(
-        annotate, batch_size, resume=skip_done, detecting=not (crop or detector == "none"), tiled=tile
+    files = find_inputs(
+        with_stdin(inputs),
+        videos=not skip_videos,
+        include=include or [],
+        exclude=exclude or [],
+        outputs=written_files(targets) + [path for path in (annotate, timeline) if path is not None],
     )
-    check_options(files, clips, targets, read=[] if model is None else [model])
-    if skip_done and (files.videos or files.cameras or not targets.files):
-        raise ConfigError(
-            "--skip-done resumes a run over photos: it needs --json, --csv or --parquet, and no video (--skip-videos)"
-        )
+    clips = VideoOptions(annotate, timeline, every, detect_every, smooth)
+    photos = PhotoOptions(annotate, detecting=not (crop or detector == "none"), tiled=tile)
+    check_options(files, clips, targets, read=[path for path in (model, people_file) if path is not None])
+    people = _people(files, one_face, people_file)
+    _check_earlier(files, targets, skip_done=skip_done, overwrite=overwrite)
     recognizer = load(
         model,
         detector=make_detector("none" if crop else detector, tile=tile and not crop),
@@ -106,7 +148,33 @@ def predict(
         runtime=_runtime(runtime, files),
         min_confidence=min_confidence,
     )
-    _predict(recognizer, files, targets, photos, clips)
+    run = RunOptions(every, detect_every, smooth, batch_size, patience, one_face, people)
+    _predict(recognizer, files, targets, run, photos, clips, resume=skip_done)
+
+
+def _check_earlier(files: "Inputs", targets: "Targets", *, skip_done: bool, overwrite: bool) -> None:
+    """Refuse what would write over an earlier run's rows, or cannot go on in them."""
+    if skip_done and overwrite:
+        raise ConfigError("--skip-done goes on in a result file, --overwrite replaces it: expected one of them")
+    if skip_done and (files.cameras or not targets.files):
+        raise ConfigError(
+            "--skip-done goes on in the result files of a run over files: it needs --json, --csv or --parquet, and no "
+            "camera"
+        )
+    if not skip_done and not overwrite:
+        targets.check_new()
+
+
+def _people(files: "Inputs", one_face: str | None, path: Path | None) -> "People | None":
+    """Return who the tracks are; refuse what cannot be meant, before any work."""
+    from fervit.inference.people import check_one_face, read_people
+
+    check_one_face(one_face, cameras=bool(files.cameras))
+    if (one_face or path) and not (files.videos or files.cameras):
+        raise ConfigError(
+            f"{'--one-face' if one_face else '--people'} is for videos, and there is none among the inputs"
+        )
+    return None if path is None else read_people(path)
 
 
 def _runtime(name: str, files: "Inputs") -> str:
@@ -115,19 +183,27 @@ def _runtime(name: str, files: "Inputs") -> str:
 
 
 def _predict(
-    recognizer: "Recognizer", files: "Inputs", targets: Targets, photos: PhotoOptions, clips: VideoOptions
+    recognizer: "Recognizer",
+    files: "Inputs",
+    targets: "Targets",
+    run: "RunOptions",
+    photos: PhotoOptions,
+    clips: VideoOptions,
+    *,
+    resume: bool,
 ) -> None:
-    from fervit.inference.inputs import describe_skipped
+    from fervit.inference.runs.failures import Failures
+    from fervit.inference.runs.outputs import STDOUT, ResultWriter
+    from fervit.inference.runs.run import writing_of
 
-    labels = recognizer.spec.labels
     # A figure, a copy, or a folder of copies: when one of these cannot be written, the next may be.
     others = (clips.timeline is not None) + (0 if clips.annotate is None else 1 if files.alone else 2)
-    with ResultWriter(targets, labels, errors=bool(files.photos), resume=photos.resume, others=others) as out:
-        videos_read = predict_videos(recognizer, [*files.videos, *files.cameras], clips, out, alone=files.alone)
-        counts = predict_photos(recognizer, files.photos, photos, out, alone=files.alone)
-        if counts.total == len(files.photos) and not videos_read + counts.read:  # else some were read before
-            raise files.none_read()
+    outputs = len(targets.files) + (targets.json == STDOUT) + others
+    failures = Failures(outputs, lambda text: typer.echo(text, err=True))
+    how = writing_of(files, run, recognizer, resume=resume, command=command_line(), others=others)
+    with ResultWriter(targets, recognizer.spec.labels, how, failures) as out:
+        summary, counts = predict_files(recognizer, files, out, run, photos, clips)
         out.note(files.skipped)
-        if files.skipped:
-            typer.echo(describe_skipped(files.skipped), err=True)
+        for line in (*summary.lines(), *filter(None, [run.people and run.people.unseen()])):
+            typer.echo(line, err=True)
     counts.print(photos)

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fervit.cli._shared import STDOUT, progress_towards
-from fervit.cli.inference.failures import Failures
-from fervit.cli.inference.outputs import ResultWriter, Targets, new_name, writing
-from fervit.errors import ConfigError, MissingExtra, VideoError
+from fervit.cli._shared import STDOUT
+from fervit.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from fervit.inference.inputs import File, Inputs
-    from fervit.inference.recognizer import Recognizer
     from fervit.inference.results import FrameResult
-    from fervit.inference.timeline import Timeline
+    from fervit.inference.runs.failures import Failures
+    from fervit.inference.runs.outputs import ResultWriter, Targets
     from fervit.media.video import VideoInfo
 
 WRITABLE = (".mp4", ".webm")
@@ -43,7 +41,7 @@ class VideoOptions:
     smooth_s: float = 0.2
 
 
-def check_options(inputs: "Inputs", options: VideoOptions, targets: Targets, read: Sequence[Path] = ()) -> None:
+def check_options(inputs: "Inputs", options: VideoOptions, targets: "Targets", read: Sequence[Path] = ()) -> None:
     """Refuse what cannot be meant, before anything is written.
 
     Args:
@@ -58,6 +56,7 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: Targets, rea
         MissingExtra: a timeline or a Parquet file is wanted and what writes it is not installed.
     """
     from fervit.files import FIGURE_SUFFIXES
+    from fervit.inference.runs.outputs import writing
     from fervit.media.kinds import VIDEO_EXTENSIONS
 
     files: list[tuple[str, Path]] = []
@@ -85,90 +84,60 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: Targets, rea
         raise MissingExtra("the timeline figure", "video")
 
 
-def predict_videos(
-    recognizer: "Recognizer", videos: Sequence["File | str"], options: VideoOptions, out: ResultWriter, *, alone: bool
-) -> int:
-    """Run over videos one by one; one that cannot be read is reported, and the run goes on.
+class VideoSinks:
+    """Where a video's frames go beside the tables: the summary, the timeline, and the annotated copy.
 
     Args:
-        recognizer: what finds and classifies faces.
-        videos: the files, and the addresses of cameras.
+        file: the video, or the address of a camera.
+        info: its header.
         options: the options for videos.
-        out: where every frame's result goes.
-        alone: there is one video, and no other input.
-
-    Returns:
-        How many of them could be read.
-
-    Raises:
-        VideoError: the only input could not be read.
+        out: the result files.
     """
-    from fervit.inference.results import ImageResult
-    from fervit.media.images import source_name
 
-    read = 0
-    for path in videos:
+    def __init__(self, file: "File | str", info: "VideoInfo", options: VideoOptions, out: "ResultWriter"):
+        from fervit.inference.timeline import Timeline
+
+        self._file, self._options, self._out = file, options, out
+        self.timeline = Timeline()
+        self._stack = contextlib.ExitStack()
+        self._copy: Callable[[FrameResult], None] | None = None
+        self._copy_path: Path | None = None
+        with out.failures.tolerated(str(options.annotate)):
+            self._copy_path = _copy_name(options.annotate, file)
+        if self._copy_path is not None:
+            rate = info.rate / options.every
+            self._copy = self._stack.enter_context(_copying(self._copy_path, rate, out.failures))
+
+    def add(self, result: "FrameResult") -> None:
+        """Take the next frame's result."""
+        self.timeline.add(result)
+        if self._copy is not None:
+            self._copy(result)
+
+    def close(self) -> None:
+        """Finish the copy, print the summary and save the figure; what was done until Ctrl-C is reported too."""
+        self._stack.close()
+        if self.timeline.frames:
+            self._report()
+
+    def _report(self) -> None:
+        """Print a video's summary and save its figure; a failure of one does not prevent the other."""
+        failures, figure = self._out.failures, self._options.timeline
+        self.timeline.close()
+        name = _shown(self._file)
+        first, *others = self.timeline.summary()
         try:
-            _predict_video(recognizer, path, options, out)
-            read += 1
-        except VideoError as error:
-            if alone:
-                raise
-            typer.echo(f"fervit: {' '.join(str(error).split())}", err=True)
-            out.note([ImageResult(source_name(path), error=str(error))])
-    return read
-
-
-def _predict_video(recognizer: "Recognizer", path: "File | str", options: VideoOptions, out: ResultWriter) -> None:
-    from fervit.inference.timeline import Timeline
-    from fervit.media.video import FALLBACK_RATE, VideoInfo, probe
-
-    info = VideoInfo(0, 0, FALLBACK_RATE, None, None) if isinstance(path, str) else probe(path)
-    copy = None
-    with out.failures.tolerated(str(options.annotate)):
-        copy = _copy_name(options.annotate, path)
-    sinks = _Sinks(out, Timeline(), copy)
-    try:
-        _run(recognizer, path, info, options, sinks)
-    finally:  # what was done until Ctrl-C is reported too
-        if sinks.timeline.frames:
-            _report(sinks, path, options.timeline)
-
-
-@dataclass(frozen=True)
-class _Sinks:
-    """Where a video's results go: result files, timeline, and the annotated copy, if any."""
-
-    out: ResultWriter
-    timeline: "Timeline"
-    copy: Path | None
-
-
-def _run(recognizer: "Recognizer", path: "File | str", info: "VideoInfo", options: VideoOptions, sinks: _Sinks) -> None:
-    with contextlib.ExitStack() as stack:
-        copy = None
-        if sinks.copy is not None:
-            copy = stack.enter_context(_copying(sinks.copy, info.rate / options.every, sinks.out.failures))
-        if isinstance(path, str):
-            frames = recognizer.webcam(path, every=options.every, smooth_s=options.smooth_s)
-        else:
-            frames = recognizer.video(
-                path, every=options.every, detect_every=options.detect_every, smooth_s=options.smooth_s
-            )
-        results = stack.enter_context(contextlib.closing(frames))
-        tick = stack.enter_context(progress_towards(info.duration_s, Path(_shown(path)).name, percent=True))
-        for result in results:
-            sinks.out.write(result)
-            sinks.timeline.add(result)
-            if copy is not None:
-                copy(result)
-            tick(result.frame.time_s)
-        if info.duration_s:
-            tick(info.duration_s)  # the last frame begins before the end
+            typer.echo("\n".join([f"{name}: {first}", *others]), err=self._out.targets.json == STDOUT)
+            if self._copy_path is not None and str(self._copy_path) not in failures:
+                typer.echo(f"annotated copy: {self._copy_path}", err=True)
+        finally:
+            if figure is not None:
+                with failures.tolerated(str(figure)):
+                    self.timeline.save(figure, title=name)
 
 
 @contextlib.contextmanager
-def _copying(path: Path, rate: float, failures: Failures) -> Iterator[Callable[["FrameResult"], None]]:
+def _copying(path: Path, rate: float, failures: "Failures") -> Iterator[Callable[["FrameResult"], None]]:
     """Yield a function that appends a frame to the annotated copy; where that fails, the run goes on without it."""
     from fervit.media.draw import annotate
     from fervit.media.video_writer import VideoWriter
@@ -190,28 +159,14 @@ def _copying(path: Path, rate: float, failures: Failures) -> Iterator[Callable[[
                 writer.close()
 
 
-def _report(sinks: _Sinks, path: "File | str", figure: Path | None) -> None:
-    """Print a video's summary and save its figure; a failure of one does not prevent the other."""
-    timeline, failures = sinks.timeline, sinks.out.failures
-    timeline.close()
-    name = _shown(path)
-    first, *others = timeline.summary()
-    try:
-        typer.echo("\n".join([f"{name}: {first}", *others]), err=sinks.out.targets.json == STDOUT)
-        if sinks.copy is not None and str(sinks.copy) not in failures:
-            typer.echo(f"annotated copy: {sinks.copy}", err=True)
-    finally:
-        if figure is not None:
-            with failures.tolerated(str(figure)):
-                timeline.save(figure, title=name)
-
-
 def _copy_name(target: Path | None, video: "File | str") -> Path | None:
     """Return the file for the annotated copy: the one that was named, or a new one in the folder."""
     if target is None:
         return None
     if target.suffix.lower() in WRITABLE and not target.is_dir():
         return target
+    from fervit.inference.runs.outputs import new_name, writing
+
     with writing(str(target)):
         target.mkdir(parents=True, exist_ok=True)
     return new_name(target, "camera" if isinstance(video, str) else video.stem, ".mp4" if find_spec("av") else ".webm")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from fervit.cli._shared import MODEL, Runtime, Threads
-from fervit.cli.inference.outputs import ResultWriter, Targets, writing
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ def webcam(
 ) -> None:
     """Print the expression of every face before a camera, until Ctrl-C, or q in the window."""
     from fervit.inference.loading import load
+    from fervit.inference.runs.failures import Failures
+    from fervit.inference.runs.outputs import ResultWriter, Targets, Writing
 
     if not headless:
         _check_screen()
@@ -58,7 +59,8 @@ def webcam(
     targets.check([])
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(contextlib.closing(recognizer.webcam(device, smooth_s=smooth)))
-        out = stack.enter_context(ResultWriter(targets, recognizer.spec.labels, errors=False, others=1))
+        failures = Failures(len(targets.files) + 1, lambda text: typer.echo(text, err=True))
+        out = stack.enter_context(ResultWriter(targets, recognizer.spec.labels, Writing(errors=False), failures))
 
         def written() -> Iterator["FrameResult"]:
             for result in results:
@@ -71,6 +73,8 @@ def webcam(
 
 def _print(results: Iterator["FrameResult"]) -> None:
     import json
+
+    from fervit.inference.runs.outputs import writing
 
     for result in results:
         faces = [prediction.to_dict() for prediction in result.predictions]

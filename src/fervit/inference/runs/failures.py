@@ -1,11 +1,12 @@
 """Outputs that cannot be written: each is told once, the others go on, and the run ends with an error."""
 
 import contextlib
-from collections.abc import Iterator
-
-import typer
+import logging
+from collections.abc import Callable, Iterator
 
 from fervit.errors import ConfigError, FervitError
+
+log = logging.getLogger(__name__)
 
 
 class Failures:
@@ -13,10 +14,11 @@ class Failures:
 
     Args:
         outputs: how many there are; once the last of them failed, there is nothing to go on for.
+        tell: is given a line for people, such as that the others go on.
     """
 
-    def __init__(self, outputs: int):
-        self._outputs = outputs
+    def __init__(self, outputs: int, tell: Callable[[str], None] = log.warning):
+        self._outputs, self.tell = outputs, tell
         self._reasons: dict[str, str] = {}
 
     def __contains__(self, output: str) -> bool:
@@ -24,7 +26,7 @@ class Failures:
 
     @contextlib.contextmanager
     def tolerated(self, output: str) -> Iterator[None]:
-        """Report an error of the block on stderr and go on without this output.
+        """Tell of an error of the block and go on without this output.
 
         Raises:
             ConfigError: it was the last output.
@@ -37,7 +39,7 @@ class Failures:
             self._reasons[output] = str(error)
             if len(self._reasons) >= self._outputs:
                 raise ConfigError(str(error)) from error
-            typer.echo(f"fervit: {' '.join(str(error).split())}; the other outputs go on", err=True)
+            self.tell(f"fervit: {' '.join(str(error).split())}; the other outputs go on")
 
     def check(self) -> None:
         """Raise `ConfigError` where an output failed: a run that wrote less than it was asked for is no success."""

@@ -1,0 +1,1 @@
+"""Parts of reading and writing videos."""
