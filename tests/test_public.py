@@ -6,9 +6,8 @@ PUBLIC = (
     *("Box", "Dataset", "Face", "FervitError", "FrameResult", "ImageResult", "ModelSpec", "OnnxClassifier"),
     *("Prediction", "Preprocess", "Recognizer", "TrainConfig", "VideoWriter", "annotate", "compare"),
     *("compare_models", "convert_dataset", "crop_photos", "distill", "evaluate", "evaluate_table", "export_onnx"),
-    *("load", "load_dataset", "make_detector", "probe", "pseudolabel", "read_frames", "read_image", "table_rows"),
-    *("threshold_for", "train"),
-    *("train_seeds", "tune"),
+    *("load", "load_dataset", "make_detector", "probe", "pseudolabel", "read_frames", "read_image"),
+    *("study", "table_rows", "threshold_for", "train", "train_seeds", "tune", "write_study"),
 )
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fervit.analysis.outputs import write_study
+    from fervit.analysis.study import study
     from fervit.api import compare, distill, evaluate, export_onnx, train
     from fervit.api.studies import train_seeds, tune
     from fervit.api.tables import compare_models, evaluate_table
@@ -65,11 +67,13 @@ __all__ = [
     "pseudolabel",
     "read_frames",
     "read_image",
+    "study",
     "table_rows",
     "threshold_for",
     "train",
     "train_seeds",
     "tune",
+    "write_study",
 ]
 
 _HOMES = {
@@ -102,11 +106,13 @@ _HOMES = {
     "pseudolabel": "fervit.pseudolabels",
     "read_frames": "fervit.media.video",
     "read_image": "fervit.media.images",
+    "study": "fervit.analysis.study",
     "table_rows": "fervit.inference.rows",
     "threshold_for": "fervit.evaluation.selective",
     "train": "fervit.api",
     "train_seeds": "fervit.api.studies",
     "tune": "fervit.api.studies",
+    "write_study": "fervit.analysis.outputs",
 }
 
 

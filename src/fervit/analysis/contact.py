@@ -19,7 +19,7 @@ from fervit.files import name_of
 from fervit.formatting import literal, percent
 from fervit.inference.rows import printable
 from fervit.media.style.colours import colour, hexadecimal
-from fervit.reports.figures.style import LIGHT, new_figure, style_axes
+from fervit.reports.figures.style import LIGHT, new_figure, style_axes, ticker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,11 +60,15 @@ def draw_contact_sheet(study: "Study", *, most: int = VIDEOS_SHOWN) -> "Figure":
     names = short_names([video.source for video in videos])
     for k, video in enumerate(videos):  # down the columns, as one reads a list
         row, column = k % rows, k // rows
-        last = row == rows - 1 or k == len(videos) - 1
-        _panel(grid[row][2 * column], video, study, names[k], longest, last=last)
+        _panel(grid[row][2 * column], video, study, names[k])
         _bar(grid[row][2 * column + 1], video, study)
     for axes in grid.T.reshape(columns, 2, rows).transpose(0, 2, 1).reshape(-1, 2)[len(videos) :].ravel():
-        axes.set_visible(False)
+        style_axes(axes, LIGHT)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    for k, axes in enumerate(grid.ravel()):
+        if k % 2 == 0:
+            _time_axis(axes, longest, last=k >= 2 * columns * (rows - 1))
     add_legend(
         figure,
         study.expressions,
@@ -75,8 +79,8 @@ def draw_contact_sheet(study: "Study", *, most: int = VIDEOS_SHOWN) -> "Figure":
     return figure
 
 
-def short_names(sources: Sequence[str]) -> list[str]:
-    """Return what to call videos: their names without the folder that all share.
+def short_names(sources: Sequence[str], *, most: int | None = NAME) -> list[str]:
+    """Return what to call videos: their names without the folder that all share, and at most so many characters.
 
     >>> short_names(["study/a/p01.mp4", "study/b/p01.mp4"])
     ['a/p01.mp4', 'b/p01.mp4']
@@ -86,16 +90,18 @@ def short_names(sources: Sequence[str]) -> list[str]:
     while all(len(part) > shared + 1 and part[shared] == parts[0][shared] for part in parts):
         shared += 1
     names = [printable("/".join(part[shared:])) for part in parts]
-    return [name if len(name) <= NAME else "\N{HORIZONTAL ELLIPSIS}" + name[1 - NAME :] for name in names]
+    if most is None:
+        return names
+    return [name if len(name) <= most else "\N{HORIZONTAL ELLIPSIS}" + name[1 - most :] for name in names]
 
 
-def _panel(axes: "Axes", video: "Recording", study: "Study", name: str, longest: float, *, last: bool) -> None:
+def _panel(axes: "Axes", video: "Recording", study: "Study", name: str) -> None:
     style_axes(axes, LIGHT)
     draw_ground(axes, video, low=0, high=1)
     faces = all_faces(video)
     if faces is not None:
-        draw_strip(axes, strip_of(video, faces, points=500), study.expressions, line=0.15)
-    axes.set_xlim(0, longest)
+        strip = strip_of(video, faces, points=500)
+        draw_strip(axes, strip, study.expressions, line=0.15, several=len(video.people) > 1)
     axes.set_ylim(0, 1)
     axes.set_yticks([])
     seen = percent(video.face_s / video.video_s if video.video_s > 0 else None, 0)
@@ -104,9 +110,17 @@ def _panel(axes: "Axes", video: "Recording", study: "Study", name: str, longest:
         faces_text += f", {len(video.people)} people or tracks"
     axes.set_title(literal(name), loc="left", color=LIGHT.text, pad=2, fontproperties=font_of(name), fontsize=9)
     axes.set_title(faces_text, loc="right", color=LIGHT.muted, fontsize=8, pad=2)
-    axes.tick_params(labelsize=8, colors=LIGHT.muted, labelbottom=last)
+
+
+def _time_axis(axes: "Axes", longest: float, *, last: bool) -> None:
+    """Give a strip the scale of time that all have; the lowest strip of a column shows it."""
+    axes.set_xlim(0, longest)
     if last:
+        axes.xaxis.set_major_locator(ticker().AutoLocator())
         axes.set_xlabel("time (s)", color=LIGHT.muted, fontsize=9)
+        axes.tick_params(labelsize=8, colors=LIGHT.muted)
+    else:
+        axes.set_xticks([])
 
 
 def _bar(axes: "Axes", video: "Recording", study: "Study") -> None:

@@ -12,6 +12,8 @@ from fervit.errors import DataError, quoted
 
 GAP_S = 1.0
 """A frame stands until the next one, but at most for so long (or three usual steps); what follows is a gap."""
+ALL_FRAMES = frozenset({"error", "box", "faces"})
+"""Columns of tables, and keys of JSON lines, in which frames without a face have a row too."""
 TRUE = frozenset({"1", "true", "yes"})
 
 
@@ -28,6 +30,7 @@ class Rows:
     scores: array = field(default_factory=lambda: array("d"))  # type: ignore[type-arg]
     probs: array = field(default_factory=lambda: array("d"))  # type: ignore[type-arg]
     people: dict[tuple[str, str], int] = field(default_factory=dict)
+    complete: bool = False
     track_names: dict[int, dict[str, None]] = field(default_factory=dict)
 
     def add(self, row: Row, expressions: list[str], classes: Sequence[str]) -> None:
@@ -55,6 +58,7 @@ class Rows:
             label = classes[int(np.argmax(probs))]
         self.frames.append(np.nan if frame is None else frame)
         self.times.append(time)
+        self.complete = self.complete or not present or not ALL_FRAMES.isdisjoint(row)
         self.cuts.append(str(row.get("cut") or "").lower() in TRUE or row.get("cut") == 1)
         self.faces.append(self._face(row) if present else -1)
         if label is not None and label not in expressions:
@@ -159,8 +163,8 @@ def make_recording(rows: Rows, classes: int, *, gap_s: float = GAP_S) -> Recordi
     cuts = np.zeros(len(unique), bool)
     np.logical_or.at(cuts, places, np.array(rows.cuts, bool))
     faces = np.array(rows.faces)
-    durations, hidden, gaps = _durations(unique[:, 0], unique[:, 1], complete=bool((faces < 0).any()), gap_s=gap_s)
-    lead = float(unique[0, 0]) if not (faces < 0).any() and unique[0, 1] > 0 else 0.0
+    durations, hidden, gaps = _durations(unique[:, 0], unique[:, 1], complete=rows.complete, gap_s=gap_s)
+    lead = float(unique[0, 0]) if not rows.complete and unique[0, 1] > 0 else 0.0
     probs = np.array(rows.probs).reshape(-1, max(classes, 1))  # of the rows with a face only
     ranks = np.cumsum(faces >= 0) - 1
     people = []

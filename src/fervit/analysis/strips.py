@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 POINTS = 1500  # of a strip; no figure shows more
 UNSURE_BELOW = 0.5  # the top probability: below it, the others together are more probable
 EDGE = "#10141c"
-NOTHING = "#eceff4"  # where no face is
+NOTHING = "#ffffff"  # where no face is, within a thin frame
 MISSING = "#b9c1cc"  # of the stripes of a gap
 
 
@@ -74,9 +74,9 @@ def strip_of(video: Recording, person: Presence, *, points: int = POINTS) -> Str
     tails = np.append(np.flatnonzero(np.diff(kept)), len(kept) - 1)
     first = np.concatenate([[0], tails[:-1] + 1])
     zero = np.zeros((len(tails), probs.shape[1]))
-    where = np.concatenate([first, tails + 1, tails + 1])
-    times = np.insert(times, where, np.concatenate([starts[np.flatnonzero(away)], ends[last], ends[last]]))
-    return Strip(times, np.insert(probs, where, np.concatenate([zero, probs[tails], zero]), axis=0))
+    where = np.concatenate([tails + 1, tails + 1, first])  # at one place, in this order
+    times = np.insert(times, where, np.concatenate([ends[last], ends[last], starts[np.flatnonzero(away)]]))
+    return Strip(times, np.insert(probs, where, np.concatenate([probs[tails], zero, zero]), axis=0))
 
 
 def all_faces(video: Recording) -> Presence | None:
@@ -93,11 +93,23 @@ def all_faces(video: Recording) -> Presence | None:
     return Presence("all faces", "", places, probs.argmax(axis=1), probs)
 
 
-def draw_strip(axes: "Axes", strip: Strip, expressions: Sequence[str], *, line: float = 0.3) -> None:
-    """Draw a strip as stacked areas from 0 to 1, pale where the top probability is below `UNSURE_BELOW`."""
+def draw_strip(
+    axes: "Axes", strip: Strip, expressions: Sequence[str], *, line: float = 0.3, several: bool = False
+) -> None:
+    """Draw a strip as stacked areas from 0 to 1, pale where the top probability is below `UNSURE_BELOW`.
+
+    Args:
+        axes: where.
+        strip: of one face, or a mean.
+        expressions: of the study.
+        line: width of the lines between areas, pt.
+        several: it is the mean of several faces, which is not unsure where they differ.
+    """
     labels = expressions[: strip.probs.shape[1]]
     colours = [hexadecimal(colour(label, expressions)) for label in labels]
     axes.stackplot(strip.times, strip.probs.T, colors=colours, linewidth=line, edgecolor=EDGE)
+    if several:
+        return
     top = strip.probs.max(axis=1)
     unsure = (top > 0) & (top < UNSURE_BELOW)
     axes.fill_between(strip.times, 0, 1, where=list(unsure), color="white", alpha=0.6, linewidth=0)
@@ -115,7 +127,7 @@ def draw_episodes(
 
 def draw_ground(axes: "Axes", video: Recording, *, low: float, high: float) -> None:
     """Draw what is behind a strip: the video's length, its gaps as stripes, its cuts as lines."""
-    axes.broken_barh([(0, video.end_s)], (0, 1), facecolor=NOTHING, linewidth=0, zorder=0)
+    axes.broken_barh([(0, video.end_s)], (0, 1), facecolor=NOTHING, edgecolor=MISSING, linewidth=0.6, zorder=0)
     spans = list(gaps_of(video))
     if spans:
         axes.broken_barh(

@@ -22,7 +22,7 @@ from fervit.analysis.statistics import BLOCK_S, PersonStatistics, StudyOptions, 
 from fervit.errors import ConfigError, DataError, reason, unknown
 
 if TYPE_CHECKING:
-    from fervit.inference.results import FrameResult, ImageResult
+    from fervit.inference.results import FrameResult, ImageResult, Skipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,8 +254,8 @@ class Collector:
             except (TypeError, ValueError) as wrong:
                 raise DataError(f"a row of {source} has a cell that is no number: {reason(wrong)}") from wrong
 
-    def add_result(self, result: "FrameResult | ImageResult") -> None:
-        """Add what a recognizer found in a frame, or that a file could not be read."""
+    def add_result(self, result: "FrameResult | ImageResult | Skipped") -> None:
+        """Add what a recognizer found in a frame, or that a file was left out or could not be read."""
         for row in flat_rows([result]):
             self.add(row)
 

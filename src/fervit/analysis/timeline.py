@@ -75,7 +75,7 @@ def draw_timeline(study: "Study", source: str, *, most: int = PEOPLE_SHOWN) -> "
         grid[0][0].text(0.5, 0.5, "no face", transform=grid[0][0].transAxes, ha="center", va="center")
         grid[0][0].set_yticks([])
         grid[0][1].set_visible(False)
-    _finish(figure, grid, video, people)
+    _finish(grid, video, people)
     add_legend(figure, study.expressions, gaps=bool(video.gaps.any()), cuts=bool(video.cuts.any()))
     if rest:
         figure.supxlabel(_named(rest), fontsize=8.5, color=LIGHT.muted, x=0.01, ha="left")
@@ -89,7 +89,7 @@ def _row(axes: "np.ndarray", video: "Recording", study: "Study", one: PersonStat
     assert person is not None
     style_axes(left, LIGHT)
     draw_ground(left, video, low=LOW, high=HIGH)
-    draw_strip(left, strip_of(video, person), study.expressions)
+    draw_strip(left, strip_of(video, person), study.expressions, several=one is None)
     if one is not None:
         draw_episodes(left, one.episodes, study.expressions, low=RIBBON[0], high=RIBBON[1])
         _bars(right, study.expressions, one.fractions, one.intervals)
@@ -127,7 +127,7 @@ def _bars(axes: "Axes", expressions: Sequence[str], fractions: np.ndarray, inter
     axes.set_axisbelow(True)
 
 
-def _finish(figure: "Figure", grid: "np.ndarray", video: "Recording", people: Sequence[PersonStatistics]) -> None:
+def _finish(grid: "np.ndarray", video: "Recording", people: Sequence[PersonStatistics]) -> None:
     """Name the axes and the video."""
     left, right = grid[-1]
     left.set_xlim(0, max(video.end_s, 0.1))
@@ -140,7 +140,7 @@ def _finish(figure: "Figure", grid: "np.ndarray", video: "Recording", people: Se
     count = f"{len(people)} people or tracks" if len(people) != 1 else "1 person or track"
     title = printable(video.source)
     text = f"{title if len(title) <= 90 else '…' + title[-89:]}    {video.video_s:.1f} s, face in view {seen}, {count}"
-    figure.suptitle(literal(text), x=0.01, ha="left", color=LIGHT.text, fontproperties=font_of(text), fontsize=11)
+    grid[0][0].set_title(literal(text), loc="left", color=LIGHT.text, fontproperties=font_of(text), fontsize=10)
 
 
 def _named(rest: Sequence[PersonStatistics]) -> str:

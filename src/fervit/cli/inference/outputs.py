@@ -17,6 +17,7 @@ from fervit.cli.inference.failures import Failures
 from fervit.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
+    from fervit.analysis.study import Collector
     from fervit.inference.results import ImageResult, Skipped
     from fervit.inference.tables import Result, Table
 
@@ -127,11 +128,15 @@ class ResultWriter:
         errors: tables have a row for an image without a face, or one that could not be read.
         resume: keep what an earlier run wrote and append.
         others: how many other outputs the run has, which go on when all of `targets` have failed.
+
+    Attributes:
+        collector: what takes the rows of videos for their statistics, where these are wanted.
     """
 
     def __init__(self, targets: Targets, labels: Sequence[str], *, errors: bool, resume: bool = False, others: int = 0):
         self.targets, self._labels, self._errors, self._resume = targets, labels, errors, resume
         self.failures = Failures(len(targets.files) + (targets.json == STDOUT) + others)
+        self.collector: Collector | None = None
         self._tables: list[tuple[Path, Table]] = []
         self._opened = False
 
@@ -166,6 +171,8 @@ class ResultWriter:
 
         if not self._opened:
             self._open()
+        if self.collector is not None:
+            self.collector.add_result(result)
         for path, table in self._tables:
             if result.source not in table.done and str(path) not in self.failures:
                 with self.failures.tolerated(str(path)), writing(str(path)):
@@ -185,6 +192,9 @@ class ResultWriter:
 
         if results and not self._opened:
             self._open()
+        if self.collector is not None:
+            for item in results:
+                self.collector.add_result(item)
         for path, table in self._tables:
             if isinstance(table, JsonTable) and str(path) not in self.failures:
                 with self.failures.tolerated(str(path)), writing(str(path)):

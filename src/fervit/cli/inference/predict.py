@@ -9,7 +9,7 @@ from fervit.cli._shared import MODEL, Detector, Runtime, Threads
 from fervit.cli.inference.outputs import ResultWriter, Targets
 from fervit.cli.inference.photos import PhotoOptions, predict_photos
 from fervit.cli.inference.stdin import with_stdin
-from fervit.cli.inference.video import VideoOptions, check_options, predict_videos
+from fervit.cli.inference.video import VideoOptions, check_options, predict_videos, write_statistics
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,6 +48,18 @@ SkipDone = Annotated[
     bool, typer.Option("--skip-done", help="Skip images that the result files have already, and append.")
 ]
 SkipVideos = Annotated[bool, typer.Option("--skip-videos", help="Leave out the videos and animated images in folders.")]
+StatsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write statistics of videos: .csv or .parquet, a row for each person and "
+        "expression, or .json with all; see fervit study.",
+    ),
+]
+EventsFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write videos' episodes as .tsv (BORIS), or one video's as .eaf (ELAN)."),
+]
 Tile = Annotated[bool, typer.Option("--tile", help="Search big images tile by tile too: small faces in group photos.")]
 
 
@@ -67,6 +79,8 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="Draw a video's expressions over time, as .png, .svg or .pdf."),
     ] = None,
+    stats: StatsFile = None,
+    events: EventsFile = None,
     every: Annotated[int, typer.Option(min=1, help="Look only at every N-th frame of a video.")] = 1,
     detect_every: DetectEvery = 3,
     smooth: Smooth = 0.2,
@@ -90,7 +104,7 @@ def predict(
 
     files = find_inputs(with_stdin(inputs), videos=not skip_videos)
     targets = Targets(json, csv, parquet)
-    clips = VideoOptions(annotate, timeline, every, detect_every, smooth)
+    clips = VideoOptions(annotate, timeline, every, detect_every, smooth, stats, events)
     photos = PhotoOptions(
         annotate, batch_size, resume=skip_done, detecting=not (crop or detector == "none"), tiled=tile
     )
@@ -117,13 +131,18 @@ def _runtime(name: str, files: "Inputs") -> str:
 def _predict(
     recognizer: "Recognizer", files: "Inputs", targets: Targets, photos: PhotoOptions, clips: VideoOptions
 ) -> None:
+    from fervit.analysis.study import Collector
     from fervit.inference.inputs import describe_skipped
 
     labels = recognizer.spec.labels
     # A figure, a copy, or a folder of copies: when one of these cannot be written, the next may be.
-    others = (clips.timeline is not None) + (0 if clips.annotate is None else 1 if files.alone else 2)
+    others = sum(path is not None for path in (clips.timeline, clips.stats, clips.events))
+    others += 0 if clips.annotate is None else 1 if files.alone else 2
     with ResultWriter(targets, labels, errors=bool(files.photos), resume=photos.resume, others=others) as out:
+        if clips.stats is not None or clips.events is not None:
+            out.collector = Collector()
         videos_read = predict_videos(recognizer, [*files.videos, *files.cameras], clips, out, alone=files.alone)
+        write_statistics(clips, out)
         counts = predict_photos(recognizer, files.photos, photos, out, alone=files.alone)
         if counts.total == len(files.photos) and not videos_read + counts.read:  # else some were read before
             raise files.none_read()

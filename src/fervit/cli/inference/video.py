@@ -34,6 +34,8 @@ class VideoOptions:
         every: look only at every so many frames.
         detect_every: frames from one detection to the next.
         smooth_s: time constant of the smoothing.
+        stats: a file for the statistics of all videos.
+        events: a file for the episodes of all videos.
     """
 
     annotate: Path | None = None
@@ -41,6 +43,8 @@ class VideoOptions:
     every: int = 1
     detect_every: int = 3
     smooth_s: float = 0.2
+    stats: Path | None = None
+    events: Path | None = None
 
 
 def check_options(inputs: "Inputs", options: VideoOptions, targets: Targets, read: Sequence[Path] = ()) -> None:
@@ -69,6 +73,7 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: Targets, rea
                 f"got {options.timeline}"
             )
         files.append(("--timeline", options.timeline))
+    many = _check_statistics(inputs, options)
     copy = options.annotate
     if copy is not None:
         with writing(str(copy)):
@@ -80,9 +85,40 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: Targets, rea
         videos, photos = inputs.count - len(inputs.photos), len(inputs.photos)
         if videos != 1 or (photos and name == "--annotate"):
             raise ConfigError(f"{name} {path} takes one video, got {videos} and {photos} photos")
-    targets.check([*inputs.paths, *read], files, folders)
+    targets.check([*inputs.paths, *read], [*files, *many], folders)
     if options.timeline is not None and find_spec("matplotlib") is None:
         raise MissingExtra("the timeline figure", "video")
+
+
+def _check_statistics(inputs: "Inputs", options: VideoOptions) -> list[tuple[str, Path]]:
+    """Return the files for statistics and events, each after its option."""
+    from fervit.analysis.events import check_events
+    from fervit.analysis.frames import check_statistics
+
+    checks = (("--stats", options.stats, check_statistics), ("--events", options.events, check_events))
+    files = [(name, check(path)) for name, path, check in checks if path is not None]
+    videos = inputs.count - len(inputs.photos)
+    for name, path in files:
+        if not videos:
+            raise ConfigError(f"{name} {path} takes videos, got {len(inputs.photos)} photos")
+        if path.suffix.lower() == ".eaf" and videos > 1:
+            raise ConfigError(f"{name} {path} takes one video, got {videos}: name a .tsv, or run fervit study TABLE")
+    return files
+
+
+def write_statistics(options: VideoOptions, out: ResultWriter) -> None:
+    """Write the statistics and events of all videos that were read; a failure of one does not prevent the other."""
+    if out.collector is None or not out.collector.sources:
+        return
+    from fervit.analysis.events import write_events
+
+    study = out.collector.study()
+    if options.stats is not None:
+        with out.failures.tolerated(str(options.stats)):
+            study.save(options.stats)
+    if options.events is not None:
+        with out.failures.tolerated(str(options.events)):
+            write_events(study, options.events)
 
 
 def predict_videos(
