@@ -206,7 +206,8 @@ def _durations(
     jumps = np.ones(count - 1)
     if (numbers >= 0).all():
         differences = np.diff(numbers)
-        stride = float(np.median(differences[differences > 0])) if (differences > 0).any() else 1.0
+        found, counts = np.unique(differences[differences > 0], return_counts=True)
+        stride = float(found[counts.argmax()]) if len(found) else 1.0  # the most frequent one, as of `--every`
         jumps = np.maximum(differences / stride, 1.0)
     own = steps / np.where(jumps >= 1.5, jumps, 1.0)
     typical = float(np.median(own[own > 0])) if (own > 0).any() else 0.0
