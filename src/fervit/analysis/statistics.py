@@ -13,9 +13,9 @@ from fervit.analysis.recording import GAP_S, Presence, Recording
 from fervit.errors import ConfigError, is_count, is_number, quoted
 from fervit.evaluation.intervals import bootstrap_intervals
 
-BLOCK_S = 5.0
+BLOCK_S = 10.0
 """Neighbouring frames are alike, so whole blocks of time are resampled; a block should outlast most episodes."""
-FEWEST_BLOCKS = 8  # of a person; an interval from fewer covers too little to be claimed
+FEWEST_BLOCKS = 6  # of a person; an interval from fewer covers too little to be claimed
 RESAMPLES = 1000
 LEVEL = 0.95
 
@@ -193,7 +193,7 @@ def block_intervals(
 
 
 def t_quantile(p: float, freedom: int) -> float:
-    """Return a quantile of the t distribution, right to 0.002 at 97.5 % from 7 degrees of freedom on.
+    """Return a quantile of the t distribution, right to 0.01 at 97.5 % from 5 degrees of freedom on.
 
     It is the expansion of Abramowitz and Stegun (1964), 26.7.5.
 

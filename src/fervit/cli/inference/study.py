@@ -47,7 +47,7 @@ def study(
     figures: Annotated[str, typer.Option(help="Form of the figures: png, svg, pdf or none.")] = "png",
     tracks: Annotated[int, typer.Option(min=1, help="How many people or tracks a timeline draws.")] = 8,
     min_episode: MinEpisode = 0.5,
-    block: Block = 5.0,
+    block: Block = 10.0,
     gap: Gap = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the resampling.")] = 0,
 ) -> None:
