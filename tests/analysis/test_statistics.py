@@ -66,7 +66,7 @@ def test_uncertain_is_an_expression_without_a_probability() -> None:
 def test_a_short_video_has_no_interval_and_a_long_one_has() -> None:
     block = "s" * 50 + "h" * 50  # 10 s
     assert person(video(block * (FEWEST_BLOCKS - 1)))["sad"]["lower"] is None
-    found = person(video(("s" * 20 + "h" * 30 + "h" * 40 + "n" * 10) * 8))
+    found = person(video(("s" * 20 + "h" * 70 + "n" * 10 + "s" * 45 + "h" * 35 + "n" * 20) * 4))
     for name in ("sad", "happy", "neutral"):
         low, middle, high = (float(str(found[name][key])) for key in ("lower", "fraction", "upper"))
         assert low < middle < high
