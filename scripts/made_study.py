@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from fervit.inference.rows import columns_of
 from fervit.labels import FER7
@@ -95,9 +96,11 @@ def pictures(folder: Path) -> None:
             for example in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE):
                 exec(example, names)
         (folder / "study_test.png").write_bytes((Path(place) / "test.png").read_bytes())
-    for figure in (draw_contact_sheet(found), draw_timeline(found, found.videos[1].source)):
-        figure.set_dpi(100)
-        write_figure(figure, folder / ("study_contact.png" if len(figure.axes) > 10 else "study_timeline.png"))
+    drawn = {"contact": draw_contact_sheet(found), "timeline": draw_timeline(found, found.videos[1].source)}
+    for name, figure in drawn.items():
+        path = folder / f"study_{name}.png"
+        write_figure(figure, path)
+        Image.open(path).convert("RGB").quantize(96).save(path, optimize=True)  # a quarter of the size
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Timelines, contact sheets and the folder of a study."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -11,8 +12,11 @@ import fervit
 from fervit.analysis.contact import draw_contact_sheet
 from fervit.analysis.outputs import file_stems
 from fervit.analysis.strips import all_faces, strip_of
+from fervit.analysis.study import Study
 from fervit.analysis.timeline import draw_timeline
 from fervit.errors import ConfigError
+from fervit.media.style import fonts
+from fervit.reports.figures.files import figure_bytes
 from tests.helpers.studies import Row, video
 
 if TYPE_CHECKING:
@@ -96,6 +100,33 @@ def test_the_folder_of_a_study_has_tables_events_and_figures(tmp_path: Path) -> 
     assert all(path.stat().st_size for path in files)
     assert done[-1] == (len(files), len(files))
     assert ElementTree.parse(tmp_path / "out" / "timelines" / "x_a.svg").getroot().tag.endswith("svg")
+
+
+def labelled(labels: tuple[str, ...]) -> Study:
+    """Return a study of a video whose labels are these."""
+    probs = {f"p_{name}": 1 / len(labels) for name in labels}
+    return fervit.study(
+        [{"source": "v", "frame": k, "time_s": k / 10, "track": 1, "label": labels[0], **probs} for k in range(3)]
+    )
+
+
+def test_a_figure_with_labels_that_no_font_has_shows_their_places_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fonts, "SYSTEM", ())
+    found = labelled(("楽しい", "müde"))
+    with caplog.at_level(logging.WARNING, "fervit"):
+        for figure in (draw_timeline(found, "v"), draw_contact_sheet(found)):
+            figure_bytes(figure, ".png")  # matplotlib would warn of a missing glyph, which is an error here
+    assert [record.getMessage() for record in caplog.records if "#0 for 楽しい" in record.getMessage()]
+
+
+def test_the_legend_of_the_figure_has_every_label_as_it_is_written() -> None:
+    figure = draw_timeline(labelled(("_leer", "$x^2$", "fro\u0308hlich")), "v")
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names[:3] == ["_leer", r"\$x^2\$", "fr\u00f6hlich"]
+    figure_bytes(figure, ".svg")
 
 
 def test_figures_of_another_ending_are_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from fervit.files import name_of
 from fervit.formatting import literal, percent
 from fervit.inference.rows import printable
 from fervit.media.style.colours import colour, hexadecimal
+from fervit.media.style.fonts import drawable
 from fervit.reports.figures.style import LIGHT, new_figure, style_axes, ticker
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ def _bar(axes: "Axes", video: "Recording", study: "Study") -> None:
         axes.barh(0.5, part, left=left, height=1, color=hexadecimal(colour(name, study.expressions)), edgecolor="white")
         left += part
     top = int(np.argmax(seconds))
-    text = f"{study.expressions[top]} {percent(float(seconds[top]) / total, 0)}"
+    shown = drawable(study.expressions)[study.expressions[top]]
+    text = f"{shown} {percent(float(seconds[top]) / total, 0)}"
     axes.set_title(literal(text), color=LIGHT.muted, pad=2, fontproperties=font_of(text), fontsize=8)
 
 

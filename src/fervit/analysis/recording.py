@@ -142,6 +142,11 @@ class Recording:
         return float(self.durations[seen].sum())
 
     @property
+    def start_s(self) -> float:
+        """When the first frame begins, s, or the first of those without a face before it."""
+        return float(self.times[0]) - self.lead_s
+
+    @property
     def end_s(self) -> float:
         """When the last frame ends, s."""
         return float(self.times[-1] + self.durations[-1])

@@ -127,7 +127,8 @@ def draw_episodes(
 
 def draw_ground(axes: "Axes", video: Recording, *, low: float, high: float) -> None:
     """Draw what is behind a strip: the video's length, its gaps as stripes, its cuts as lines."""
-    axes.broken_barh([(0, video.end_s)], (0, 1), facecolor=NOTHING, edgecolor=MISSING, linewidth=0.6, zorder=0)
+    whole = [(video.start_s, video.end_s - video.start_s)]
+    axes.broken_barh(whole, (0, 1), facecolor=NOTHING, edgecolor=MISSING, linewidth=0.6, zorder=0)
     spans = list(gaps_of(video))
     if spans:
         axes.broken_barh(

@@ -15,6 +15,7 @@ from fervit.cli.inference.outputs import ResultWriter, Targets, new_name, writin
 from fervit.errors import ConfigError, MissingExtra, VideoError
 
 if TYPE_CHECKING:
+    from fervit.analysis.study import Collector
     from fervit.inference.inputs import File, Inputs
     from fervit.inference.recognizer import Recognizer
     from fervit.inference.results import FrameResult
@@ -156,6 +157,7 @@ def predict_videos(
 
 
 def _predict_video(recognizer: "Recognizer", path: "File | str", options: VideoOptions, out: ResultWriter) -> None:
+    from fervit.analysis.study import Collector
     from fervit.inference.timeline import Timeline
     from fervit.media.video import FALLBACK_RATE, VideoInfo, probe
 
@@ -163,7 +165,7 @@ def _predict_video(recognizer: "Recognizer", path: "File | str", options: VideoO
     copy = None
     with out.failures.tolerated(str(options.annotate)):
         copy = _copy_name(options.annotate, path)
-    sinks = _Sinks(out, Timeline(), copy)
+    sinks = _Sinks(out, Timeline(), copy, None if options.timeline is None else Collector())
     try:
         _run(recognizer, path, info, options, sinks)
     finally:  # what was done until Ctrl-C is reported too
@@ -173,11 +175,12 @@ def _predict_video(recognizer: "Recognizer", path: "File | str", options: VideoO
 
 @dataclass(frozen=True)
 class _Sinks:
-    """Where a video's results go: result files, timeline, and the annotated copy, if any."""
+    """Where a video's results go: result files, summary, the annotated copy and the figure, if any."""
 
     out: ResultWriter
     timeline: "Timeline"
     copy: Path | None
+    collector: "Collector | None" = None
 
 
 def _run(recognizer: "Recognizer", path: "File | str", info: "VideoInfo", options: VideoOptions, sinks: _Sinks) -> None:
@@ -196,6 +199,8 @@ def _run(recognizer: "Recognizer", path: "File | str", info: "VideoInfo", option
         for result in results:
             sinks.out.write(result)
             sinks.timeline.add(result)
+            if sinks.collector is not None:
+                sinks.collector.add_result(result)
             if copy is not None:
                 copy(result)
             tick(result.frame.time_s)
@@ -237,9 +242,13 @@ def _report(sinks: _Sinks, path: "File | str", figure: Path | None) -> None:
         if sinks.copy is not None and str(sinks.copy) not in failures:
             typer.echo(f"annotated copy: {sinks.copy}", err=True)
     finally:
-        if figure is not None:
+        if figure is not None and sinks.collector is not None:
+            from fervit.analysis.timeline import draw_timeline
+            from fervit.reports.figures.files import write_figure
+
             with failures.tolerated(str(figure)):
-                timeline.save(figure, title=name)
+                study = sinks.collector.study()
+                write_figure(draw_timeline(study, study.videos[0].source), figure)
 
 
 def _copy_name(target: Path | None, video: "File | str") -> Path | None:
