@@ -15,11 +15,13 @@ def frame(source: str, number: int, time_s: float, label: str | None, *, track: 
     return {**row, "score": 0.8 if label else None, "error": None, **other}
 
 
-def video(text: str, *, source: str = "a.mp4", step: float = 0.1, start: float = 0.0, **other: object) -> list[Row]:
+def video(
+    text: str, *, source: str = "a.mp4", step: float = 0.1, start: float = 0.0, track: int = 1, **other: object
+) -> list[Row]:
     """Return a row for each letter, `step` s apart: s, h, n for the labels, `-` for no face, blank for no frame."""
     names = {"s": "sad", "h": "happy", "n": "neutral", "-": None}
     return [
-        frame(source, k, round(start + k * step, 6), names[letter], **other)
+        frame(source, k, round(start + k * step, 6), names[letter], track=track, **other)
         for k, letter in enumerate(text)
         if letter != " "
     ]

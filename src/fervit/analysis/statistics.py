@@ -65,7 +65,8 @@ class PersonStatistics:
     @cached_property
     def weights(self) -> np.ndarray:
         """`(n,)` s for which each of the person's frames counts."""
-        return self.video.durations[self.person.places]
+        weights: np.ndarray = self.video.durations[self.person.places]
+        return weights
 
     @property
     def visible_s(self) -> float:
@@ -206,7 +207,7 @@ def t_quantile(p: float, freedom: int) -> float:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
-    return z + sum(term / freedom ** (k + 1) for k, term in enumerate(terms))
+    return z + sum((term / float(freedom ** (k + 1)) for k, term in enumerate(terms)), 0.0)
 
 
 def video_row(video: Recording, people: Sequence[PersonStatistics], expressions: Sequence[str]) -> dict[str, object]:

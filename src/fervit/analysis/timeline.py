@@ -94,7 +94,7 @@ def _row(axes: "np.ndarray", video: "Recording", study: "Study", one: PersonStat
         draw_episodes(left, one.episodes, study.expressions, low=RIBBON[0], high=RIBBON[1])
         _bars(right, study.expressions, one.fractions, one.intervals)
     else:
-        seconds = sum(other.seconds for other in study.of(video))
+        seconds = sum((other.seconds for other in study.of(video)), np.zeros(len(study.expressions)))
         _bars(right, study.expressions, seconds / max(float(np.sum(seconds)), 1e-9), None)
     left.set_ylim(LOW, HIGH)
     left.set_yticks([0, 0.5, 1], labels=["0", "", "1"], fontsize=8, color=LIGHT.muted)
