@@ -14,7 +14,7 @@ from fervit.analysis import frames
 from fervit.analysis.rows import tables_of
 from fervit.errors import ConfigError, DataError
 from fervit.inference.results import FrameResult, ImageResult
-from fervit.inference.tables import CsvTable, JsonTable, ParquetTable
+from fervit.inference.tables import CsvTable, JsonTable, ParquetTable, Table
 from fervit.types import Box, Face, Frame, Prediction
 from tests.helpers.studies import LABELS, Row, video
 
@@ -34,8 +34,11 @@ def results(text: str = TEXT, source: str = "a.mp4") -> list[FrameResult]:
 
 def written(path: Path, text: str = TEXT) -> Path:
     """Write a table as `fervit predict` does."""
-    made = {".json": lambda: JsonTable(path), ".csv": lambda: CsvTable(path, LABELS, errors=True)}
-    made[".parquet"] = lambda: ParquetTable(path, LABELS, errors=True)
+    made: dict[str, Callable[[], Table]] = {
+        ".json": lambda: JsonTable(path),
+        ".csv": lambda: CsvTable(path, LABELS, errors=True),
+        ".parquet": lambda: ParquetTable(path, LABELS, errors=True),
+    }
     table = made[path.suffix]()
     for result in results(text):
         table.write(result)
