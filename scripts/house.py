@@ -33,6 +33,7 @@ RANKS = {
     "reports": 7,
     "export": 7,
     "pseudolabels": 7,
+    "analysis": 8,
     "training": 8,
     "ensemble": 8,
     "api": 9,

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fervit.analysis.outputs import write_study
+    from fervit.analysis.study import study
     from fervit.api import compare, distill, evaluate, export_onnx, train
     from fervit.api.studies import train_seeds, tune
     from fervit.api.tables import compare_models, evaluate_table
@@ -73,11 +75,13 @@ __all__ = [
     "read_image",
     "read_people",
     "read_sidecar",
+    "study",
     "table_rows",
     "threshold_for",
     "train",
     "train_seeds",
     "tune",
+    "write_study",
 ]
 
 _HOMES = {
@@ -115,11 +119,13 @@ _HOMES = {
     "read_image": "fervit.media.images",
     "read_people": "fervit.inference.people",
     "read_sidecar": "fervit.inference.runs.sidecar",
+    "study": "fervit.analysis.study",
     "table_rows": "fervit.inference.rows",
     "threshold_for": "fervit.evaluation.selective",
     "train": "fervit.api",
     "train_seeds": "fervit.api.studies",
     "tune": "fervit.api.studies",
+    "write_study": "fervit.analysis.outputs",
 }
 
 

@@ -9,7 +9,7 @@ import typer
 from fervit.cli import cache, data, demo
 from fervit.cli._streams import READER_GONE, guard
 from fervit.cli.evaluation import compare, evaluate, robustness
-from fervit.cli.inference import benchmark, explain, poker_face, predict, serve, webcam
+from fervit.cli.inference import benchmark, explain, poker_face, predict, serve, study, webcam
 from fervit.cli.training import augment, distill, ensemble, export, pretrain, pseudolabel, train, tune
 from fervit.errors import FervitError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 for module in (
     predict,
+    study,
     train,
     augment,
     export,

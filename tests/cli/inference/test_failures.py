@@ -9,7 +9,6 @@ from PIL import Image
 
 import fervit.media.video_writer
 from fervit.errors import ConfigError, VideoError
-from fervit.inference.timeline import Timeline
 from fervit.media.video import read_frames
 from tests.helpers.commands import error_of, predict
 from tests.helpers.videos import write_faceless_video
@@ -106,10 +105,10 @@ def test_names_as_long_as_a_file_system_takes_get_copies_of_their_own(
 def test_a_figure_that_fails_leaves_the_photos_their_rows(
     folder: Path, tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Timeline, path: Path, *, title: str = "") -> None:
+    def full(figure: object, path: Path) -> None:
         raise ConfigError(f"cannot write {path}: No space left on device")
 
-    monkeypatch.setattr(Timeline, "save", full)
+    monkeypatch.setattr("fervit.reports.figures.files.write_figure", full)
     clip, table = write_faceless_video(tmp_path / "clip.webm"), tmp_path / "rows.csv"
     result = predict(clip, folder, "--model", tiny_onnx, "--timeline", tmp_path / "t.png", "--csv", table)
     assert "No space left" in error_of(result)

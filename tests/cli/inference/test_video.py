@@ -9,7 +9,6 @@ import fervit.media.camera
 import fervit.media.video
 import fervit.media.video_writer
 from fervit.errors import ConfigError, MissingExtra
-from fervit.inference.timeline import Timeline
 from fervit.media.video import read_frames
 from tests.helpers.commands import error_of, predict
 from tests.helpers.results import sources
@@ -34,10 +33,10 @@ def test_a_timeline_without_matplotlib_is_refused_before_the_work(
 def test_a_timeline_that_cannot_be_saved_costs_no_summary(
     tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Timeline, path: Path, *, title: str = "") -> None:
+    def full(figure: object, path: Path) -> None:
         raise ConfigError(f"cannot write {path}")
 
-    monkeypatch.setattr(Timeline, "save", full)
+    monkeypatch.setattr("fervit.reports.figures.files.write_figure", full)
     result = predict(
         write_faceless_video(tmp_path / "clip.webm"), "--timeline", tmp_path / "t.png", "--model", tiny_onnx
     )

@@ -9,7 +9,7 @@ from fervit.cli._shared import MODEL, Detector, Runtime, Threads, command_line
 from fervit.cli.inference.files import predict_files
 from fervit.cli.inference.photos import PhotoOptions
 from fervit.cli.inference.stdin import with_stdin
-from fervit.cli.inference.video import VideoOptions, check_options
+from fervit.cli.inference.video import VideoOptions, check_options, write_statistics
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -76,6 +76,18 @@ Exclude = Annotated[
     typer.Option(metavar="PATTERN", help="Leave out a folder's files such as '*_raw.*' or 'pilot/*'. May be repeated."),
 ]
 SkipVideos = Annotated[bool, typer.Option("--skip-videos", help="Leave out the videos and animated images in folders.")]
+StatsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write statistics of videos: .csv or .parquet, a row for each person and "
+        "expression, or .json with all; see fervit study.",
+    ),
+]
+EventsFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write videos' episodes as .tsv (BORIS), or one video's as .eaf (ELAN)."),
+]
 Tile = Annotated[bool, typer.Option("--tile", help="Search big images tile by tile too: small faces in group photos.")]
 
 
@@ -98,6 +110,8 @@ def predict(
         Path | None,
         typer.Option(metavar="FILE", help="Draw a video's expressions over time, as .png, .svg or .pdf."),
     ] = None,
+    stats: StatsFile = None,
+    events: EventsFile = None,
     every: Annotated[int, typer.Option(min=1, help="Look only at every N-th frame of a video.")] = 1,
     detect_every: DetectEvery = 3,
     smooth: Smooth = 0.2,
@@ -134,13 +148,15 @@ def predict(
         videos=not skip_videos,
         include=include or [],
         exclude=exclude or [],
-        outputs=written_files(targets) + [path for path in (annotate, timeline) if path is not None],
+        outputs=written_files(targets) + [path for path in (annotate, timeline, stats, events) if path is not None],
     )
-    clips = VideoOptions(annotate, timeline, every, detect_every, smooth)
+    clips = VideoOptions(annotate, timeline, every, detect_every, smooth, stats, events)
     photos = PhotoOptions(annotate, detecting=not (crop or detector == "none"), tiled=tile)
     check_options(files, clips, targets, read=[path for path in (model, people_file) if path is not None])
     people = _people(files, one_face, people_file)
-    _check_earlier(files, targets, skip_done=skip_done, overwrite=overwrite)
+    _check_earlier(
+        files, targets, skip_done=skip_done, overwrite=overwrite, statistics=stats is not None or events is not None
+    )
     recognizer = load(
         model,
         detector=make_detector("none" if crop else detector, tile=tile and not crop),
@@ -152,8 +168,13 @@ def predict(
     _predict(recognizer, files, targets, run, photos, clips, resume=skip_done)
 
 
-def _check_earlier(files: "Inputs", targets: "Targets", *, skip_done: bool, overwrite: bool) -> None:
+def _check_earlier(files: "Inputs", targets: "Targets", *, skip_done: bool, overwrite: bool, statistics: bool) -> None:
     """Refuse what would write over an earlier run's rows, or cannot go on in them."""
+    if skip_done and statistics:
+        raise ConfigError(
+            "--stats and --events are about the rows of one run, and --skip-done leaves out those of before: run "
+            "fervit study on the finished table"
+        )
     if skip_done and overwrite:
         raise ConfigError("--skip-done goes on in a result file, --overwrite replaces it: expected one of them")
     if skip_done and (files.cameras or not targets.files):
@@ -192,17 +213,24 @@ def _predict(
     *,
     resume: bool,
 ) -> None:
+    from fervit.analysis.study import Collector
     from fervit.inference.runs.failures import Failures
     from fervit.inference.runs.outputs import STDOUT, ResultWriter
     from fervit.inference.runs.run import writing_of
 
     # A figure, a copy, or a folder of copies: when one of these cannot be written, the next may be.
-    others = (clips.timeline is not None) + (0 if clips.annotate is None else 1 if files.alone else 2)
+    others = sum(path is not None for path in (clips.timeline, clips.stats, clips.events))
+    others += 0 if clips.annotate is None else 1 if files.alone else 2
     outputs = len(targets.files) + (targets.json == STDOUT) + others
     failures = Failures(outputs, lambda text: typer.echo(text, err=True))
     how = writing_of(files, run, recognizer, resume=resume, command=command_line(), others=others)
     with ResultWriter(targets, recognizer.spec.labels, how, failures) as out:
-        summary, counts = predict_files(recognizer, files, out, run, photos, clips)
+        collector = out.collector = None if clips.stats is None and clips.events is None else Collector()
+        try:
+            summary, counts = predict_files(recognizer, files, out, run, photos, clips)
+        finally:  # what was done until Ctrl-C is reported too
+            if collector is not None:
+                write_statistics(clips, out, collector)
         out.note(files.skipped)
         for line in (*summary.lines(), *filter(None, [run.people and run.people.unseen()])):
             typer.echo(line, err=True)

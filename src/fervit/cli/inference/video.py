@@ -13,6 +13,7 @@ from fervit.cli._shared import STDOUT
 from fervit.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
+    from fervit.analysis.study import Collector
     from fervit.inference.inputs import File, Inputs
     from fervit.inference.results import FrameResult
     from fervit.inference.runs.failures import Failures
@@ -32,6 +33,8 @@ class VideoOptions:
         every: look only at every so many frames.
         detect_every: frames from one detection to the next.
         smooth_s: time constant of the smoothing.
+        stats: a file for the statistics of all videos.
+        events: a file for the episodes of all videos.
     """
 
     annotate: Path | None = None
@@ -39,6 +42,8 @@ class VideoOptions:
     every: int = 1
     detect_every: int = 3
     smooth_s: float = 0.2
+    stats: Path | None = None
+    events: Path | None = None
 
 
 def check_options(inputs: "Inputs", options: VideoOptions, targets: "Targets", read: Sequence[Path] = ()) -> None:
@@ -68,6 +73,7 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: "Targets", r
                 f"got {options.timeline}"
             )
         files.append(("--timeline", options.timeline))
+    many = _check_statistics(inputs, options)
     copy = options.annotate
     if copy is not None:
         with writing(str(copy)):
@@ -79,9 +85,40 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: "Targets", r
         videos, photos = inputs.count - len(inputs.photos), len(inputs.photos)
         if videos != 1 or (photos and name == "--annotate"):
             raise ConfigError(f"{name} {path} takes one video, got {videos} and {photos} photos")
-    targets.check([*inputs.paths, *read], files, folders)
+    targets.check([*inputs.paths, *read], [*files, *many], folders)
     if options.timeline is not None and find_spec("matplotlib") is None:
         raise MissingExtra("the timeline figure", "video")
+
+
+def _check_statistics(inputs: "Inputs", options: VideoOptions) -> list[tuple[str, Path]]:
+    """Return the files for statistics and events, each after its option."""
+    from fervit.analysis.events import check_events
+    from fervit.analysis.frames import check_statistics
+
+    checks = (("--stats", options.stats, check_statistics), ("--events", options.events, check_events))
+    files = [(name, check(path)) for name, path, check in checks if path is not None]
+    videos = inputs.count - len(inputs.photos)
+    for name, path in files:
+        if not videos:
+            raise ConfigError(f"{name} {path} takes videos, got {len(inputs.photos)} photos")
+        if path.suffix.lower() == ".eaf" and videos > 1:
+            raise ConfigError(f"{name} {path} takes one video, got {videos}: name a .tsv, or run fervit study TABLE")
+    return files
+
+
+def write_statistics(options: VideoOptions, out: "ResultWriter", collector: "Collector") -> None:
+    """Write the statistics and events of all videos that were read; a failure of one does not prevent the other."""
+    if not collector.sources:
+        return
+    from fervit.analysis.events import write_events
+
+    study = collector.study()
+    if options.stats is not None:
+        with out.failures.tolerated(str(options.stats)):
+            study.save(options.stats)
+    if options.events is not None:
+        with out.failures.tolerated(str(options.events)):
+            write_events(study, options.events)
 
 
 class VideoSinks:
@@ -95,8 +132,10 @@ class VideoSinks:
     """
 
     def __init__(self, file: "File | str", info: "VideoInfo", options: VideoOptions, out: "ResultWriter"):
+        from fervit.analysis.study import Collector
         from fervit.inference.timeline import Timeline
 
+        self._collector = None if options.timeline is None else Collector()
         self._file, self._options, self._out = file, options, out
         self.timeline = Timeline()
         self._stack = contextlib.ExitStack()
@@ -111,6 +150,8 @@ class VideoSinks:
     def add(self, result: "FrameResult") -> None:
         """Take the next frame's result."""
         self.timeline.add(result)
+        if self._collector is not None:
+            self._collector.add_result(result)
         if self._copy is not None:
             self._copy(result)
 
@@ -131,9 +172,13 @@ class VideoSinks:
             if self._copy_path is not None and str(self._copy_path) not in failures:
                 typer.echo(f"annotated copy: {self._copy_path}", err=True)
         finally:
-            if figure is not None:
+            if figure is not None and self._collector is not None:
+                from fervit.analysis.timeline import draw_timeline
+                from fervit.reports.figures.files import write_figure
+
                 with failures.tolerated(str(figure)):
-                    self.timeline.save(figure, title=name)
+                    study = self._collector.study()
+                    write_figure(draw_timeline(study, study.videos[0].source), figure)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from fervit.errors import ConfigError, MissingExtra
 from fervit.files import cannot_write, fitting_name
@@ -26,6 +26,14 @@ from fervit.inference.runs.sidecar import (
 from fervit.inference.tables import CsvTable, JsonTable, ParquetTable, Result, Table
 
 STDOUT = "-"
+
+
+class Collector(Protocol):
+    """What takes the results of a run beside its files."""
+
+    def add_result(self, result: Result | Skipped) -> None:
+        """Take the next result."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -165,11 +173,15 @@ class ResultWriter:
         labels: the model's labels.
         how: how they are written.
         failures: told of what cannot be written; None makes one that logs.
+
+    Attributes:
+        collector: what takes all results too, for statistics, where these are wanted.
     """
 
     def __init__(self, targets: Targets, labels: Sequence[str], how: Writing, failures: Failures | None = None):
         self.targets, self._labels, self._how = targets, labels, how
         self.failures = failures or Failures(len(targets.files) + (targets.json == STDOUT) + how.others)
+        self.collector: Collector | None = None
         self._tables: list[tuple[Path, Table]] = []
         self._sidecar: SidecarWriter | None = None
         self._opened = False
@@ -214,6 +226,8 @@ class ResultWriter:
         """Append a result to every file, and to stdout where that was asked for."""
         if not self._opened:
             self._open()
+        if self.collector is not None:
+            self.collector.add_result(result)
         for path, table in self._tables:
             if not table.done.get(result.source) and str(path) not in self.failures:
                 with self.failures.tolerated(str(path)), writing(str(path)):
@@ -230,6 +244,9 @@ class ResultWriter:
         """Append the rows of what was left out, where JSON lines are written; the other tables have none."""
         if results and not self._opened:
             self._open()
+        if self.collector is not None:
+            for item in results:
+                self.collector.add_result(item)
         for path, table in self._tables:
             if isinstance(table, JsonTable) and str(path) not in self.failures:
                 with self.failures.tolerated(str(path)), writing(str(path)):
