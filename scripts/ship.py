@@ -20,6 +20,7 @@ from fervit.evaluation.measurement import evaluate
 from fervit.export.onnx import export
 from fervit.inference.classifier import OnnxClassifier
 from fervit.inference.model_files import ASSETS, SHIPPED_MODELS
+from fervit.licences import recognised, union
 from fervit.models import load_checkpoint, save_checkpoint
 from fervit.training.finetune import card_of
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--name", default="tiny")
     parser.add_argument("--base", default=BASE, help="What the run started from, in words for the card.")
+    parser.add_argument("--licence", default=LICENCE, help="The weights' licence.")
     parser.add_argument("--models", action="store_true", help="Write models/NAME, not the package's assets.")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -55,7 +57,10 @@ def ship(args: argparse.Namespace, folder: Path, onnx: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
     model, spec = load_checkpoint(args.run)
-    spec = dataclasses.replace(spec, name=args.name, licence=LICENCE, metrics={})
+    run = json.loads((args.run / "run.json").read_text(encoding="utf-8"))
+    learnt = [recognised("", source["hash"], ()) for source in run["data"].get("sources", ())]
+    trained_on = union(spec.trained_on, *learnt)  # a run from before there were licences noted the hashes
+    spec = dataclasses.replace(spec, name=args.name, licence=args.licence, trained_on=trained_on, metrics={})
     save_checkpoint(model, spec, folder, half=True)
     export(folder, onnx, overwrite=True)
 
@@ -67,7 +72,6 @@ def ship(args: argparse.Namespace, folder: Path, onnx: Path) -> None:
     spec = dataclasses.replace(spec, metrics=figures)
     save_checkpoint(model, spec, folder, half=True)
     export(folder, onnx, overwrite=True)
-    run = json.loads((args.run / "run.json").read_text(encoding="utf-8"))
     run["init"] = Path(run["init"]).name  # nobody else has this machine's folders
     card = card_of(spec, run | {"init": args.base}, reports[PRIVATE_TEST])
     (folder / "README.md").write_text(card, encoding="utf-8")
