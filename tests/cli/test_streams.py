@@ -107,7 +107,7 @@ def test_a_run_whose_results_go_to_a_file_goes_on_when_nobody_reads_its_messages
 ) -> None:
     rows = tmp_path / "rows.json"
     for ending in ("2> >(exit 0)", "2>/dev/full", "2>&-", "2>&1 | head -c 1"):
-        done = shell(f'"$@" {ending}', "predict", photos, "--model", tiny_onnx, "--crop", "--json", rows)
+        done = shell(f'"$@" {ending}', "predict", photos, "--model", tiny_onnx, "--crop", "--json", rows, "--overwrite")
         assert done.returncode == 0
         assert len(rows.read_text().splitlines()) == MANY
 

@@ -110,7 +110,8 @@ def predict_files(
     sinks = PhotoSinks(stills, photos, out)
     videos = len(stills) < len(todo)
     names = [printable(Path(source_name(file)).name) for file in todo]
-    quiet = not todo or (not videos and (rows_on_screen(out.targets) or len(todo) <= PROGRESS_FROM))
+    few = not videos and (rows_on_screen(out.targets) or len(todo) <= PROGRESS_FROM)
+    quiet = not todo or few or not sys.stderr.isatty()
     with Bar(Workload(todo, moving(files), run.every), names, videos=videos, quiet=quiet) as shown:
         _run(recognizer, files, todo, run, out, shown, sinks, clips, summary)
     if not summary.answered:
