@@ -42,13 +42,10 @@ class Bar:
         self._number = 0
 
     def __enter__(self) -> "Bar":
-        if self._shown is not None:
-            self._shown.start()
-            self._task = self._shown.add_task(self._text(), total=self.workload.total)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._shown is not None:
+        if self._shown is not None and self._task is not None:
             self._shown.stop()
 
     def update(self, event: "Event") -> None:
@@ -57,13 +54,17 @@ class Bar:
 
         done = self.workload.update(event)
         self._number += isinstance(event, Ended)
+        unread = isinstance(event, Ended) and event.record.error is not None
+        if self._shown is not None and self._task is None and not unread:  # of what cannot be read, one line is enough
+            self._shown.start()
+            self._task = self._shown.add_task(self._text(), total=self.workload.total)
         if self._shown is not None and self._task is not None:
             self._shown.update(self._task, completed=done, description=self._text())
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """Take the bar off the terminal while something else is printed."""
-        if self._shown is None or not self._shown.console.is_terminal:
+        if self._shown is None or self._task is None or not self._shown.console.is_terminal:
             yield
             return
         self._shown.live.transient = True
@@ -110,8 +111,7 @@ def predict_files(
     sinks = PhotoSinks(stills, photos, out)
     videos = len(stills) < len(todo)
     names = [printable(Path(source_name(file)).name) for file in todo]
-    few = not videos and (rows_on_screen(out.targets) or len(todo) <= PROGRESS_FROM)
-    quiet = not todo or few or not sys.stderr.isatty()
+    quiet = not todo or (not videos and (rows_on_screen(out.targets) or len(todo) <= PROGRESS_FROM))
     with Bar(Workload(todo, moving(files), run.every), names, videos=videos, quiet=quiet) as shown:
         _run(recognizer, files, todo, run, out, shown, sinks, clips, summary)
     if not summary.answered:
