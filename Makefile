@@ -26,7 +26,7 @@ $(VENV)/.ok: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/fervit demo $(if $(PHOTO),--photo "$(PHOTO)")
 
-# Before every commit: less than a minute on two cores, once mypy has its cache.
+# Before every commit.
 check: lint types fast
 
 # What CI runs: everything.
