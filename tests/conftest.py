@@ -3,6 +3,7 @@
 import gc
 import http.server
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ from tests.helpers import DATA, write_onnx
 from tests.helpers.camera import Camera, MjpegHandler
 from tests.helpers.videos import moving, write_video
 
+# A run that nohup started ignores the signal, and so would the processes that tests send it to.
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # With torch and transformers imported, each look of the garbage collector at all objects takes a third of a second; a
 # test run makes few cycles that are worth it.
 gc.set_threshold(50_000, 20, 20)
