@@ -123,8 +123,10 @@ def test_a_worker_that_gets_sighup_drains_and_is_replaced(tiny_onnx: Path, astro
 def test_workers_and_their_image_processes_end_with_a_killed_supervisor(tiny_onnx: Path) -> None:
     with Served("--model", tiny_onnx, "--workers", 2, "--image-workers", 1) as server:
         ready(server)
-        pids = server.descendants()
-        assert len([pid for pid in pids if is_worker(pid)]) == 4
+        deadline = time.monotonic() + START_S
+        while len([pid for pid in (pids := server.descendants()) if is_worker(pid)]) < 4:
+            assert time.monotonic() < deadline  # a worker takes signals before its image process has started
+            time.sleep(0.05)
         server.process.kill()
         server.process.wait()
         assert all_end(pids)
