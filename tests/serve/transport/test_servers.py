@@ -124,7 +124,7 @@ def test_workers_and_their_image_processes_end_with_a_killed_supervisor(tiny_onn
     with Served("--model", tiny_onnx, "--workers", 2, "--image-workers", 1) as server:
         ready(server)
         deadline = time.monotonic() + START_S
-        while len([pid for pid in (pids := server.descendants()) if is_worker(pid)]) < 4:
+        while sum(map(is_worker, pids := server.descendants())) < 4:
             assert time.monotonic() < deadline  # a worker takes signals before its image process has started
             time.sleep(0.05)
         server.process.kill()
