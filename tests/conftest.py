@@ -20,7 +20,9 @@ from tests.helpers import DATA, write_onnx
 from tests.helpers.camera import Camera, MjpegHandler
 from tests.helpers.videos import moving, write_video
 
-# A run that nohup started ignores the signal, and so would the processes that tests send it to.
+# A run in a script's background ignores Ctrl-C, and one that nohup started ignores SIGHUP; so would the processes that
+# tests send these signals to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # With torch and transformers imported, each look of the garbage collector at all objects takes a third of a second; a

@@ -50,6 +50,7 @@ def test_a_module_imports_only_from_its_own_package_or_a_lower_one(path: Path) -
             assert RANKS[parts[1]] < RANKS[own], f"{own} (rank {RANKS[own]}) imports {name} (rank {RANKS[parts[1]]})"
 
 
+@pytest.mark.slow
 def test_no_files_import_in_a_circle() -> None:
     graph = {name: {other for other in imports(path) if other in NAMES} - {name} for name, path in NAMES.items()}
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the files
@@ -93,6 +94,7 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     return [name for name in named if name not in ("self", "cls")]
 
 
+@pytest.mark.slow
 def test_no_function_outside_the_command_line_has_more_than_six_parameters() -> None:
     crowded = {
         f"{dotted(path)}.{function.name}": count
@@ -110,11 +112,13 @@ def length(path: Path, function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return int(function.end_lineno or 0) - first + 1
 
 
+@pytest.mark.slow
 def test_no_function_is_longer_than_60_lines() -> None:
     lengths = {f"{dotted(path)}.{f.name}": length(path, f) for path in MODULES for f in functions(path)}
     assert {name: lines for name, lines in lengths.items() if lines > 60} == {}
 
 
+@pytest.mark.slow
 def test_no_module_imports_a_private_name_of_another() -> None:
     private = [
         f"{dotted(path)}: {node.module}.{alias.name}"

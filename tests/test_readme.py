@@ -81,6 +81,7 @@ def test_the_commands_run_in_order(folder: Path, run: Run) -> None:
     assert any((folder / "explained").iterdir())
 
 
+@pytest.mark.slow
 def test_the_python_example_runs(folder: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", blocks("python")[0]]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=True)

@@ -161,6 +161,7 @@ def test_writing_and_drawing(tmp_path: Path) -> None:
     check(lambda value: fervit.table_rows(fervit.ImageResult("a.jpg"), value))
 
 
+@pytest.mark.slow
 def test_models_and_detectors(tiny_onnx: Path, recognizer: fervit.Recognizer) -> None:
     check(fervit.load)
     check(lambda value: fervit.load(tiny_onnx, detector=value))

@@ -57,6 +57,7 @@ def test_synth_overwrites_only_when_told() -> None:
     assert len(load("s.csv")) == 14
 
 
+@pytest.mark.slow
 def test_split_writes_what_splits_reads(tmp_path: Path) -> None:
     class_folders(tmp_path / "faces", faces())
     output = run("split", "faces", "--out", "my splits.csv", "--fractions", "60/20/20").output
@@ -100,6 +101,7 @@ def test_inspect_to_standard_output_is_nothing_but_json() -> None:
     assert report["unreadable"]["count"] == 0
 
 
+@pytest.mark.slow
 def test_inspect_counts_unreadable_pictures(tmp_path: Path) -> None:
     run("synth", "--count", 14, "--out", "faces")
     (tmp_path / "faces" / "train" / "happy").mkdir(exist_ok=True)

@@ -92,6 +92,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert not (tmp_path / "r").exists() or not any((tmp_path / "r").iterdir())
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_process_of_its_own_is_reported_in_the_same_way(tmp_path: Path) -> None:
     done = call("predict", "none.jpg", cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""

@@ -21,6 +21,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_evaluate_says_how_many_faces_were_found(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
     result = run(
         "evaluate", tiny_onnx, "--data", photos, "--detect", "--json", tmp_path / "f.json", "--report", tmp_path / "r"
@@ -33,6 +34,7 @@ def test_evaluate_says_how_many_faces_were_found(tiny_onnx: Path, photos: Path, 
     assert "No face was found on 1 photos" in (tmp_path / "r" / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -55,6 +57,7 @@ def test_detect_is_taken_wherever_data_is(
     assert "unknown detector" in error_of(run(*arguments, "--detect", "--detector", "yuent"))
 
 
+@pytest.mark.slow
 def test_crop_writes_a_data_set(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "crops"
     result = run("data", "crop", photos, out)
@@ -69,6 +72,7 @@ def test_crop_writes_a_data_set(photos: Path, tmp_path: Path) -> None:
     assert len(dataset) == 34 and not any("whole photos" in note for note in dataset.notes)
 
 
+@pytest.mark.slow
 def test_pseudolabel_prints_what_it_kept(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "d.parquet"
     result = run(

@@ -38,6 +38,7 @@ def test_data_of_some_of_the_members_expressions_or_in_other_spellings_will_do(
     assert matched.labels == FER7 and set(matched.targets.tolist()) == {0, 1, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -18,6 +18,7 @@ from fervit.models.checkpoint import read_checkpoint
 from tests.helpers.ensembles import make_dataset, save_member
 
 
+@pytest.mark.slow
 def test_a_uniform_soup_is_one_plain_model_with_the_mean_weights(
     members: list[Path], dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_evaluating_the_folder_gives_the_figures_that_were_written(made: tuple[P
     assert f"{100 * report['accuracy']:.2f} %" in (out / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_members_are_weighted_on_the_images_of_all_data_sets(
     members: list[Path], dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_one_copied_model_is_no_better_than_itself(members: list[Path], dataset:
     assert "not better than its best member" in (tmp_path / "E" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_models_with_unlike_errors_is_called_better(members: list[Path], tmp_path: Path) -> None:
     count = 2 * COUNT
     data = make_dataset(np.zeros(count, int))
@@ -111,6 +113,7 @@ def test_an_ensemble_of_models_with_unlike_errors_is_called_better(members: list
     assert choice.fair is None and choice.mix.accuracy[0] > 0.95
 
 
+@pytest.mark.slow
 def test_a_member_without_weight_is_not_stored(members: list[Path], tmp_path: Path) -> None:
     data = make_dataset()
     targets = data.targets.copy()
@@ -125,6 +128,7 @@ def test_a_member_without_weight_is_not_stored(members: list[Path], tmp_path: Pa
     )
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_what_its_kept_members_are(
     members: list[Path], dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +172,7 @@ def test_the_command_prints_the_table_and_makes_a_folder_that_the_others_take(
     assert shown.exit_code == 0 and shown.output.startswith("E on synthetic")
 
 
+@pytest.mark.slow
 def test_an_ensemble_carries_the_licences_of_its_members_and_of_the_data_that_weighted_them(
     members: list[Path], dataset: Dataset, tmp_path: Path
 ) -> None:

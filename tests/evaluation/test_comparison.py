@@ -75,6 +75,7 @@ def test_negative_counts_are_refused() -> None:
         mcnemar(-1, 3)
 
 
+@pytest.mark.slow
 def test_a_model_and_itself_are_not_distinguishable(part: Dataset) -> None:
     probs = predictions(part, 0.7, seed=1)
     result = compare_probs(probs, probs, part, names=("a", "b"))
@@ -83,6 +84,7 @@ def test_a_model_and_itself_are_not_distinguishable(part: Dataset) -> None:
     assert result.only == (0, 0)
 
 
+@pytest.mark.slow
 def test_equally_good_models_are_not_distinguishable(part: Dataset) -> None:
     result = compare_probs(predictions(part, 0.7, seed=1), predictions(part, 0.7, seed=2), part, names=("a", "b"))
     assert result.only[0] > 20 and result.only[1] > 20

@@ -49,6 +49,7 @@ def faces(trained: TorchClassifier) -> np.ndarray:
     return chosen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_map_has_the_size_of_the_input_and_lies_in_0_to_1(
     trained: TorchClassifier, faces: np.ndarray, method: str
@@ -101,6 +102,7 @@ def test_deleting_what_a_map_shows_lowers_the_answer_faster_than_random_deletion
     assert mapped < random - 0.02
 
 
+@pytest.mark.slow
 def test_a_gradient_map_depends_on_the_label_and_attention_does_not(
     trained: TorchClassifier, faces: np.ndarray
 ) -> None:
@@ -112,6 +114,7 @@ def test_a_gradient_map_depends_on_the_label_and_attention_does_not(
     assert difference("rollout") == 0
 
 
+@pytest.mark.slow
 def test_explaining_leaves_the_model_as_it_was(trained: TorchClassifier, faces: np.ndarray) -> None:
     before = trained.probs(faces)
     explain(trained, faces[0], method="gradient")
@@ -132,6 +135,7 @@ def test_a_dinov2_model_is_explained_too(faces: np.ndarray) -> None:
         assert explain(classifier, faces[0], method=method).heat.shape == (28, 28)
 
 
+@pytest.mark.slow
 def test_an_exported_model_is_explained_by_occlusion_and_nothing_else(faces: np.ndarray) -> None:
     classifier = OnnxClassifier(default_model())
     assert explain(classifier, faces[0]).method == "occlusion"
@@ -159,6 +163,7 @@ def test_unknown_methods_and_labels_name_the_choices(trained: TorchClassifier, f
         explain(trained, faces[0], label="hapy")
 
 
+@pytest.mark.slow
 def test_all_methods_are_those_that_the_model_allows(
     trained: TorchClassifier, faces: np.ndarray, tmp_path: Path
 ) -> None:
@@ -199,6 +204,7 @@ def test_a_sheet_shows_the_face_and_every_map(trained: TorchClassifier, faces: n
     assert sheet.shape[1] > 4 * 280 and sheet.dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_picture_for_each_face(media: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = CliRunner().invoke(app, ["explain", str(media / "two_people.jpg"), "--out", str(out), "--method", "rollout"])
@@ -208,6 +214,7 @@ def test_the_command_writes_a_picture_for_each_face(media: Path, tmp_path: Path)
     assert done.output.count(" %, says tiny  (") == 2  # not the default model, which has no attention
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_model_before_the_photo(faces: np.ndarray, tmp_path: Path) -> None:
     photo = tmp_path / "face.png"
     Image.fromarray(faces[0][:, :, 0]).save(photo)
@@ -217,6 +224,7 @@ def test_the_command_takes_a_model_before_the_photo(faces: np.ndarray, tmp_path:
         assert "(occlusion)" in done.output and (tmp_path / model[-9:] / "face-face1.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_photo_without_a_face_is_an_error(tmp_path: Path) -> None:
     Image.new("RGB", (200, 200), "teal").save(tmp_path / "plain.png")
     done = CliRunner().invoke(app, ["explain", str(tmp_path / "plain.png"), "--out", str(tmp_path / "out")])

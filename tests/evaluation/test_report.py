@@ -22,6 +22,7 @@ def written(report: Report) -> str:
     return json.dumps(report.to_dict())
 
 
+@pytest.mark.slow
 def test_a_report_survives_its_json_form_key_for_key() -> None:
     votes = np.zeros((4, 7), np.float32)
     votes[:3, 0] = 1
@@ -39,6 +40,7 @@ def test_the_published_report_is_read_figure_for_figure() -> None:
     assert list(again) == list(data) and again == data
 
 
+@pytest.mark.slow
 def test_every_class_has_intervals_that_hold_its_figures() -> None:
     for figures in leaky_report().per_class:
         assert figures.f1_ci95 is not None and figures.f1 is not None

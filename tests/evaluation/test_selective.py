@@ -66,6 +66,7 @@ def test_full_coverage_has_the_risk_of_the_whole_and_the_area_is_at_least_the_be
     assert curve.best_aurc <= curve.aurc < curve.risk[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", [0.75, 0.8, 0.9])
 def test_the_threshold_reaches_the_wanted_precision_and_no_lower_one_does(wanted: float) -> None:
     probs, targets = calibrated()

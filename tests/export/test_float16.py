@@ -77,6 +77,7 @@ def test_the_predictions_are_the_same_and_expanding_gives_the_weights_back(proto
         np.testing.assert_array_equal(after[name], values)
 
 
+@pytest.mark.slow
 def test_openvino_gives_the_same_predictions(proto: Proto, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     compact(proto)
@@ -87,6 +88,7 @@ def test_openvino_gives_the_same_predictions(proto: Proto, tmp_path: Path) -> No
     np.testing.assert_allclose(half.probs(crops), exact.probs(crops), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_such_a_file_is_quantised_like_another(
     model: Path,
     faces: Dataset,

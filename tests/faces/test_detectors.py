@@ -23,6 +23,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.slow
 def test_every_detector_keeps_boxes_inside_the_image(name: str, astronaut: np.ndarray) -> None:
     detector = make_detector(name)
     images = [

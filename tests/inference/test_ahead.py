@@ -28,6 +28,7 @@ def test_work_ahead_keeps_order_raises_and_ends() -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_work_ahead_waits_for_large_items_too() -> None:
     started: list[int] = []
 

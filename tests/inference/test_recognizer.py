@@ -60,6 +60,7 @@ def test_a_stream_gives_the_predictions_of_single_calls_in_order(recognizer: Rec
                 np.testing.assert_allclose(one.probs, other.probs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_slow_images_do_not_wait_for_a_full_batch(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fervit.inference.recognizer, "MAX_WAIT_S", 0.05)
     given: list[int] = []

@@ -14,6 +14,7 @@ from fervit.media.camera import read_camera
 from tests.helpers.camera import Camera, MjpegHandler
 
 
+@pytest.mark.slow
 def test_the_newest_frame_wins(camera: type[Camera]) -> None:
     indices = []
     for frame in read_camera(0):
@@ -24,6 +25,7 @@ def test_the_newest_frame_wins(camera: type[Camera]) -> None:
     assert indices[-1] >= 8
 
 
+@pytest.mark.slow
 def test_frames_are_rgb_with_rising_times(camera: type[Camera], astronaut: np.ndarray) -> None:
     frames = list(read_camera(0))
     np.testing.assert_array_equal(frames[0].image, astronaut)
@@ -37,6 +39,7 @@ def test_a_camera_that_falls_silent_ends(camera: type[Camera], monkeypatch: pyte
     assert len(list(frames)) <= 1
 
 
+@pytest.mark.slow
 def test_a_camera_may_take_its_time_to_wake_up(camera: type[Camera], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Camera, "pause_s", 0.3)
     assert next(read_camera(0, patience_s=0.1)).index == 0

@@ -114,6 +114,7 @@ def test_a_pipe_is_never_waited_for(tmp_path: Path) -> None:
         kind_of(tmp_path / "a.jpg")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "container", ["mp4", "mpegts", "matroska", "webp", "gif", "png", "avif", "heic", "h264", "bmp"]
 )

@@ -48,6 +48,7 @@ def build(text: str) -> SimpleNamespace:
     return SimpleNamespace(getBuildInformation=lambda: f"General configuration\n{text}  Media I/O:\n")
 
 
+@pytest.mark.slow
 def test_crops_are_predicted_without_opencv(tiny_onnx: object) -> None:
     assert run_program(LATE, tiny_onnx).strip() == "fine"
 

@@ -143,6 +143,7 @@ def test_a_squeezed_video_gets_square_pixels(tmp_path: Path, shape: tuple[int, i
     assert frames[0].image[:, : width // 2 - 4].mean() < 20 and frames[0].image[:, width // 2 + 4 :].mean() > 230
 
 
+@pytest.mark.slow
 def test_frames_larger_than_any_camera_takes_are_refused(tmp_path: Path, reader: str) -> None:
     av = pytest.importorskip("av")
     path = tmp_path / "bomb.mp4"
@@ -176,6 +177,7 @@ def test_times_never_go_below_zero(tmp_path: Path, reader: str) -> None:
     assert times and times[0] >= 0 and times == sorted(times)
 
 
+@pytest.mark.slow
 def test_frames_with_a_named_colour_profile_crash_nothing(tmp_path: Path) -> None:
     pytest.importorskip("av")
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -42,6 +42,7 @@ def made(members: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_members_with_other_input_sizes_get_an_input_of_their_own(made: Path) -> None:
     _, spec = load_checkpoint(made)
     assert {name: preprocess.image_size for name, preprocess in spec.inputs.items()} == {
@@ -104,6 +105,7 @@ def test_the_exported_file_predicts_as_the_folder_whatever_the_crops(made: Path,
     assert ours.probs([]).shape == (0, 7)
 
 
+@pytest.mark.slow
 def test_a_recognizer_takes_the_folder_and_the_file(made: Path, exported: Path, astronaut: np.ndarray) -> None:
     for model in (made, exported):
         recognizer = fervit.load(model, detector="none", threads=1)

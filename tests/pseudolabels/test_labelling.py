@@ -81,6 +81,7 @@ def recognizer(classifier: ByLevel | None = None) -> Recognizer:
     return Recognizer(classifier or ByLevel(), Double(), workers=2)
 
 
+@pytest.mark.slow
 def test_the_file_is_a_data_set_whose_votes_are_the_models_probabilities(photos: list[Path], tmp_path: Path) -> None:
     counts = pseudolabel(recognizer(), photos, tmp_path / "d.parquet", min_confidence=0.5)
     assert (counts.photos, counts.faces, counts.without, counts.failed) == (14, 24, 1, 1)
@@ -96,6 +97,7 @@ def test_the_file_is_a_data_set_whose_votes_are_the_models_probabilities(photos:
     assert load(tmp_path / "d.parquet", detect="haar").data_hash == dataset.data_hash  # they are crops already
 
 
+@pytest.mark.slow
 def test_every_row_says_where_its_face_is_from(photos: list[Path], tmp_path: Path) -> None:
     pseudolabel(recognizer(), photos, tmp_path / "d.parquet", min_confidence=0.0)
     rows = parquet.read_table(tmp_path / "d.parquet").to_pylist()
@@ -113,6 +115,7 @@ def test_every_row_says_where_its_face_is_from(photos: list[Path], tmp_path: Pat
         assert max(written.shape[:2]) == (150 if first else 224)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_ended_goes_on_and_its_file_is_the_same(photos: list[Path], tmp_path: Path) -> None:
     whole, out = tmp_path / "whole.parquet", tmp_path / "d.parquet"
     pseudolabel(recognizer(), photos, whole, min_confidence=0.5)
@@ -125,6 +128,7 @@ def test_a_run_that_was_ended_goes_on_and_its_file_is_the_same(photos: list[Path
     assert parquet.read_table(out).equals(parquet.read_table(whole))
 
 
+@pytest.mark.slow
 def test_parts_of_other_settings_are_not_taken(photos: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "d.parquet"
     with pytest.raises(KeyboardInterrupt):
@@ -138,6 +142,7 @@ def test_parts_of_other_settings_are_not_taken(photos: list[Path], tmp_path: Pat
         pseudolabel(recognizer(), photos, out, min_confidence=0.6)
 
 
+@pytest.mark.slow
 def test_of_each_label_the_most_confident_faces_are_kept(photos: list[Path], tmp_path: Path) -> None:
     every = pseudolabel(recognizer(), photos, tmp_path / "all.parquet", min_confidence=0.3)
     few = pseudolabel(recognizer(), photos, tmp_path / "few.parquet", min_confidence=0.3, per_class=2)
@@ -149,12 +154,14 @@ def test_of_each_label_the_most_confident_faces_are_kept(photos: list[Path], tmp
         assert sorted(best) == sorted(own)[-2:]
 
 
+@pytest.mark.slow
 def test_a_fraction_can_be_set_aside_for_a_run_on_them_alone(photos: list[Path], tmp_path: Path) -> None:
     pseudolabel(recognizer(), photos, tmp_path / "d.parquet", min_confidence=0.0, validation=0.4)
     splits = load(tmp_path / "d.parquet").split_ids
     assert set(splits.tolist()) == {0, 1} and 3 <= (splits == 1).sum() <= 16
 
 
+@pytest.mark.slow
 def test_crops_are_not_searched_and_views_are_averaged(photos: list[Path], tmp_path: Path) -> None:
     from fervit.faces.detectors import make_detector
 

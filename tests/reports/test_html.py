@@ -26,6 +26,7 @@ def test_the_page_asks_for_nothing_from_outside(folder: Path) -> None:
     assert not re.search(r"url\(|@import|https?://", text)
 
 
+@pytest.mark.slow
 def test_the_page_fits_phones_dark_rooms_and_paper(folder: Path) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
     for rule in ("width=device-width", "prefers-color-scheme: dark", "@media print", "@media (max-width"):

@@ -80,6 +80,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(report: Report, tmp_path: Path
         write_report(report, tmp_path / "taken", command="", spec=SPEC)
 
 
+@pytest.mark.slow
 def test_the_smallest_report_can_be_written(tmp_path: Path) -> None:
     write_report(make_report(1, labels=("no", "yes")), tmp_path, command="", spec=SPEC)
     assert (tmp_path / "report.html").stat().st_size > 10_000

@@ -74,6 +74,7 @@ def test_a_lone_request_does_not_wait_for_the_window() -> None:
     assert asyncio.run(lone()) < 1
 
 
+@pytest.mark.slow
 def test_the_window_waits_for_images_being_decoded_and_then_ends() -> None:
     async def two() -> list[int]:
         sizes: list[int] = []

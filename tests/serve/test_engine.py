@@ -69,6 +69,7 @@ def test_a_full_queue_responds_503_with_retry_after(tiny_onnx: Path, photo: byte
         assert client.post("/v1/predict", content=photo).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_response_that_takes_too_long_is_given_up(tiny_onnx: Path, photo: bytes) -> None:
     chosen = settings(tiny_onnx, timeout_s=0.2)
     engine = Engine(chosen, Metrics())

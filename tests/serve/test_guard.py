@@ -43,6 +43,7 @@ def test_a_token_guards_everything_but_health_and_the_page(tiny_onnx: Path, phot
             assert socket.accepted_subprotocol == "fervit"
 
 
+@pytest.mark.slow
 def test_foreign_pages_are_refused_unless_allowed(tiny_onnx: Path, photo: bytes) -> None:
     page = {"origin": "https://app.example"}
     with client_of(tiny_onnx) as client:

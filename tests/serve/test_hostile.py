@@ -136,6 +136,7 @@ def works(server: Served, photo: bytes) -> bool:
     return response.status == 200 and len(response.json()["faces"]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGES)
 def test_a_hostile_image_is_handled_in_bounded_time_and_memory(
     name: str, server: Served, photo: bytes, astronaut: np.ndarray
@@ -270,6 +271,7 @@ def ends(client: object, within_s: float) -> bytes:
     return said
 
 
+@pytest.mark.slow
 def test_a_slow_head_is_cut_off_and_holds_nobody_up(server: Served, photo: bytes) -> None:
     clients = [server.connect() for _ in range(60)]
     for client in clients:
@@ -289,6 +291,7 @@ def test_a_slow_head_is_cut_off_and_holds_nobody_up(server: Served, photo: bytes
     assert works(server, photo)
 
 
+@pytest.mark.slow
 def test_a_slow_body_gets_a_408(server: Served, photo: bytes) -> None:
     with server.connect() as client:
         client.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
@@ -329,6 +332,7 @@ def test_a_frame_beyond_the_limit_ends_its_stream(server: Served, photo: bytes) 
     assert works(server, photo)
 
 
+@pytest.mark.slow
 def test_an_idle_connection_is_closed(server: Served) -> None:
     with server.connect() as client:
         assert ends(client, 5 * SLOW_S) == b""
@@ -361,6 +365,7 @@ def test_no_path_leads_out_of_the_page(path: str, server: Served) -> None:
     assert server.request("GET", path).status == 404
 
 
+@pytest.mark.slow
 def test_a_decoder_that_never_ends_is_ended(tiny_onnx: Path, photo: bytes) -> None:
     hang = "import time, fervit.serve.finder as f; f.read_image = lambda data: time.sleep(60)"
     sleeper = f"from fervit.serve import finder as f; {hang}; from fervit.serve.settings import Settings; "

@@ -43,6 +43,7 @@ def document(server: Served) -> "OpenApiSchema":
     return document
 
 
+@pytest.mark.slow
 def test_the_document_is_valid_and_names_these_operations(document: "OpenApiSchema") -> None:
     document.validate()
     found = set()
@@ -52,6 +53,7 @@ def test_the_document_is_valid_and_names_these_operations(document: "OpenApiSche
     assert found == set(OPERATIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "path", "mode"),
     [(*operation, GenerationMode.POSITIVE) for operation in OPERATIONS]

@@ -44,6 +44,7 @@ def test_a_stream_tracks_who_is_who_from_frame_to_frame(client: TestClient, astr
     assert "track" not in response["faces"][0]
 
 
+@pytest.mark.slow
 def test_of_many_frames_the_newest_wins(tiny_onnx: Path, photo: bytes) -> None:
     chosen = settings(tiny_onnx)
     engine = Engine(chosen, Metrics())
@@ -64,6 +65,7 @@ def test_of_many_frames_the_newest_wins(tiny_onnx: Path, photo: bytes) -> None:
         assert (newest["frame"], newest["dropped"], newest["error"]["status"]) == (21, 20, 415)
 
 
+@pytest.mark.slow
 def test_streams_are_bounded_and_take_images_only(tiny_onnx: Path) -> None:
     from starlette.websockets import WebSocketDisconnect
 

@@ -18,6 +18,7 @@ from fervit.serve.settings import Settings
 from tests.helpers.service import client_of
 
 
+@pytest.mark.slow
 def test_uploads_share_bounded_memory_and_give_it_back(tiny_onnx: Path, photo: bytes) -> None:
     with client_of(tiny_onnx, max_buffered=len(photo) - 1) as client:
         for _ in range(3):
@@ -85,6 +86,7 @@ def test_json_that_holds_no_image_is_refused_in_a_line(
     assert post_json(client, body) == (status, detail)
 
 
+@pytest.mark.slow
 def test_images_in_json_have_the_same_caps(tiny_onnx: Path, photo: bytes) -> None:
     text = base64.b64encode(photo).decode()
     with client_of(tiny_onnx, max_body=len(photo), max_batch_body=2 * len(photo), max_images=3) as client:
@@ -135,6 +137,7 @@ def test_iso_files_are_told_apart_by_their_brands(head: bytes, kind: str) -> Non
     assert sniff(head) == kind
 
 
+@pytest.mark.slow
 def test_avif_and_heic_are_decoded_where_pillow_can_and_otherwise_the_way_out_is_named(
     client: TestClient, astronaut: np.ndarray
 ) -> None:

@@ -56,6 +56,7 @@ def test_thirty_two_images_are_learnt_by_heart(tmp_path: Path, weights: Path) ->
     assert train(quick_config(epochs=30, lr=3e-3), both, tmp_path / "run", init=weights)["accuracy"] == 1.0
 
 
+@pytest.mark.slow
 def test_private_test_is_never_opened(tmp_path: Path, weights: Path, splits_read: list[str]) -> None:
     train(quick_config(epochs=1), faces(), tmp_path / "run", init=weights)
     assert splits_read == ["train", "public_test"]
@@ -209,6 +210,7 @@ def test_images_of_one_label_are_nothing_to_learn_though_more_labels_are_declare
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_model_carries_the_licences_of_its_data_its_teacher_and_its_start(tmp_path: Path, weights: Path) -> None:
     mine, taught = Licence("levels", "my own photos"), Licence("photos", "CC-BY-NC-4.0", True)
     data = replace(faces(), licence="my own photos")

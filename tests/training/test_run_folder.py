@@ -145,6 +145,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     train(quick_config(epochs=3), faces(), two_epochs, init=weights, resume=True)
 
 
+@pytest.mark.slow
 def test_a_folder_that_a_run_is_being_trained_in_is_left_alone(tmp_path: Path, weights: Path) -> None:
     class Second(TrainerCallback):
         def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from fervit.cli import app
 from fervit.errors import DataError
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_verdict_and_writes_json(tiny_onnx: Path, tmp_path: Path) -> None:
     arguments = ["compare", str(tiny_onnx), str(tiny_onnx), "--data", "synthetic:70", "--split", "train"]
     done = CliRunner().invoke(app, [*arguments, "--json", str(tmp_path / "c.json")])

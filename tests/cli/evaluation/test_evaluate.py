@@ -29,6 +29,7 @@ def run(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return call
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables_in_reading_order(run: Run) -> None:
     result = run("--threads", "1")
     assert result.exit_code == 0, result.output
@@ -47,6 +48,7 @@ def test_json_to_stdout_is_one_object_and_nothing_else(run: Run, tmp_path: Path)
     assert (tmp_path / "deep" / "report" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_json_to_a_file_leaves_the_tables_on_stdout(run: Run, tmp_path: Path) -> None:
     result = run("--json", str(tmp_path / "figures.json"), "--split", "private_test")
     figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))

@@ -68,6 +68,7 @@ def test_one_model_on_one_data_set_prints_what_it_did_and_can_be_a_table(tiny_on
     assert table.read_text().count("\n| ") == 2 and (tmp_path / "f1.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_set_without_splits_of_its_own_is_measured_whole(
     tiny_onnx: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -36,6 +36,7 @@ def write_growing_video(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_video_whose_frames_change_their_size_is_annotated_to_its_end(tmp_path: Path, tiny_onnx: Path) -> None:
     clip = write_growing_video(tmp_path / "call.mts")
     sizes = {frame.image.shape for frame in read_frames(clip)}
@@ -60,6 +61,7 @@ def test_a_full_disk_for_one_result_file_leaves_the_others_whole(folder: Path, t
     assert len(list((tmp_path / "copies").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_a_copy_that_fails_in_the_middle_leaves_the_rows_and_the_figure(
     tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

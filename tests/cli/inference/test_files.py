@@ -20,6 +20,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_study(tmp_path / "recordings")
 
 
+@pytest.mark.slow
 def test_a_study_is_one_run_with_one_bar_a_summary_and_a_file_that_tells_how(study: Path, tiny_onnx: Path) -> None:
     table = study / "rows.csv"
     options = ("--model", tiny_onnx, "--detector", "haar", "--csv", table)
@@ -42,6 +43,7 @@ def test_a_study_is_one_run_with_one_bar_a_summary_and_a_file_that_tells_how(stu
     assert "8 of 8 files were done before" in predict(study, *options, "--skip-done").stderr
 
 
+@pytest.mark.slow
 def test_patterns_choose_from_folders_and_a_study_of_broken_files_has_rows(
     study: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:

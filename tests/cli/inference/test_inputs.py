@@ -17,6 +17,7 @@ def piped(data: bytes, *arguments: object) -> Result:
     return CliRunner().invoke(app, ["predict", *map(str, arguments)], input=data)
 
 
+@pytest.mark.slow
 def test_a_folder_run_tells_what_it_skipped_and_runs_its_videos(folder: Path, clip: Path, tiny_onnx: Path) -> None:
     clip.rename(folder / "film.without-an-ending")
     (folder / ".hidden.jpg").touch()
@@ -35,6 +36,7 @@ def test_a_folder_run_tells_what_it_skipped_and_runs_its_videos(folder: Path, cl
     assert "1 video" in result.stderr and "30 frames" not in result.stdout
 
 
+@pytest.mark.slow
 def test_a_second_run_with_skip_done_repeats_no_row(folder: Path, tiny_onnx: Path) -> None:
     (folder / ".hidden.jpg").touch()
     rows = folder.parent / "rows.jsonl"
@@ -87,6 +89,7 @@ def test_a_pattern_in_quotes(tiny_onnx: Path, folder: Path) -> None:
     assert len(result.stdout.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_a_stream_is_read_until_it_ends_and_its_password_is_never_shown(
     tiny_onnx: Path, tmp_path: Path, stream: str
 ) -> None:

@@ -121,6 +121,7 @@ def test_a_video_without_faces_says_so(tmp_path: Path, tiny_onnx: Path) -> None:
     assert (tmp_path / "a.csv").read_text().startswith("source,frame,time_s,cut,track,person,")
 
 
+@pytest.mark.slow
 def test_videos_mistakes_are_one_line_each(clip: Path, tiny_onnx: Path, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("hello")
     model = ("--model", tiny_onnx)

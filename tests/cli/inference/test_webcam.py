@@ -22,6 +22,7 @@ def test_no_camera_is_one_clear_line(tiny_onnx: Path, tmp_path: Path) -> None:
     assert earlier.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_headless_prints_a_json_line_a_frame_and_keeps_rows_when_it_is_unplugged(
     camera: type[Camera], tiny_onnx: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ def test_recipes_are_listed_with_what_is_known_of_them() -> None:
     assert done.output.count("\n    Command: ") == len(recipe_names())
 
 
+@pytest.mark.slow
 def test_train_says_how_good_the_model_is_and_where_it_is(tmp_path: Path) -> None:
     save_timm(tmp_path / "w.safetensors")
     settings = [word for s in ("image_size=32", "epochs=1") for word in ("--set", s)]
@@ -31,6 +32,7 @@ def test_train_says_how_good_the_model_is_and_where_it_is(tmp_path: Path) -> Non
     assert f"model folder: {tmp_path / 'run'}" in done.output
 
 
+@pytest.mark.slow
 def test_data_sets_are_mixed_and_each_has_its_figures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save_timm(tmp_path / "w.safetensors")
     settings = [word for s in ("image_size=32", "epochs=1", "drop_leaks=false") for word in ("--set", s)]
@@ -59,6 +61,7 @@ def labels_of(folder: Path) -> list[str]:
     return [names[str(k)] for k in range(len(names))]
 
 
+@pytest.mark.slow
 def test_a_model_has_the_user_s_own_labels_and_no_more(tmp_path: Path) -> None:
     data = write_class_folders(tmp_path / "data", "Joy", "anger", "sad")
     assert train(data, tmp_path).exit_code == 0

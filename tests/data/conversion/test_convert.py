@@ -117,6 +117,7 @@ def test_fer2013_as_csv_keeps_its_hash_its_votes_and_both_licences(tmp_path: Pat
     assert_same(before, after)
 
 
+@pytest.mark.slow
 def test_several_data_sets_come_back_one_by_one_each_with_images_of_its_own_size(tmp_path: Path) -> None:
     grey = write_class_folders(tmp_path / "grey", "happy", "sad", "angry")
     colour = jpegs(tmp_path / "colour", "happy", "sad")

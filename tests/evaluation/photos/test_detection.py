@@ -85,6 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("margin", [0.0, 0.25])
 def test_what_is_evaluated_is_what_is_predicted(
     folder: Path, tmp_path: Path, tiny_spec: ModelSpec, margin: float
@@ -108,6 +109,7 @@ def test_what_is_evaluated_is_what_is_predicted(
     assert (report.accuracy.correct, detection.accuracy.count) == (correct, len(expected) + 2)
 
 
+@pytest.mark.slow
 def test_an_ensemble_with_several_inputs_is_measured_nearly_as_it_predicts_and_that_is_said(
     folder: Path, tmp_path: Path, tiny_spec: ModelSpec, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -133,6 +135,7 @@ def test_an_ensemble_with_several_inputs_is_measured_nearly_as_it_predicts_and_t
         np.testing.assert_allclose(probs, best.probs, atol=0.03)
 
 
+@pytest.mark.slow
 def test_each_of_two_models_sees_the_faces_as_it_cuts_them(folder: Path, tmp_path: Path, tiny_spec: ModelSpec) -> None:
     for name, margin in (("a", 0.0), ("b", 0.4)):
         spec = replace(tiny_spec, name=name, preprocess=replace(tiny_spec.preprocess, crop_margin=margin))

@@ -21,6 +21,7 @@ def colour(images: np.ndarray) -> np.ndarray:
     return coloured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_corruption_keeps_shape_and_type_and_repeats(dataset: Dataset, name: str, channels: int) -> None:

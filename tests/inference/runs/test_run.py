@@ -94,6 +94,7 @@ def test_the_file_beside_a_table_tells_of_every_source(study: Path, recognizer: 
     assert [name for name, record in sidecar.sources.items() if record.error] == [str(study / n) for n in BROKEN]
 
 
+@pytest.mark.slow
 def test_a_table_that_was_cut_anywhere_becomes_that_of_an_uninterrupted_run(
     study: Path, recognizer: Recognizer, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def test_an_expression_has_its_colour_whatever_its_spelling_and_its_place() -> N
     assert colour("uncertain", ("happy", "sad")) == UNKNOWN
 
 
+@pytest.mark.slow
 def test_many_labels_all_get_a_colour() -> None:
     labels = tuple(f"label {k}" for k in range(150))
     assert len(palette(labels)) == 150 and len(set(palette(labels).values())) > 40

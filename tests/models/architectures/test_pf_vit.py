@@ -152,12 +152,14 @@ def test_reconstructions_get_better_and_poker_faces_more_neutral(histories: Hist
         assert history[-1]["poker"] < history[0]["poker"]
 
 
+@pytest.mark.slow
 def test_parts_become_orthogonal_by_their_term_alone(histories: Histories) -> None:
     without, trained = histories
     assert trained[-1]["orthogonality"] < 0.3 * trained[0]["orthogonality"]
     assert trained[-1]["orthogonality"] < 0.5 * without[-1]["orthogonality"]
 
 
+@pytest.mark.slow
 def test_the_discriminator_learns_to_distinguish_faces_from_paintings(build: Build, batch: Batch) -> None:
     model = build()
     with torch.no_grad():
@@ -340,6 +342,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["poker-face", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_the_command_draws_three_faces(folder: Path, photo: Path, tmp_path: Path) -> None:
     done = run(folder, photo, "--crop", "--out", tmp_path / "out.png")
     assert done.exit_code == 0, done.output
@@ -360,6 +363,7 @@ def test_the_command_finds_the_face_in_a_photo(folder: Path, media: Path, tmp_pa
     assert not (tmp_path / "none.png").exists()
 
 
+@pytest.mark.slow
 def test_the_command_refuses_what_it_cannot_use(folder: Path, photo: Path, tmp_path: Path) -> None:
     from fervit.inference.model_files import default_model, shipped_checkpoint
 

@@ -275,6 +275,7 @@ def test_oblong_images_that_would_stay_so_are_said_aloud(tmp_path: Path, caplog:
     assert "size.shortest_edge without do_center_crop" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_checkpoint_keeps_what_it_was_given(tmp_path: Path) -> None:
     for k, name in enumerate(("shortest edge and crop", "crop alone", "another factor", "lanczos", "crop of a square")):
         model, spec = load_checkpoint(write_folder(tmp_path / f"{k}", "vit", PROCESSORS[name]))

@@ -15,6 +15,7 @@ from fervit.reports.plots import confusion_figure, f1_figure, reliability_figure
 BINS = np.array([[0, 0, 0], [3, 0.4, 1.0], [40, 0.9, 0.8]])
 
 
+@pytest.mark.slow
 def test_the_ending_decides_what_is_written_and_equal_figures_are_equal_files(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     for name in ("f.png", "f.svg", "f.PDF"):
@@ -31,6 +32,7 @@ def test_the_ending_decides_what_is_written_and_equal_figures_are_equal_files(tm
     assert pdf.startswith(b"%PDF") and b"/FontFile2" in pdf and b"/Type3" not in pdf and b"CreationDate" not in pdf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "figure",
     [

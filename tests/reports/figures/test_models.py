@@ -27,6 +27,7 @@ def texts(figure: "matplotlib.figure.Figure") -> list[matplotlib.text.Text]:
     return [text for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", FIGURES)
 @pytest.mark.parametrize("count", [1, 6])

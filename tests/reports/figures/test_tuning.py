@@ -10,6 +10,7 @@ from fervit.reports.figures.tuning import history_png, importance_png
 from fervit.training.tuning.rows import TrialRow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", [style.LIGHT, style.DARK], ids=["light", "dark"])
 def test_a_search_is_drawn_with_one_trial_and_with_all_kinds(theme: style.Theme) -> None:
     rows = [

@@ -32,6 +32,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["15", "parent.KILL"])
 @pytest.mark.parametrize("by_kernel", [True, False])
 def test_a_child_gets_its_signal_when_the_parent_is_killed(by_kernel: bool, number: str, tmp_path: Path) -> None:

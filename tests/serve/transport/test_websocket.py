@@ -77,6 +77,7 @@ def test_a_flood_of_frames_is_bounded_in_memory_and_holds_nobody_up(name: str, s
     assert server.peak_rss() - before < GROWTH
 
 
+@pytest.mark.slow
 def test_a_client_that_floods_is_told_so(server: Served) -> None:
     with opened(server) as client:
         client.sendall(FLOODS["pings"] * 150)
@@ -88,6 +89,7 @@ def test_a_client_that_floods_is_told_so(server: Served) -> None:
     assert said.endswith(b"\x03\xf0too many small frames")  # 1008
 
 
+@pytest.mark.slow
 def test_ordinary_pings_are_answered(server: Served) -> None:
     with opened(server) as client:
         for _ in range(20):

@@ -35,6 +35,7 @@ def mixture() -> Mixture:
     return Mixture((faces(56), colour(42)), (1.0, 0.5))
 
 
+@pytest.mark.slow
 def test_a_mixed_run_records_its_sources_and_the_figures_of_each(
     tmp_path: Path, weights: Path, mixture: Mixture
 ) -> None:

@@ -13,6 +13,7 @@ from tests.helpers import faces
 from tests.helpers.training import StopAfterEpoch, quick_config
 
 
+@pytest.mark.slow
 def test_seeds_are_runs_of_their_own_and_their_spread_is_said(tmp_path: Path, weights: Path) -> None:
     config = quick_config(epochs=1, seed=4)
     found = fervit.train_seeds(config, faces(56), tmp_path / "s", seeds=2, init=weights, command="test")
@@ -30,6 +31,7 @@ def test_seeds_are_runs_of_their_own_and_their_spread_is_said(tmp_path: Path, we
     assert markdown == found.to_markdown() + "\n" and "s, seeds 4 to 5" in markdown and "±" in markdown
 
 
+@pytest.mark.slow
 def test_seeds_that_were_stopped_go_on(tmp_path: Path, weights: Path) -> None:
     config, data, out = quick_config(epochs=2), faces(56), tmp_path / "s"
     with pytest.raises(KeyboardInterrupt):
@@ -44,6 +46,7 @@ def test_seeds_that_were_stopped_go_on(tmp_path: Path, weights: Path) -> None:
         fervit.train_seeds(quick_config(epochs=2, lr=1e-4), data, out, seeds=2, init=weights, resume=True)
 
 
+@pytest.mark.slow
 def test_overwriting_deletes_the_runs_of_before_and_nothing_else(tmp_path: Path, weights: Path) -> None:
     config, out = quick_config(epochs=1), tmp_path / "s"
     fervit.train_seeds(config, faces(), out, seeds=3, init=weights)

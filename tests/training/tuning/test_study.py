@@ -104,6 +104,7 @@ def peak(config: TrainConfig, epoch: int) -> float:
     return 0.9 - 0.1 * abs(math.log10(config.lr) + 4)
 
 
+@pytest.mark.slow
 def test_trials_are_run_and_the_best_becomes_a_recipe(tmp_path: Path, weights: Path, splits_read: list[str]) -> None:
     seen: list[TrialRow] = []
     config = quick_config(epochs=1, init=str(weights))
@@ -123,6 +124,7 @@ def test_trials_are_run_and_the_best_becomes_a_recipe(tmp_path: Path, weights: P
     assert again["cross_validated"]["macro_f1"] == found.best.value
 
 
+@pytest.mark.slow
 def test_the_folder_says_where_the_best_recipe_is_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, peak)
     found = search(tmp_path / "t", trials=6, sampler="tpe", command="fervit tune --trials 6")
@@ -143,6 +145,7 @@ def test_the_folder_says_where_the_best_recipe_is_from(tmp_path: Path, monkeypat
         assert (tmp_path / "t" / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_to_the_number_of_trials_and_no_further(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +158,7 @@ def test_a_search_goes_on_to_the_number_of_trials_and_no_further(
         search(tmp_path / "t", trials=3)
 
 
+@pytest.mark.slow
 def test_a_diverging_trial_and_wrong_settings_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def score(config: TrainConfig, epoch: int) -> float:
         if config.batch_size == 2:
@@ -171,6 +175,7 @@ def test_a_diverging_trial_and_wrong_settings_are_recorded(tmp_path: Path, monke
         search(tmp_path / "u", grid=["batch_size=2"], trials=None)
 
 
+@pytest.mark.slow
 def test_a_real_run_that_diverges_is_recorded(tmp_path: Path, weights: Path) -> None:
     config = quick_config(epochs=1, init=str(weights), grad_clip=0.0)
     found = search(tmp_path / "t", config, grid={"lr": [1e-3, 1e30]}, trials=None)
@@ -178,6 +183,7 @@ def test_a_real_run_that_diverges_is_recorded(tmp_path: Path, weights: Path) -> 
     assert found.trials[1].reason == "diverged: the weights are no finite numbers after epoch 1"
 
 
+@pytest.mark.slow
 def test_what_concerns_every_trial_ends_the_search_and_the_trial_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +198,7 @@ def test_what_concerns_every_trial_ends_the_search_and_the_trial_waits(
     assert training.resumed == [True, False, False]
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_goes_on_with_its_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -208,6 +215,7 @@ def test_an_interrupted_trial_goes_on_with_its_settings(
     assert [(row.number, row.state) for row in found.trials] == [(0, "complete"), (1, "complete")]
 
 
+@pytest.mark.slow
 def test_a_trial_whose_process_dies_again_and_again_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +228,7 @@ def test_a_trial_whose_process_dies_again_and_again_is_given_up(
     assert (found.trials[1].state, found.trials[1].reason) == ("failed", "its process was killed 4 times")
 
 
+@pytest.mark.slow
 def test_damaged_files_of_an_interrupted_trial_start_it_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def score(config: TrainConfig, epoch: int) -> float:
         if training.resumed[-1]:
@@ -236,6 +245,7 @@ def test_damaged_files_of_an_interrupted_trial_start_it_anew(tmp_path: Path, mon
     assert training.resumed == [True, False]
 
 
+@pytest.mark.slow
 def test_trials_that_lag_behind_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = {1e-2: 0.9, 1e-3: 0.8, 1e-4: 0.7, 1e-5: 0.1}
     fake(monkeypatch, lambda config, epoch: rates[config.lr])
@@ -247,6 +257,7 @@ def test_trials_that_lag_behind_are_pruned(tmp_path: Path, monkeypatch: pytest.M
     assert [row.state for row in whole.trials] == ["complete"] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_starts_with_the_recipe_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
@@ -264,12 +275,14 @@ def test_every_sampler_starts_with_the_recipe_and_goes_on(
         assert len(search(tmp_path / "t", sampler=sampler, space=space, trials=50).trials) == 6
 
 
+@pytest.mark.slow
 def test_a_smaller_loss_is_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, peak)
     found = search(tmp_path / "t", grid={"lr": [1e-4, 1e-3]}, trials=None, objective="nll")
     assert found.best.settings == {"lr": 1e-4} and found.best.value == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_time_that_is_over_puts_the_trial_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(config: TrainConfig, epoch: int) -> float:
         time.sleep(seconds)
@@ -287,6 +300,7 @@ def test_time_that_is_over_puts_the_trial_aside(tmp_path: Path, monkeypatch: pyt
         search(tmp_path / "u", timeout_s=1e-9)
 
 
+@pytest.mark.slow
 def test_a_part_of_the_training_images_is_stratified_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -297,6 +311,7 @@ def test_a_part_of_the_training_images_is_stratified_and_said(
     assert "50 % of the training images" in (tmp_path / "t" / "best.toml").read_text()
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_with_the_same_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch)
     search(tmp_path / "t", trials=1)
@@ -331,6 +346,7 @@ def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path, storage: str
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_a_folder_with_something_else_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch)
     (tmp_path / "notes.txt").touch()
