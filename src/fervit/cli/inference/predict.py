@@ -218,9 +218,9 @@ def _predict(
     from fervit.inference.runs.outputs import STDOUT, ResultWriter
     from fervit.inference.runs.run import writing_of
 
-    # A figure, a copy, or a folder of copies: when one of these cannot be written, the next may be.
+    # A figure: when one cannot be written, the others may be. Copies never end a run: its lines on the screen are left.
     others = sum(path is not None for path in (clips.timeline, clips.stats, clips.events))
-    others += 0 if clips.annotate is None else 1 if files.alone else 2
+    others += 0 if clips.annotate is None else 2
     outputs = len(targets.files) + (targets.json == STDOUT) + others
     failures = Failures(outputs, lambda text: typer.echo(text, err=True))
     how = writing_of(files, run, recognizer, resume=resume, command=command_line(), others=others)
