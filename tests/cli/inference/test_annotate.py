@@ -27,7 +27,7 @@ def write_film(
     shape: tuple[int, int] = (1, 1),
     level: int = 220,
 ) -> Path:
-    """Write frames of `(width, height)` with a square of a level, shown at `times`, of pixels of a shape; with sound."""
+    """Write frames of `(width, height)` with a square of a level, shown at `times`, pixels of a shape, and sound."""
     width, height = size
     with av.open(str(path), "w") as out:
         video = out.add_stream("mpeg2video" if path.suffix == ".ts" else "mpeg4", rate=25)
