@@ -11,6 +11,7 @@ import typer
 
 from fervit.cli._shared import STDOUT
 from fervit.errors import ConfigError, MissingExtra
+from fervit.formatting import counted
 
 if TYPE_CHECKING:
     from fervit.analysis.study import Collector
@@ -29,7 +30,7 @@ class VideoOptions:
 
     Attributes:
         annotate: an `.mp4` or `.webm` to write, or a folder for copies.
-        timeline: an image of expressions over time, to write.
+        timeline: an image of expressions over time to write, or a folder for one of each video.
         every: look only at every so many frames.
         detect_every: frames from one detection to the next.
         smooth_s: time constant of the smoothing.
@@ -67,12 +68,14 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: "Targets", r
     files: list[tuple[str, Path]] = []
     folders: list[tuple[str, Path]] = []
     if options.timeline is not None:
-        if options.timeline.suffix.lower() not in FIGURE_SUFFIXES:
+        with writing(str(options.timeline)):
+            folder = options.timeline.is_dir() or not options.timeline.suffix
+        if not folder and options.timeline.suffix.lower() not in FIGURE_SUFFIXES:
             raise ConfigError(
-                f"--timeline draws an image: expected a name that ends in {', '.join(FIGURE_SUFFIXES)}, "
+                f"--timeline draws an image: expected a name that ends in {', '.join(FIGURE_SUFFIXES)}, or a folder, "
                 f"got {options.timeline}"
             )
-        files.append(("--timeline", options.timeline))
+        (folders if folder else files).append(("--timeline", options.timeline))
     many = _check_statistics(inputs, options)
     copy = options.annotate
     if copy is not None:
@@ -86,7 +89,8 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: "Targets", r
     for name, path in files:
         videos, photos = inputs.count - len(inputs.photos), len(inputs.photos)
         if videos != 1 or (photos and name == "--annotate"):
-            raise ConfigError(f"{name} {path} takes one video, got {videos} and {photos} photos")
+            found = f"{videos} and {counted(photos, 'photo')}"
+            raise ConfigError(f"{name} {path} takes one video, got {found}: name a folder for one each")
     targets.check([*inputs.paths, *read], [*files, *many], folders)
     if options.timeline is not None and find_spec("matplotlib") is None:
         raise MissingExtra("the timeline figure", "video")
@@ -142,7 +146,7 @@ class VideoSinks:
         self.timeline = Timeline()
         self._copy: _Copy | None = None
         path: Path | None = None
-        with out.failures.tolerated(str(options.annotate)):
+        with out.failures.tolerated(str(options.annotate), ends=False):
             path = _copy_name(options.annotate, file)
         if path is not None:
             self._copy = _Copy(path, info.rate / options.every, file, out.failures)
@@ -177,9 +181,11 @@ class VideoSinks:
                 from fervit.analysis.timeline import draw_timeline
                 from fervit.reports.figures.files import write_figure
 
-                with failures.tolerated(str(figure)):
-                    study = self._collector.study()
-                    write_figure(draw_timeline(study, study.videos[0].source), figure)
+                with failures.tolerated(str(figure), ends=False):
+                    study, target = self._collector.study(), _figure_name(figure, self._file)
+                    write_figure(draw_timeline(study, study.videos[0].source), target)
+                    if target != figure:
+                        typer.echo(f"timeline: {target}", err=True)
 
 
 class _Copy:
@@ -219,7 +225,7 @@ class _Copy:
     def _tolerated(self) -> Iterator[None]:
         from fervit.errors import FervitError, VideoError, reason
 
-        with self._failures.tolerated(str(self.path)):
+        with self._failures.tolerated(str(self.path), ends=False):
             try:
                 yield
             except FervitError:
@@ -239,6 +245,18 @@ def _copy_name(target: Path | None, video: "File | str") -> Path | None:
     with writing(str(target)):
         target.mkdir(parents=True, exist_ok=True)
     return new_name(target, "camera" if isinstance(video, str) else video.stem, ".mp4" if find_spec("av") else ".webm")
+
+
+def _figure_name(target: Path, video: "File | str") -> Path:
+    """Return the file for the timeline: the one that was named, or a new one in the folder."""
+    from fervit.files import FIGURE_SUFFIXES
+    from fervit.inference.runs.outputs import new_name, writing
+
+    if target.suffix.lower() in FIGURE_SUFFIXES and not target.is_dir():
+        return target
+    with writing(str(target)):
+        target.mkdir(parents=True, exist_ok=True)
+    return new_name(target, "camera" if isinstance(video, str) else video.stem, ".png")
 
 
 def _shown(path: "File | str") -> str:

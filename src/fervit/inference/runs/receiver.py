@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from fervit import __version__
 from fervit.errors import ConfigError, quoted, reason, redacted
+from fervit.formatting import counted
 from fervit.inference.rows import JsonRow
 
 MOST_ROWS = 1000  # of one request
@@ -106,7 +107,7 @@ class Receiver:
         if not lost:
             return None
         why = f": {self._problem}" if self._problem else ""
-        return f"{lost} row{' was' if lost == 1 else 's were'} not delivered to {self.name}{why}"
+        return f"{counted(lost, 'row')} {'was' if lost == 1 else 'were'} not delivered to {self.name}{why}"
 
     def _work(self) -> None:
         attempt = 0
