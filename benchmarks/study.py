@@ -10,12 +10,13 @@ video.
 - rows: of every clip, the frames that PyAV decodes and those that the table has; they must be the same.
 - speed: frames/s of one run over the folder against a run on each file, one after another, by one recognizer on one
   thread; the two take turns, medians of the rounds.
-- threads: the folder run on two threads against one, in the same way.
+- threads: the folder run on two threads and two cores against one, in the same way.
 - memory: the peak of a process that runs over the folder, and over one of four copies of each clip.
 """
 
 import argparse
 import csv
+import os
 import shutil
 import statistics
 import subprocess
@@ -37,6 +38,7 @@ from fervit.inference.recognizer import Recognizer
 
 WIDTH, HEIGHT, RATE = 480, 360, 25
 FACE = (150, 10, 300, 210)  # of the astronaut, px
+USUAL = 150  # px, the width of a head
 MEASURES = ("rows", "speed", "threads", "memory")
 Frames = Iterator[tuple[np.ndarray, float]]
 TURNED, MIRRORED = (0, 1, -1, 0), (-1, 0, 0, 1)
@@ -68,10 +70,12 @@ class Maker:
             )
         return image
 
-    def frame(self, background: np.ndarray, places: Sequence[tuple[float, float]], side: int = 150) -> np.ndarray:
+    def frame(self, background: np.ndarray, places: Sequence[tuple[float, float]], side: int) -> np.ndarray:
         image = Image.fromarray(background)
         for x, y in places:
             head = self._head.resize((side, side * 4 // 3))
+            if side != USUAL:  # another view of the same scene
+                head = head.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             image.paste(head, (round(x - side / 2), round(y - side * 2 / 3)))
         return np.asarray(image)
 
@@ -81,6 +85,7 @@ class Maker:
         *,
         start_s: float = 0.0,
         heads: int = 1,
+        side: int = USUAL,
         away: tuple[float, float] = (9e9, 9e9),
         times: Sequence[float] | None = None,
     ) -> Frames:
@@ -89,7 +94,7 @@ class Maker:
             wobble = 20 * np.sin(1.3 * time_s + phase)
             places = [(WIDTH * (k + 1) / (heads + 1) + shift + wobble, HEIGHT / 2 + wobble / 2) for k in range(heads)]
             shown = [] if away[0] <= time_s < away[1] else places
-            yield self.frame(background, shown, 150 if heads < 2 else 110), time_s
+            yield self.frame(background, shown, side), time_s
 
 
 def write(path: Path, frames: Frames, matrix: tuple[int, int, int, int] | None = None) -> None:
@@ -128,10 +133,11 @@ def make_study(folder: Path, seconds: float) -> None:
         write(folder / f"plain{number}.mp4", maker.shot(seconds))
     for number in range(3):
         part = seconds / (number + 2)
-        shots = [maker.shot(part, start_s=k * round(part * RATE) / RATE) for k in range(number + 2)]
+        starts = [k * round(part * RATE) / RATE for k in range(number + 2)]
+        shots = [maker.shot(part, start_s=start, side=(USUAL, 90)[k % 2]) for k, start in enumerate(starts)]
         write(folder / f"cuts{number}.mp4", (frame for shot in shots for frame in shot))
         write(folder / f"away{number}.mp4", maker.shot(seconds, away=(seconds / 4, seconds * (number + 2) / 5)))
-    write(folder / "two.mp4", maker.shot(seconds, heads=2))
+    write(folder / "two.mp4", maker.shot(seconds, heads=2, side=110))
     write(folder / "none.mp4", maker.shot(seconds, heads=0))
     steps = maker.rng.choice([0.02, 0.04, 0.1, 0.3], round(seconds * RATE * 0.35))
     write(folder / "variable.mp4", maker.shot(seconds, times=[float(t) for t in np.cumsum(steps) - steps[0]]))
@@ -197,6 +203,19 @@ def count_frames(inputs: Sequence[Path], recognizer: Recognizer, table: Path) ->
     return count
 
 
+def on_cores(count: int, work: Callable[[], int]) -> int:
+    """Do work on so many cores only; decoding and detecting have threads of their own beside `--threads`."""
+    usable = os.sched_getaffinity(0)
+    threads = [int(path.name) for path in Path("/proc/self/task").iterdir()]  # those of the opened models, too
+    for thread in threads:
+        os.sched_setaffinity(thread, sorted(usable)[:count])
+    try:
+        return work()
+    finally:
+        for path in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(path.name), usable)
+
+
 def compare(runs: dict[str, Callable[[], int]], rounds: int) -> None:
     """Print the median frames/s of runs that take turns, and the ratio of the second to the first."""
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
@@ -249,8 +268,13 @@ def main() -> None:
             compare({"single runs": single, "folder run": together}, options.rounds)
         if "threads" in wanted:
             two = fervit.load(options.model, threads=2)
-            alone, pair = (lambda: count_frames([folder], one, table)), (lambda: count_frames([folder], two, table))
-            compare({"one thread": alone, "two threads": pair}, options.rounds)
+            compare(
+                {
+                    "one core": lambda: on_cores(1, lambda: count_frames([folder], one, table)),
+                    "two cores": lambda: on_cores(2, lambda: count_frames([folder], two, table)),
+                },
+                options.rounds,
+            )
         if "memory" in wanted:
             measure_memory(folder, scratch, options.model)
 
