@@ -68,7 +68,7 @@ def annotated(film: Path, model: Path, copy: Path, *options: object) -> Path:
 
 def seconds_of_sound(path: Path) -> float:
     with av.open(str(path)) as film:
-        return sum(frame.samples / frame.sample_rate for frame in film.decode(audio=0))
+        return float(sum(frame.samples / frame.sample_rate for frame in film.decode(audio=0)))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])

@@ -54,10 +54,10 @@ class Sound:
         self.tracks = len(self._tracks)
 
     def _open(self, found: "InputContainer", form: str) -> None:
-        for stream in found.streams.audio:
-            if stream.codec_context is None:
-                log.warning("%s: a sound track of unknown form is left out", self._name)
-                continue
+        known = [stream for stream in found.streams.audio if stream.codec_context is not None]
+        if len(known) < len(found.streams.audio):
+            log.warning("%s: a sound track of unknown form is left out of the copy", self._name)
+        for stream in known:
             self._tracks[stream.index] = _Track(stream, self._out, form)
         start_s = max(found.start_time or 0, 0) / 1_000_000
         for track in self._tracks.values():
