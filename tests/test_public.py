@@ -8,7 +8,7 @@ PUBLIC = (
     *("compare_models", "convert_dataset", "crop_photos", "distill", "evaluate", "evaluate_table", "export_onnx"),
     *("load", "load_dataset", "make_detector", "one_face", "predict", "probe", "pseudolabel", "read_frames"),
     *("read_image", "read_people", "read_sidecar", "study", "table_rows", "threshold_for", "train", "train_seeds"),
-    *("tune", "write_study"),
+    *("tune", "watch", "write_study"),
 )
 
 

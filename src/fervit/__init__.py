@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fervit.inference.recognizer import Recognizer
     from fervit.inference.results import FrameResult, ImageResult
     from fervit.inference.rows import table_rows
+    from fervit.inference.runs.live import watch
     from fervit.inference.runs.run import RunSummary, predict
     from fervit.inference.runs.sidecar import read_sidecar
     from fervit.media.draw import annotate
@@ -81,6 +82,7 @@ __all__ = [
     "train",
     "train_seeds",
     "tune",
+    "watch",
     "write_study",
 ]
 
@@ -125,6 +127,7 @@ _HOMES = {
     "train": "fervit.api",
     "train_seeds": "fervit.api.studies",
     "tune": "fervit.api.studies",
+    "watch": "fervit.inference.runs.live",
     "write_study": "fervit.analysis.outputs",
 }
 

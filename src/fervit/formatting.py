@@ -19,6 +19,15 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     return NONE if fraction is None else f"{100 * fraction:.{digits}f} %"
 
 
+def counted(number: int, name: str) -> str:
+    """Return a number of things as text.
+
+    >>> counted(1, "frame"), counted(1200, "frame")
+    ('1 frame', '1,200 frames')
+    """
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
 def percent_interval(interval: Sequence[float] | None, digits: int = 2) -> str:
     """Return an interval of fractions as text; a dash for None.
 

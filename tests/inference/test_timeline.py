@@ -21,3 +21,10 @@ def test_the_timeline_counts_time_by_expression() -> None:
     assert lines[0] == "10 frames, 1.0 s, 1 face track"
     assert lines[1].endswith("sad 70 %, happy 30 %")
     assert json_rows(result)[0]["frame"] == 9
+
+
+def test_one_frame_is_one_frame() -> None:
+    timeline = Timeline()
+    timeline.add(FrameResult("a.mp4", Frame(0, 0.0, np.zeros((4, 4, 3), np.uint8))))
+    timeline.close()
+    assert next(timeline.summary()) == "1 frame, 0.0 s, no face"

@@ -20,6 +20,7 @@ from fervit.analysis.recording import GAP_S, Recording, Rows, make_recording
 from fervit.analysis.rows import Row, flat_rows, tables_of, text
 from fervit.analysis.statistics import BLOCK_S, PersonStatistics, StudyOptions, rounded, video_row
 from fervit.errors import ConfigError, DataError, reason, unknown
+from fervit.formatting import counted
 
 if TYPE_CHECKING:
     from fervit.inference.results import FrameResult, ImageResult, Skipped
@@ -290,12 +291,13 @@ class Collector:
     def _notes(self, videos: Sequence[Recording]) -> list[str]:
         notes = [f"{source}: {error}" for source, error in self._errors.items()]
         if self._photos:
-            notes.append(f"{self._photos} row{'s' if self._photos > 1 else ''} of photos left out: they have no time")
+            notes.append(f"{counted(self._photos, 'row')} of photos left out: they have no time")
         if self._skipped:
-            notes.append(f"{self._skipped} file{'s' if self._skipped > 1 else ''} had been left out by fervit predict")
+            notes.append(f"{counted(self._skipped, 'file')} had been left out by fervit predict")
         for video in videos:
             notes += [
-                f"{video.source}: {person.name} stands twice in {person.doubles} frames; the larger face_score counts"
+                f"{video.source}: {person.name} stands twice in {counted(person.doubles, 'frame')}; the larger "
+                "face_score counts"
                 for person in video.people
                 if person.doubles
             ]

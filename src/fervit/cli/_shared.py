@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.errors import ConfigError, DataError, MissingExtra, unknown
+from fervit.errors import ConfigError, DataError, MissingExtra, redacted, unknown
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -76,7 +76,8 @@ Runtime = Annotated[str, typer.Option(help="onnxruntime, openvino, or auto: the 
 def command_line() -> str:
     """Return the command line for the record, with paths that lead out of the current folder cut to their name.
 
-    Reports are passed on: where somebody keeps data is private, and does not help to repeat the run.
+    Reports are passed on: where somebody keeps data is private, and does not help to repeat the run. Of addresses, user
+    names, passwords and the values of queries are hidden.
     """
     return shlex.join(["fervit", *(_shown(argument) for argument in sys.argv[1:])])
 
@@ -92,6 +93,8 @@ def program() -> str:
 def _shown(argument: str) -> str:
     from fervit.files import name_of
 
+    if "://" in argument:
+        return redacted(argument)
     option, equals, value = argument.rpartition("=")
     path = Path(value)
     outside = path.is_absolute() or ".." in path.parts or value.startswith("~")

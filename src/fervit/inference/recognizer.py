@@ -186,25 +186,34 @@ class Recognizer:
             found_ahead.close()
 
     def webcam(
-        self, device: int | str = 0, *, every: int = 1, smooth_s: float = SMOOTH_S, patience_s: float = PATIENCE_S
+        self,
+        device: int | str = 0,
+        *,
+        every: int = 1,
+        smooth_s: float = SMOOTH_S,
+        patience_s: float = PATIENCE_S,
+        reconnect_s: float | None = None,
     ) -> Generator[FrameResult]:
         """Yield a result for a camera's newest frame, again and again; frames that come in between are dropped.
 
-        Ends when the camera does, such as when it is unplugged; one with an address is connected to again first.
+        Ends when the camera does, such as when it is unplugged; one that was named by its address or its file is
+        connected to again first.
 
         Args:
             device: the camera's number, from 0, its file such as `/dev/video2`, or its address (`rtsp://...`).
             every: look only at every so many of the newest frames.
             smooth_s: time constant of the smoothing of each track's probabilities; 0 is none.
             patience_s: as for `video`; a camera's frames are not searched for cuts.
+            reconnect_s: for so long it is tried to connect again to a camera that was lost; None is a minute for an
+                address or a file, and no time for a number.
 
         Raises:
-            ConfigError: `every` is no whole number from 1, or `smooth_s` or `patience_s` no time.
+            ConfigError: `every` is no whole number from 1, or one of the others is no time.
             VideoError: no such camera.
         """
         check_counts(every=every)
         source, smoother, tracker = camera_name(device), Smoother(smooth_s), Tracker(patience_s=patience_s)
-        frames = read_camera(device)
+        frames = read_camera(device, reconnect_s=reconnect_s)
         try:
             for frame in itertools.islice(frames, 0, None, every):
                 faces = self.finder.detect(frame.image)

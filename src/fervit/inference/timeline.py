@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fervit.formatting import percent
+from fervit.formatting import counted, percent
 from fervit.inference.results import FrameResult
 
 
@@ -63,13 +63,13 @@ class Timeline:
     def summary(self, most: int = 10) -> Iterator[str]:
         """Yield lines for people: the video, and the fraction of time of every expression per track."""
         count = len(self.tracks)
-        faces = "no face" if not count else f"{count} face track{'s' if count > 1 else ''}"
-        yield f"{self.frames} frames, {self.last_s:.1f} s, {faces}"
+        faces = counted(count, "face track") if count else "no face"
+        yield f"{counted(self.frames, 'frame')}, {self.last_s:.1f} s, {faces}"
         for track in self._longest(most):
             span = f"{track.first_s:6.1f} - {track.last_s:.1f} s"
             yield f"  track {track.id:<4} {span:<18} {_fractions(track.seconds)}"
         if count > most:
-            yield f"  and {count - most} shorter tracks"
+            yield f"  and {counted(count - most, 'shorter track')}"
         if count > 1:
             seconds: dict[str, float] = defaultdict(float)
             for track in self.tracks.values():

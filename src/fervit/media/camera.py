@@ -1,4 +1,4 @@
-"""Read a camera, always its newest frame: one of this machine, or one with an address, which is connected to again."""
+"""Read a camera, always its newest frame; one that is named by its address or its file is connected to again."""
 
 import logging
 import queue
@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from fervit.errors import VideoError, is_count, quoted, redacted
+from fervit.errors import ConfigError, VideoError, is_count, is_number, quoted, redacted
 from fervit.media import images
 from fervit.media.opencv import opencv, quiet_opencv
 from fervit.types import Frame
@@ -42,7 +42,7 @@ def is_camera(address: str) -> bool:
 
 
 def camera_name(device: int | str) -> str:
-    """Return a printable name of a camera, without the password of an address."""
+    """Return a printable name of a camera, without the password of an address: as in rows."""
     return redacted(device) if isinstance(device, str) and "://" in device else f"camera {device}"
 
 
@@ -51,33 +51,42 @@ def read_camera(
 ) -> Generator[Frame]:
     """Yield a camera's newest frame, whenever the caller asks; frames that come in between are dropped.
 
-    Ends when the camera does, such as when it is unplugged. A camera with an address is connected to again first.
+    Ends when the camera does, such as when it is unplugged. One that was named by its address or its file is connected
+    to again first.
 
     Args:
         device: the camera's number, from 0, its file such as `/dev/video2`, or the address of a stream (`rtsp://...`).
         patience_s: the camera is lost when no frame came for so long; None takes 2 s, for an address 10 s.
-        reconnect_s: for so long it is tried to connect again to an address; None takes a minute.
+        reconnect_s: for so long it is tried to connect again; None takes a minute for an address or a file, and does
+            not try for a number.
 
     Raises:
+        ConfigError: `reconnect_s` is no time.
         VideoError: `device` is none of these, there is no such camera, or it never gives a frame.
     """
-    device = _checked(device)
+    device = check_camera(device)
+    if reconnect_s is not None and not is_number(reconnect_s, 0):
+        raise ConfigError(f"expected 0 seconds or more to connect again within, got {quoted(reconnect_s)}")
     has_address = isinstance(device, str) and "://" in device
     if patience_s is None:
         patience_s = NETWORK_PATIENCE_S if has_address else PATIENCE_S
-    reconnect_s = RECONNECT_S if reconnect_s is None else reconnect_s
+    if reconnect_s is None:
+        reconnect_s = RECONNECT_S if isinstance(device, str) else 0.0
     start_s = last_s = time.monotonic()
     next_index, attempt, name = 0, 0, camera_name(device)
     while True:
         try:
             with closing(_connection(device, patience_s, next_index, start_s)) as frames:
                 for frame in frames:
+                    if attempt:
+                        log.warning("%s: back after %.0f s", name, time.monotonic() - last_s)
                     next_index, attempt, last_s = frame.index + 1, 0, time.monotonic()
                     yield frame
         except VideoError:
             if not next_index:
                 raise
-        if not has_address or time.monotonic() - last_s > reconnect_s:
+        if not reconnect_s or time.monotonic() - last_s > reconnect_s:
+            log.warning("%s: gone%s", name, f", and not back within {reconnect_s:g} s" if reconnect_s else "")
             return
         if not attempt:
             log.warning("%s: lost; connecting again", name)
@@ -85,7 +94,7 @@ def read_camera(
         attempt += 1
 
 
-def _checked(device: int | str) -> int | str:
+def check_camera(device: int | str) -> int | str:
     """Return the camera's number, the name of its device, or its address.
 
     Raises:

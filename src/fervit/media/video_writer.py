@@ -1,5 +1,6 @@
 """Write videos: H.264 or VP9 by PyAV, VP9 by OpenCV."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from fervit.media.images import source_name
 from fervit.media.opencv import opencv, quiet_opencv
 from fervit.media.sources import EXPECTED_ARRAY, is_rgb
 from fervit.media.video import FALLBACK_RATE
+from fervit.media.videos.opening import VideoSource
+from fervit.media.videos.sound import Sound
 from fervit.types import Image
 
 if TYPE_CHECKING:
@@ -31,23 +34,27 @@ ENCODER_OPTIONS = {
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0"},
 }
 
+log = logging.getLogger(__name__)
+
 
 class VideoWriter:
     """Writes frames as `.mp4` (H.264) or `.webm` (VP9), at their own times; use it in a `with`.
 
-    PyAV writes both and keeps a variable rate; without it OpenCV writes `.webm` at a constant one.
+    PyAV writes both and keeps a variable rate; without it OpenCV writes `.webm` at a constant one, without sound.
 
     Args:
         path: the file to write.
         rate: frames/s on average.
+        sound: a video, as a path or the bytes of a file, whose sound is copied; times then count from its beginning,
+            else from the first image. Sound that the container does not take as it is becomes AAC or Opus.
 
     Raises:
         VideoError: the ending is another one, or the file cannot be written.
         MissingExtra: `.mp4` is wanted and PyAV is not installed.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, rate: float = FALLBACK_RATE):
-        self.path, self.rate = as_path(path, "a video to write", VideoError), rate
+    def __init__(self, path: str | os.PathLike[str], *, rate: float = FALLBACK_RATE, sound: VideoSource | None = None):
+        self.path, self.rate, self._sound = as_path(path, "a video to write", VideoError), rate, sound
         if not is_number(rate, 0) or not rate:
             raise VideoError(f"expected the frames in a second as rate, got {quoted(rate)}")
         self._sink: _PyavSink | _OpencvSink | None = None
@@ -65,7 +72,7 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(complete=error is None)
 
     def write(self, image: Image, time_s: float) -> None:
         """Append an image, `(H, W, 3)` uint8 RGB, that is shown from `time_s` on.
@@ -81,15 +88,27 @@ class VideoWriter:
         if not is_number(time_s):
             raise VideoError(f"cannot write {source_name(self.path)}: expected seconds as time_s, got {quoted(time_s)}")
         if self._sink is None:
-            self._sink = (_PyavSink if find_spec("av") else _OpencvSink)(
-                self.path, image, float(self.rate), float(time_s)
-            )
+            self._sink = self._open(image, float(time_s))
         self._sink.write(_fitted(image, self._sink.shape), float(time_s))
 
-    def close(self) -> None:
-        """Finish the file; harmless when done twice."""
+    def _open(self, image: Image, start_s: float) -> "_PyavSink | _OpencvSink":
+        if find_spec("av"):
+            return _PyavSink(self.path, image, float(self.rate), start_s, self._sound)
+        if self._sound is not None:
+            log.warning("%s: written without sound: pip install 'fervit[video]'", source_name(self.path))
+        return _OpencvSink(self.path, image, float(self.rate), start_s)
+
+    def close(self, *, complete: bool = True) -> None:
+        """Finish the file; harmless when done twice.
+
+        Args:
+            complete: with all the sound that follows the last image; else it ends with that.
+
+        Raises:
+            VideoError: the file cannot be written.
+        """
         if self._sink is not None:
-            self._sink.close()
+            self._sink.close(complete=complete)
 
 
 def _fitted(image: Image, shape: tuple[int, ...]) -> Image:
@@ -107,10 +126,11 @@ def _fitted(image: Image, shape: tuple[int, ...]) -> Image:
 
 
 class _PyavSink:
-    def __init__(self, path: Path, image: Image, rate: float, start_s: float):
+    def __init__(self, path: Path, image: Image, rate: float, start_s: float, sound: VideoSource | None):
         import av
 
         self.path, self.shape, self._start_s, self._last = path, image.shape, start_s, -1
+        self._sound: Sound | None = None
         height, width = image.shape[:2]
         codec = CONTAINERS[path.suffix.lower()]
         try:
@@ -124,6 +144,11 @@ class _PyavSink:
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, TICKS)
+        if sound is not None:
+            with self._writing():
+                self._sound = Sound(sound, self._container, path.suffix.lower().removeprefix("."))
+            if self._sound.tracks:
+                self._start_s = 0.0
 
     def write(self, image: Image, time_s: float) -> None:
         import av
@@ -138,12 +163,16 @@ class _PyavSink:
         assert self._container is not None, "written to after it was closed"
         with self._writing():
             self._container.mux(self._stream.encode(frame))
+            if self._sound is not None:
+                self._sound.until(time_s)
 
-    def close(self) -> None:
+    def close(self, *, complete: bool) -> None:
         if self._container is not None:
             container, self._container = self._container, None
             with self._writing():
                 try:
+                    if self._sound is not None:
+                        self._sound.close(complete=complete)
                     container.mux(self._stream.encode(None))
                 finally:
                     container.close()
@@ -154,7 +183,7 @@ class _PyavSink:
 
         try:
             yield
-        except (av.FFmpegError, OSError) as error:
+        except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
             raise VideoError(f"cannot write {source_name(self.path)}: {reason(error)}") from error
 
 
@@ -181,5 +210,6 @@ class _OpencvSink:
             self._writer.write(bgr)
             self._written += 1
 
-    def close(self) -> None:
+    def close(self, *, complete: bool) -> None:
+        del complete  # there is no sound
         self._writer.release()

@@ -138,3 +138,34 @@ def test_videos_mistakes_are_one_line_each(clip: Path, tiny_onnx: Path, tmp_path
     both = predict(tmp_path / "text.mp4", clip, *model)
     assert both.exit_code == 0
     assert "not a video" in both.stderr
+
+
+def test_a_folder_of_timelines_has_one_of_each_video(tmp_path: Path, tiny_onnx: Path, folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    for name in ("a/clip", "b/clip", "b/other"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_faceless_video(tmp_path / f"{name}.webm")
+    clips, figures = [tmp_path / "a", tmp_path / "b", folder / "astro naut.jpg"], tmp_path / "timelines"
+    options = ("--model", tiny_onnx, "--timeline", figures, "--csv", tmp_path / "rows.csv")
+    result = predict(*clips, *options)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in figures.iterdir()) == ["clip-2.png", "clip.png", "other.png"]
+    assert f"timeline: {figures / 'clip-2.png'}" in result.stderr
+    message = error_of(predict(*clips, "--model", tiny_onnx, "--timeline", tmp_path / "t.png"))
+    assert message == f"--timeline {tmp_path / 't.png'} takes one video, got 3 and 1 photo: name a folder for one each"
+
+
+def test_figures_and_copies_that_all_fail_leave_the_table_whole(
+    tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise ConfigError("no room")
+
+    for k in range(4):
+        write_faceless_video(tmp_path / f"{k}.webm")
+    monkeypatch.setattr("fervit.reports.figures.files.write_figure", full)
+    monkeypatch.setattr(fervit.media.video_writer.VideoWriter, "write", full)
+    table, out = tmp_path / "rows.csv", ("--timeline", tmp_path / "figures", "--annotate", tmp_path / "copies")
+    result = predict(tmp_path, "--model", tiny_onnx, *out, "--csv", table)
+    assert error_of(result).startswith("5 outputs could not be written, first: ")  # four copies, the figures
+    assert sources(table) == [str(tmp_path / f"{k}.webm") for k in range(4) for _ in range(3)]

@@ -301,3 +301,56 @@ def test_runs_that_are_killed_three_times_end_with_the_tables_of_one_that_is_not
         assert process.returncode == -signal.SIGKILL
     run(study, recognizer, tables, skip_done=True)
     assert contents(tables) == contents(whole)
+
+
+FORKING = """
+import os, sys, time
+from pathlib import Path
+import fervit, fervit.inference.runs.run, fervit.inference.runs.sidecar, fervit.inference.tables
+import pyarrow.parquet
+from tests.helpers.recordings import square_recognizer
+# Parquet files and what lies beside tables are replaced so often that many of the kills come while they are.
+fervit.inference.tables.SAVE_EVERY_S = fervit.inference.runs.sidecar.SAVE_EVERY_S = 0.02
+fervit.inference.tables.SAVE_FRACTION = fervit.inference.runs.sidecar.SAVE_FRACTION = 1.0
+study, model = map(Path, sys.argv[1:])
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        out = Path(line.strip())
+        wait = lambda result: (print('row', flush=True), time.sleep(0.003))
+        fervit.predict(study, square_recognizer(model), csv=out / 'rows.csv', json=out / 'rows.json',
+                       parquet=out / 'rows.parquet', on_result=wait)
+        os._exit(0)
+    print(child, flush=True)
+    print('ended', os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_runs_that_are_killed_at_ten_random_moments_are_resumed_to_the_tables_of_one_that_is_not(
+    study: Path, recognizer: Recognizer, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    whole = tables_in(tmp_path / "whole")
+    run(study, recognizer, whole)
+    results, rng, kept = sum(FRAMES.values()) + 5, random.Random(22), list[int]()
+    command = [sys.executable, "-c", FORKING, str(study), str(tiny_onnx)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for number in range(10):
+            tables = tables_in(tmp_path / f"killed-{number}")
+            process.stdin.write(f"{tables['csv'].parent}\n")
+            process.stdin.flush()
+            child = int(process.stdout.readline())
+            for _ in range(rng.randrange(results - 5)):
+                assert process.stdout.readline() == "row\n"
+            time.sleep(rng.uniform(0, 0.01))
+            os.kill(child, signal.SIGKILL)
+            while not (line := process.stdout.readline()).startswith("ended"):
+                pass
+            assert line == f"ended {int(signal.SIGKILL)}\n"
+            kept.append(len(sources(tables["csv"])) if tables["csv"].exists() else 0)
+            run(study, recognizer, tables, skip_done=True)
+            assert contents(tables) == contents(whole), number
+    assert len(set(kept)) > 5 and max(kept) > 20  # moments all over the run

@@ -152,7 +152,7 @@ def _run(
                 elif isinstance(event, Ended):
                     with shown.aside():
                         if video is not None:
-                            video.close()
+                            video.close(complete=True)
                             video = None
                         _tell_of(event, photos)
                     summary.add(event.record)
@@ -161,7 +161,7 @@ def _run(
             out.failures.tell = told
             if video is not None:
                 with shown.aside():
-                    video.close()
+                    video.close(complete=False)
 
 
 def _tell_of(event: "Event", photos: PhotoSinks) -> None:

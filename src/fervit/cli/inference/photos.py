@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from fervit.formatting import counted
+
 if TYPE_CHECKING:
     from fervit.inference.inputs import File
     from fervit.inference.results import ImageResult
@@ -56,11 +58,11 @@ class PhotoCounts:
         """Sum a run over several photos up on stderr; a single one only if it could not be read."""
         if self.total > 1 or self.read < self.total:
             failed = f", {self.total - self.read} could not be read" if self.read < self.total else ""
-            typer.echo(f"{_count(self.total, 'image')}, {_count(self.faces, 'face')}{failed}", err=True)
+            typer.echo(f"{counted(self.total, 'image')}, {counted(self.faces, 'face')}{failed}", err=True)
         if not options.detecting:
             return
         if self.large_without and not options.tiled:
-            photos = _count(self.large_without, "large photo")
+            photos = counted(self.large_without, "large photo")
             typer.echo(
                 f"no face found in {photos}; to search for small faces, which takes longer, add --tile", err=True
             )
@@ -82,7 +84,7 @@ class PhotoSinks:
         self._show = None if out.targets.any or not files else _table(files)
         self._draw = None
         if options.annotate and files:
-            with out.failures.tolerated(ANNOTATE):
+            with out.failures.tolerated(ANNOTATE, ends=False):
                 self._draw = _annotator(options.annotate)
 
     def add(self, file: "File", result: "ImageResult") -> None:
@@ -90,7 +92,7 @@ class PhotoSinks:
         if self._show:
             self._show(result)
         if self._draw and result.error is None and ANNOTATE not in self._out.failures:
-            with self._out.failures.tolerated(ANNOTATE):
+            with self._out.failures.tolerated(ANNOTATE, ends=False):
                 self._draw(file, result)
         self.counts.add(result)
 
@@ -125,7 +127,3 @@ def _annotator(folder: Path) -> Callable[["File", "ImageResult"], None]:
         write_image(new_name(folder, file.stem, suffix), annotate(read_image(file), result.predictions))
 
     return draw
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"

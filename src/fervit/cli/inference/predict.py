@@ -108,7 +108,7 @@ def predict(
     annotate: AnnotateInto = None,
     timeline: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw a video's expressions over time, as .png, .svg or .pdf."),
+        typer.Option(metavar="OUT", help="Draw a video's expressions over time: .png, .svg, .pdf, or a folder."),
     ] = None,
     stats: StatsFile = None,
     events: EventsFile = None,
@@ -218,9 +218,7 @@ def _predict(
     from fervit.inference.runs.outputs import STDOUT, ResultWriter
     from fervit.inference.runs.run import writing_of
 
-    # A figure, a copy, or a folder of copies: when one of these cannot be written, the next may be.
-    others = sum(path is not None for path in (clips.timeline, clips.stats, clips.events))
-    others += 0 if clips.annotate is None else 1 if files.alone else 2
+    others = sum(path is not None for path in (clips.annotate, clips.timeline, clips.stats, clips.events))
     outputs = len(targets.files) + (targets.json == STDOUT) + others
     failures = Failures(outputs, lambda text: typer.echo(text, err=True))
     how = writing_of(files, run, recognizer, resume=resume, command=command_line(), others=others)

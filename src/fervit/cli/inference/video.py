@@ -1,7 +1,7 @@
 """Videos within `fervit predict`."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +11,7 @@ import typer
 
 from fervit.cli._shared import STDOUT
 from fervit.errors import ConfigError, MissingExtra
+from fervit.formatting import counted
 
 if TYPE_CHECKING:
     from fervit.analysis.study import Collector
@@ -29,7 +30,7 @@ class VideoOptions:
 
     Attributes:
         annotate: an `.mp4` or `.webm` to write, or a folder for copies.
-        timeline: an image of expressions over time, to write.
+        timeline: an image of expressions over time to write, or a folder for one of each video.
         every: look only at every so many frames.
         detect_every: frames from one detection to the next.
         smooth_s: time constant of the smoothing.
@@ -67,12 +68,14 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: "Targets", r
     files: list[tuple[str, Path]] = []
     folders: list[tuple[str, Path]] = []
     if options.timeline is not None:
-        if options.timeline.suffix.lower() not in FIGURE_SUFFIXES:
+        with writing(str(options.timeline)):
+            folder = options.timeline.is_dir() or not options.timeline.suffix
+        if not folder and options.timeline.suffix.lower() not in FIGURE_SUFFIXES:
             raise ConfigError(
-                f"--timeline draws an image: expected a name that ends in {', '.join(FIGURE_SUFFIXES)}, "
+                f"--timeline draws an image: expected a name that ends in {', '.join(FIGURE_SUFFIXES)}, or a folder, "
                 f"got {options.timeline}"
             )
-        files.append(("--timeline", options.timeline))
+        (folders if folder else files).append(("--timeline", options.timeline))
     many = _check_statistics(inputs, options)
     copy = options.annotate
     if copy is not None:
@@ -80,11 +83,14 @@ def check_options(inputs: "Inputs", options: VideoOptions, targets: "Targets", r
             one = copy.suffix.lower() in VIDEO_EXTENSIONS and not copy.is_dir()
         if one and copy.suffix.lower() not in WRITABLE:
             raise ConfigError(f"--annotate writes {' or '.join(WRITABLE)}, or into a folder; got {copy}")
+        if one and copy.suffix.lower() == ".mp4" and find_spec("av") is None:
+            raise MissingExtra("writing .mp4 (.webm works without)", "video")
         (files if one else folders).append(("--annotate", copy))
     for name, path in files:
         videos, photos = inputs.count - len(inputs.photos), len(inputs.photos)
         if videos != 1 or (photos and name == "--annotate"):
-            raise ConfigError(f"{name} {path} takes one video, got {videos} and {photos} photos")
+            found = f"{videos} and {counted(photos, 'photo')}"
+            raise ConfigError(f"{name} {path} takes one video, got {found}: name a folder for one each")
     targets.check([*inputs.paths, *read], [*files, *many], folders)
     if options.timeline is not None and find_spec("matplotlib") is None:
         raise MissingExtra("the timeline figure", "video")
@@ -138,14 +144,12 @@ class VideoSinks:
         self._collector = None if options.timeline is None else Collector()
         self._file, self._options, self._out = file, options, out
         self.timeline = Timeline()
-        self._stack = contextlib.ExitStack()
-        self._copy: Callable[[FrameResult], None] | None = None
-        self._copy_path: Path | None = None
-        with out.failures.tolerated(str(options.annotate)):
-            self._copy_path = _copy_name(options.annotate, file)
-        if self._copy_path is not None:
-            rate = info.rate / options.every
-            self._copy = self._stack.enter_context(_copying(self._copy_path, rate, out.failures))
+        self._copy: _Copy | None = None
+        path: Path | None = None
+        with out.failures.tolerated(str(options.annotate), ends=False):
+            path = _copy_name(options.annotate, file)
+        if path is not None:
+            self._copy = _Copy(path, info.rate / options.every, file, out.failures)
 
     def add(self, result: "FrameResult") -> None:
         """Take the next frame's result."""
@@ -153,11 +157,12 @@ class VideoSinks:
         if self._collector is not None:
             self._collector.add_result(result)
         if self._copy is not None:
-            self._copy(result)
+            self._copy.write(result)
 
-    def close(self) -> None:
+    def close(self, *, complete: bool) -> None:
         """Finish the copy, print the summary and save the figure; what was done until Ctrl-C is reported too."""
-        self._stack.close()
+        if self._copy is not None:
+            self._copy.close(complete=complete)
         if self.timeline.frames:
             self._report()
 
@@ -169,39 +174,64 @@ class VideoSinks:
         first, *others = self.timeline.summary()
         try:
             typer.echo("\n".join([f"{name}: {first}", *others]), err=self._out.targets.json == STDOUT)
-            if self._copy_path is not None and str(self._copy_path) not in failures:
-                typer.echo(f"annotated copy: {self._copy_path}", err=True)
+            if self._copy is not None and str(self._copy.path) not in failures:
+                typer.echo(f"annotated copy: {self._copy.path}", err=True)
         finally:
             if figure is not None and self._collector is not None:
                 from fervit.analysis.timeline import draw_timeline
                 from fervit.reports.figures.files import write_figure
 
-                with failures.tolerated(str(figure)):
-                    study = self._collector.study()
-                    write_figure(draw_timeline(study, study.videos[0].source), figure)
+                with failures.tolerated(str(figure), ends=False):
+                    study, target = self._collector.study(), _figure_name(figure, self._file)
+                    write_figure(draw_timeline(study, study.videos[0].source), target)
+                    if target != figure:
+                        typer.echo(f"timeline: {target}", err=True)
 
 
-@contextlib.contextmanager
-def _copying(path: Path, rate: float, failures: "Failures") -> Iterator[Callable[["FrameResult"], None]]:
-    """Yield a function that appends a frame to the annotated copy; where that fails, the run goes on without it."""
-    from fervit.media.draw import annotate
-    from fervit.media.video_writer import VideoWriter
+class _Copy:
+    """The annotated copy of a video; whatever fails there, the run goes on without it.
 
-    name, writer = str(path), None
-    with failures.tolerated(name):
-        writer = VideoWriter(path, rate=rate)
+    Args:
+        path: the file to write.
+        rate: frames/s on average.
+        file: the video, whose sound is copied, or the address of a camera.
+        failures: told of what failed.
+    """
 
-    def write(result: "FrameResult") -> None:
-        if writer is not None and name not in failures:
-            with failures.tolerated(name):
-                writer.write(annotate(result.frame.image, result.predictions), result.frame.time_s)
+    def __init__(self, path: Path, rate: float, file: "File | str", failures: "Failures"):
+        from fervit.media.video_writer import VideoWriter
 
-    try:
-        yield write
-    finally:
-        if writer is not None:
-            with failures.tolerated(name):
-                writer.close()
+        self.path, self._failures = path, failures
+        self._writer: VideoWriter | None = None
+        sound = None if isinstance(file, str) else file if isinstance(file, Path) else file.getvalue()
+        with self._tolerated():
+            self._writer = VideoWriter(path, rate=rate, sound=sound)
+
+    def write(self, result: "FrameResult") -> None:
+        """Append a frame."""
+        from fervit.media.draw import annotate
+
+        if self._writer is not None and str(self.path) not in self._failures:
+            with self._tolerated():
+                self._writer.write(annotate(result.frame.image, result.predictions), result.frame.time_s)
+
+    def close(self, *, complete: bool) -> None:
+        """Finish the file; where the run came to the video's end, with all of its sound."""
+        if self._writer is not None:
+            with self._tolerated():
+                self._writer.close(complete=complete)
+
+    @contextlib.contextmanager
+    def _tolerated(self) -> Iterator[None]:
+        from fervit.errors import FervitError, VideoError, reason
+
+        with self._failures.tolerated(str(self.path), ends=False):
+            try:
+                yield
+            except FervitError:
+                raise
+            except Exception as error:  # whatever a codec raises, the rows go on
+                raise VideoError(f"cannot write {self.path}: {reason(error)}") from error
 
 
 def _copy_name(target: Path | None, video: "File | str") -> Path | None:
@@ -215,6 +245,18 @@ def _copy_name(target: Path | None, video: "File | str") -> Path | None:
     with writing(str(target)):
         target.mkdir(parents=True, exist_ok=True)
     return new_name(target, "camera" if isinstance(video, str) else video.stem, ".mp4" if find_spec("av") else ".webm")
+
+
+def _figure_name(target: Path, video: "File | str") -> Path:
+    """Return the file for the timeline: the one that was named, or a new one in the folder."""
+    from fervit.files import FIGURE_SUFFIXES
+    from fervit.inference.runs.outputs import new_name, writing
+
+    if target.suffix.lower() in FIGURE_SUFFIXES and not target.is_dir():
+        return target
+    with writing(str(target)):
+        target.mkdir(parents=True, exist_ok=True)
+    return new_name(target, "camera" if isinstance(video, str) else video.stem, ".png")
 
 
 def _shown(path: "File | str") -> str:

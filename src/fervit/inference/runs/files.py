@@ -17,6 +17,7 @@ from fervit.inference.people import People, one_face
 from fervit.inference.recognizer import DETECT_EVERY, SMOOTH_S, Recognizer
 from fervit.inference.results import FrameResult, ImageResult
 from fervit.inference.runs.sidecar import SourceRecord
+from fervit.media.camera import camera_name
 from fervit.media.images import source_name
 from fervit.media.video import FALLBACK_RATE, VideoInfo, probe, read_frames
 
@@ -38,6 +39,7 @@ class RunOptions:
         patience_s: a face that is lost for no longer keeps its track.
         one_face: one face a frame of each video: `largest`, `central` or `longest` (see `one_face`).
         people: who the tracks are.
+        reconnect_s: for so long it is tried to connect again to a camera that was lost (see `Recognizer.webcam`).
 
     Raises:
         ConfigError: `smooth_s` or `patience_s` is no time, or another one is no whole number from 1.
@@ -50,6 +52,7 @@ class RunOptions:
     patience_s: float = PATIENCE_S
     one_face: str | None = None
     people: People | None = None
+    reconnect_s: float | None = None
 
     def __post_init__(self) -> None:
         check_counts(every=self.every, detect_every=self.detect_every, batch_size=self.batch_size)
@@ -149,12 +152,12 @@ def _photos(recognizer: Recognizer, files: Sequence[File], options: RunOptions) 
 
 
 def _video(recognizer: Recognizer, file: Source, options: RunOptions, info: VideoInfo | None) -> Generator[Event]:
-    seen = _Seen()
+    seen = Seen()
     try:
         if info is None:
             info = VideoInfo(0, 0, FALLBACK_RATE, None, None) if isinstance(file, str) else probe(file)
         yield Started(file, info)
-        with contextlib.closing(_frames(recognizer, file, options)) as results:
+        with contextlib.closing(frames_of(recognizer, file, options)) as results:
             for result in results:
                 seen.add(result)
                 yield result
@@ -165,11 +168,11 @@ def _video(recognizer: Recognizer, file: Source, options: RunOptions, info: Vide
     yield Ended(file, seen.record(file, info, options))
 
 
-def _frames(recognizer: Recognizer, file: Source, options: RunOptions) -> Generator[FrameResult]:
+def frames_of(recognizer: Recognizer, file: Source, options: RunOptions) -> Generator[FrameResult]:
     """Yield the results of a video's frames, with the people who are known, and of those the wanted ones."""
     how = {"smooth_s": options.smooth_s, "patience_s": options.patience_s}
     if isinstance(file, str):
-        frames = recognizer.webcam(file, every=options.every, **how)
+        frames = recognizer.webcam(file, every=options.every, reconnect_s=options.reconnect_s, **how)
     else:
         frames = recognizer.video(file, every=options.every, detect_every=options.detect_every, **how)
     with contextlib.closing(frames):
@@ -181,8 +184,8 @@ def _frames(recognizer: Recognizer, file: Source, options: RunOptions) -> Genera
             yield from one_face(results, options.one_face, frames=again)
 
 
-class _Seen:
-    """What the frames of a video add up to."""
+class Seen:
+    """What the frames of a video or a camera add up to."""
 
     def __init__(self) -> None:
         self.frames, self.rows = 0, 0
@@ -190,6 +193,7 @@ class _Seen:
         self.size: tuple[int, int] | None = None
 
     def add(self, result: FrameResult) -> None:
+        """Count the next frame."""
         self.frames += 1
         self.rows += rows_of(result)
         self.last_s = result.frame.time_s
@@ -200,6 +204,14 @@ class _Seen:
     def record(
         self, file: Source, info: VideoInfo | None, options: RunOptions, broken: ImageResult | None = None
     ) -> SourceRecord:
+        """Return what is known of a source at its end.
+
+        Args:
+            file: the video, or a camera.
+            info: its header, where it could be read.
+            options: how it was looked at.
+            broken: its result where it could not be read, or not to its end.
+        """
         width, height = self.size or (None, None)
         last_s = None if self.last_s is None else round(self.last_s, 6)
         camera = isinstance(file, str)
@@ -207,8 +219,9 @@ class _Seen:
         step_s = options.every / info.rate if info is not None and info.rate else 0.0
         measured_s = None if last_s is None else last_s + step_s
         duration_s = measured_s if header_s is None else header_s
+        name = camera_name(file) if isinstance(file, str) else source_name(file)
         return SourceRecord(
-            source_name(file),
+            name,
             "camera" if camera else "video",
             rows=self.rows + (broken is not None),
             frames=self.frames,
@@ -220,7 +233,7 @@ class _Seen:
             rotation_deg=None if info is None else info.rotation_deg,
             bytes=size_of(file),
             error=None if broken is None else broken.error,
-            warning=_warning(source_name(file), measured_s, header_s),
+            warning=_warning(name, measured_s, header_s),
         )
 
 

@@ -61,8 +61,11 @@ class Targets:
         """Whether results go anywhere at all."""
         return self.json == STDOUT or bool(self.files)
 
-    def check_new(self) -> None:
+    def check_new(self, *, resumable: bool = True) -> None:
         """Refuse to write over the rows of an earlier run.
+
+        Args:
+            resumable: such a run can go on in them.
 
         Raises:
             ConfigError: a result file is there already and holds something.
@@ -71,9 +74,9 @@ class Targets:
             with writing(str(path)):
                 holds = path.is_file() and path.stat().st_size > 0
             if holds:
+                resume = "go on in it with --skip-done, " if resumable else ""
                 raise ConfigError(
-                    f"{option} {path} exists already: go on in it with --skip-done, replace it with --overwrite, or "
-                    "name another file"
+                    f"{option} {path} exists already: {resume}replace it with --overwrite, or name another file"
                 )
 
     def check(
@@ -295,7 +298,9 @@ class ResultWriter:
         rows = {source: count for _, table in self._tables for source, count in table.done.items()}
         records = {s: earlier.get(s, SourceRecord(s, rows=rows[s])) for s in rows if s in known}
         head = Sidecar(self._how.settings, self._how.command, records)
-        self._sidecar = SidecarWriter([path for path, _ in self._tables], head)
+        # Nothing lies beside a pipe or /dev/stdout.
+        tables = [path for path, _ in self._tables if path.is_file() and not path.is_relative_to("/dev")]
+        self._sidecar = SidecarWriter(tables, head) if tables else None
 
     def _close(self, *, complete: bool) -> None:
         last: ConfigError | None = None
@@ -306,7 +311,7 @@ class ResultWriter:
             except ConfigError as error:
                 last = error
         if self._sidecar is not None and last is None:
-            beside = str(sidecar_of(self._tables[0][0]))
+            beside = str(self._sidecar.paths[0])
             try:
                 with self.failures.tolerated(beside), writing(beside):
                     self._sidecar.close(complete=complete)

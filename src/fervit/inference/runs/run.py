@@ -142,7 +142,7 @@ def predict(
         VideoError: the same, of videos.
     """
     check_options(options)
-    targets = _targets(csv, json, parquet)
+    targets = targets_of(csv, json, parquet)
     run = RunOptions(**{each.name: options[each.name] for each in fields(RunOptions) if each.name in options})  # type: ignore[literal-required]
     files = find_inputs(
         _named(inputs),
@@ -298,7 +298,12 @@ def _record(event: Ended, out: ResultWriter, *, alone: bool) -> None:
         raise (ImageError if record.kind == "photo" else VideoError)(str(record.error))
 
 
-def _targets(csv: str | Path | None, json: str | Path | None, parquet: str | Path | None) -> Targets:
+def targets_of(csv: str | Path | None, json: str | Path | None, parquet: str | Path | None) -> Targets:
+    """Return where results go.
+
+    Raises:
+        ConfigError: one is no path.
+    """
     paths = {
         name: None if value is None else as_path(value, f"a table for {name}", ConfigError)
         for name, value in (("csv", csv), ("json", json), ("parquet", parquet))

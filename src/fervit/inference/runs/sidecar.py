@@ -34,6 +34,7 @@ class SourceRecord:
         bytes: size of the file.
         error: why it, or the rest of it, could not be read.
         warning: what is odd about what was read, such as that it ends before its header says.
+        started: when time 0 of a camera was, in UTC as of ISO 8601.
     """
 
     source: str
@@ -49,6 +50,7 @@ class SourceRecord:
     bytes: int | None = None
     error: str | None = None
     warning: str | None = None
+    started: str | None = None
 
 
 @dataclass
@@ -149,10 +151,13 @@ class SidecarWriter:
     Args:
         tables: the tables.
         sidecar: what an earlier run left, or the head of a new one.
+
+    Attributes:
+        paths: the files.
     """
 
     def __init__(self, tables: Sequence[Path], sidecar: Sidecar):
-        self._paths, self.sidecar = [sidecar_of(table) for table in tables], sidecar
+        self.paths, self.sidecar = [sidecar_of(table) for table in tables], sidecar
         self._saved_s, self._pause_s = -float("inf"), SAVE_EVERY_S
 
     def add(self, record: SourceRecord) -> None:
@@ -170,7 +175,7 @@ class SidecarWriter:
         """
         start_s = time.monotonic()
         text = self.sidecar.to_json()
-        for path in self._paths:
+        for path in self.paths:
             with replacing(path) as part:
                 part.write_text(text, encoding="utf-8", newline="\n")
         self._saved_s = time.monotonic()
