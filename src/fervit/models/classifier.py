@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
@@ -10,9 +11,16 @@ from torch import nn
 
 from fervit.concurrency import renew_in_children
 from fervit.media.crops import preprocess_batch
+from fervit.models.devices import bf16_on, torch_device
 from fervit.models.loading import load_checkpoint
 from fervit.probabilities import softmax
+from fervit.runtime.devices import AUTO
 from fervit.types import ModelSpec
+
+
+class _How(TypedDict):
+    device: str
+    precision: Literal["fp32", "auto"]
 
 
 class TorchClassifier:
@@ -21,18 +29,33 @@ class TorchClassifier:
     Args:
         model: the folder, or a model in memory.
         spec: of a model in memory; a folder has its own.
-        device: where it runs; by default on a GPU where there is one.
+        device: where it runs: `cpu`, `cuda`, `cuda:1` or `mps`; `auto`: on an NVIDIA GPU where there is one.
+        precision: of its arithmetic: `fp32`, or `auto`: bfloat16 on CUDA GPUs that have it. Probabilities differ
+            by about 0.01 at most.
+
+    Raises:
+        ConfigError: there is no such device.
+        ModelError: the device cannot be used; see `load_checkpoint`.
     """
 
-    def __init__(self, model: nn.Module | str | Path, spec: ModelSpec | None = None, *, device: str | None = None):
+    def __init__(
+        self,
+        model: nn.Module | str | Path,
+        spec: ModelSpec | None = None,
+        *,
+        device: str = AUTO,
+        precision: Literal["fp32", "auto"] = "fp32",
+    ):
+        how: _How = {"device": device, "precision": precision}
         if isinstance(model, nn.Module):
             assert spec is not None, "a model in memory needs its spec"
-            self._opening = functools.partial(TorchClassifier, model, spec, device=device)
+            self._opening = functools.partial(TorchClassifier, model, spec, **how)
         else:
-            self._opening = functools.partial(TorchClassifier, Path(model).absolute(), device=device)
+            self._opening = functools.partial(TorchClassifier, Path(model).absolute(), **how)
             model, spec = load_checkpoint(model)
         self.spec = spec
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch_device(device)
+        self._bf16 = precision == "auto" and bf16_on(self.device)
         self.model = model.to(self.device).eval()
         renew_in_children(self)
 
@@ -51,7 +74,9 @@ class TorchClassifier:
             part = crops[start : start + batch_size]
             inputs = {name: preprocess_batch(part, preprocess) for name, preprocess in self.spec.inputs.items()}
             x = {name: torch.from_numpy(pixels).to(self.device) for name, pixels in inputs.items()}
-            parts.append(self.model(**x).logits.float().cpu().numpy())
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+                logits = self.model(**x).logits
+            parts.append(logits.float().cpu().numpy())
         return np.concatenate(parts)
 
     def probs(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = 64) -> np.ndarray:
