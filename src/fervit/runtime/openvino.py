@@ -62,7 +62,6 @@ class _Compiled:
         except ImportError:
             raise MissingExtra("the OpenVINO runtime", "openvino") from None
         core = openvino.Core()
-        _check_target(target, core.available_devices)
         # No 16-bit arithmetic: the same predictions everywhere, and without AMX it is slower.
         config: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None and target == "CPU":
@@ -70,7 +69,11 @@ class _Compiled:
         try:
             model = core.read_model(str(path))
             with _native_calls()(), _same_signal_stack():
+                if target != "CPU":  # asking loads every plug-in that there is
+                    _check_target(target, core.available_devices)
                 compiled = core.compile_model(model, target, config)
+        except ModelError:
+            raise
         except Exception as error:  # its exceptions share no base class of their own
             raise ModelError(f"{path} is not readable by OpenVINO, or truncated: {_last_line(error)}") from error
         self.metadata = _metadata(model)

@@ -10,7 +10,7 @@ import numpy as np
 from fervit.concurrency import PerProcess
 from fervit.errors import ModelError, reason
 from fervit.runtime.devices import CUDA, MPS, TENSORRT, Device
-from fervit.runtime.ort import Binding, OrtSession, onnxruntime_quietly, open_session
+from fervit.runtime.ort import CPU_ALONE, Binding, OrtSession, onnxruntime_quietly, open_session
 from fervit.types import METADATA_KEY, OUTPUT
 
 PROVIDERS = {CUDA: "CUDAExecutionProvider", TENSORRT: "TensorrtExecutionProvider", MPS: "CoreMLExecutionProvider"}
@@ -61,10 +61,12 @@ def placement_on(device: Device) -> Placement:
         {"device_id": index, "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
     )
     if device.kind == CUDA:
-        return Placement((cuda,), CUDA, device.index)
+        return Placement((cuda, *CPU_ALONE), CUDA, device.index)
     if device.kind == TENSORRT:
-        return Placement(((name, {"device_id": index, "trt_fp16_enable": "False"}), cuda), CUDA, device.index)
-    return Placement(((name, {}),))
+        return Placement(
+            ((name, {"device_id": index, "trt_fp16_enable": "False"}), cuda, *CPU_ALONE), CUDA, device.index
+        )
+    return Placement(((name, {}), *CPU_ALONE))
 
 
 class AcceleratedSession:
@@ -114,7 +116,7 @@ def _open(path: Path, device: Device, placement: Placement, threads: int | None)
     wanted = placement.providers[0][0]
     try:
         _preload(device)
-        session = open_session(path, threads=threads, providers=[*placement.providers, ("CPUExecutionProvider", {})])
+        session = open_session(path, threads=threads, providers=placement.providers)
     except Exception as error:  # its exceptions share no base class of their own
         raise ModelError(f"{path} cannot be opened on {device} ({wanted}): {reason(error)}") from error
     if wanted not in session.get_providers():  # it goes on without a provider that fails to start
