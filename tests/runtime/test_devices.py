@@ -151,9 +151,7 @@ def test_a_provider_that_does_not_start_is_an_error_and_no_silent_run_on_the_cpu
     tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(monkeypatch, built=(CUDA, CPU), started=(CPU,))
-    with pytest.raises(
-        ModelError, match=r"cuda:0 cannot be used: CUDAExecutionProvider did not start.*onnxruntime-gpu"
-    ):
+    with pytest.raises(ModelError, match=r"cuda:0 cannot be used: CUDAEx.*did not start.*onnxruntime-gpu"):
         open_classifier(tiny_onnx, device="cuda")
 
 
