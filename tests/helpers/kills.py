@@ -3,6 +3,7 @@
 `python -c "from tests.helpers.kills import main; main()" WEIGHTS FOLDER KILLS SEED` prints a JSON object.
 """
 
+import gc
 import json
 import os
 import random
@@ -84,6 +85,7 @@ def main() -> None:
     sys.addaudithook(killer)
     _train(weights, folder / "whole")  # in this process: what it imports, its children need not import
     whole = killer.seen
+    gc.freeze()  # accelerate collects garbage when a run begins, and a child need not look through what is imported
     draw, done, runs = random.Random(seed), [], 0
     while len(done) < kills or (folder / f"run{runs}").exists():
         # Half of a run on average: most runs are killed more than once, and all of them end.
