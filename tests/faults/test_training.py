@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-import fervit.training.resident
 from fervit.errors import ConfigError
+from fervit.files import sync_folder
 from fervit.training import train
 from fervit.training.run_folder import CHECKPOINTS, last_checkpoint
 from tests.helpers import faces
@@ -51,17 +51,17 @@ def _columns(out: Path) -> list[list[str]]:
 def test_a_disk_that_fills_while_a_checkpoint_is_synced_leaves_the_one_before(
     tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sync, calls = fervit.training.resident.sync_folder, []
+    calls: list[str] = []
 
     def full(folder: Path) -> None:
         calls.append(folder.name)
         if len([name for name in calls if name.startswith("checkpoint-")]) > 1:
             raise OSError(errno.ENOSPC, "No space left on device")
-        sync(folder)
+        sync_folder(folder)
 
     out, options = tmp_path / "run", quick_config(epochs=3)
     with monkeypatch.context() as patch:
-        patch.setattr(fervit.training.resident, "sync_folder", full)
+        patch.setattr("fervit.training.resident.sync_folder", full)
         with pytest.raises(ConfigError, match=r"disk is full.*--resume"):
             train(options, faces(), out, init=weights, threads=1)
     kept = last_checkpoint(out)

@@ -86,7 +86,8 @@ def main() -> None:
     _train(weights, folder / "whole")  # in this process: what it imports, its children need not import
     whole = killer.seen
     gc.freeze()  # accelerate collects garbage when a run begins, and a child need not look through what is imported
-    draw, done, runs = random.Random(seed), [], 0
+    done: list[int] = []
+    draw, runs = random.Random(seed), 0
     while len(done) < kills or (folder / f"run{runs}").exists():
         # Half of a run on average: most runs are killed more than once, and all of them end.
         before = draw.randint(1, whole) if len(done) < kills else 0
