@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -151,6 +152,36 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                 raise
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def undo_replacing(path: Path) -> None:
+    """Bring back the folder that `replacing_folder` was about to replace when its process was killed.
+
+    What it had made beside the folder is deleted.
+
+    Raises:
+        OSError: it cannot be moved or deleted.
+    """
+    for scratch in path.parent.glob(f".{path.name[:40]}-*"):
+        if (scratch / "old").is_dir() and not path.exists():  # killed between the two renames
+            (scratch / "old").rename(path)
+        shutil.rmtree(scratch)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the files in a folder, and their names, are on the disk: a power cut then leaves all of them.
+
+    Raises:
+        OSError: the disk is full, or fails.
+    """
+    for path in [*folder.iterdir(), folder]:
+        if path.is_dir() and os.name == "nt":  # Windows opens no folder
+            continue
+        handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def fitting_name(folder: Path, stem: str, ending: str) -> str:

@@ -13,6 +13,7 @@ from fervit.api.opening import loaded as loaded
 from fervit.api.opening import opened as opened
 from fervit.errors import ConfigError, ModelError, quoted
 from fervit.files import as_path
+from fervit.runtime.devices import AUTO
 
 if TYPE_CHECKING:
     from fervit.config import TrainConfig
@@ -51,6 +52,7 @@ def evaluate(
     split: str | None = None,
     strict_labels: bool = False,
     detect: bool | str = False,
+    device: str = AUTO,
     **options: "Unpack[PredictOptions]",
 ) -> "Report":
     """Measure a model on one split of a data set, as `fervit evaluate` does.
@@ -67,6 +69,7 @@ def evaluate(
             `left_out`.
         detect: the images are whole photos: the largest face of each is found and cut out as `fervit predict` does, by
             the usual detector (True) or the named one. `Report.detection` counts photos without a face as wrong.
+        device: where the model runs, as for `fervit.load`.
         options: `tta` (test-time augmentation: `flip`, `five_crops` or `flip_five_crops`; none by default),
             `batch_size` (images at once; 64) and `progress` (called with images done and images in all).
 
@@ -78,18 +81,18 @@ def evaluate(
     Raises:
         DataError: the data cannot be read, or the split is unknown or empty.
         ModelError: the model cannot be read, its labels do not fit, or it does not return probabilities.
-        ConfigError: unknown `tta`.
+        ConfigError: unknown `tta` or `device`.
     """
     from fervit.evaluation.measurement import evaluate as measure
     from fervit.evaluation.parts import choose_split
 
     if detect:
-        classifier = opened(model)
+        classifier = opened(model, device=device)
         dataset = load_as_seen(data, classifier, detect=detect, keep_missed=True)
         return measure(classifier, dataset, split=split, strict_labels=strict_labels, **options)
     dataset = loaded(data)
     choose_split(dataset, split)  # before the model is opened: what is missing should not cost that wait
-    return measure(opened(model), dataset, split=split, strict_labels=strict_labels, **options)
+    return measure(opened(model, device=device), dataset, split=split, strict_labels=strict_labels, **options)
 
 
 def compare(
@@ -115,6 +118,7 @@ def compare(
         strict_labels: refuse images whose label one of the models does not know; by default they are left out.
         options: `tta`, `batch_size` and `progress` (over both models), as for `evaluate`; and `detect`: the images are
             whole photos, and each model sees the faces as it cuts them. Photos without a face are left out.
+            `device`: where both models run, as for `fervit.load`.
 
     Returns:
         Accuracy and macro-F1 of both, 0..1, the differences B minus A with 95 % intervals, and a verdict in words.
@@ -122,20 +126,20 @@ def compare(
     Raises:
         DataError: the data cannot be read, or the split is unknown or empty.
         ModelError: a model cannot be read, its labels do not fit, or it does not return probabilities.
-        ConfigError: unknown `tta`.
+        ConfigError: unknown `tta` or `device`.
     """
     from fervit.evaluation.comparison import compare as run
     from fervit.evaluation.parts import choose_split
 
-    detect = options.pop("detect", False)
+    detect, device = options.pop("detect", False), options.pop("device", AUTO)
     predicting = cast("PredictOptions", options)
     if detect:
-        models = opened(first), opened(second)
+        models = opened(first, device=device), opened(second, device=device)
         seen = load_as_seen(data, models[0], detect=detect), load_as_seen(data, models[1], detect=detect)
         return run(*models, seen, split=split, names=names, strict_labels=strict_labels, **predicting)
     dataset = loaded(data)
     choose_split(dataset, split)
-    models = opened(first), opened(second)
+    models = opened(first, device=device), opened(second, device=device)
     return run(*models, dataset, split=split, names=names, strict_labels=strict_labels, **predicting)
 
 

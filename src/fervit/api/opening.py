@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from fervit.errors import ConfigError, DataError, ModelError, quoted
+from fervit.runtime.devices import AUTO
 
 if TYPE_CHECKING:
     from fervit.data import Dataset, LoadKeywords
@@ -16,14 +17,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def opened(model: "str | Path | Classifier | None", *, threads: int | None = None) -> "Classifier":
-    """Return a classifier as it is, or open one by name, file or folder; None is the default model."""
+def opened(model: "str | Path | Classifier | None", *, threads: int | None = None, device: str = AUTO) -> "Classifier":
+    """Return a classifier as it is, or open one by name, file or folder; None is the default model.
+
+    Args:
+        model: the classifier, or what to open.
+        threads: CPU threads; None takes all cores.
+        device: where it runs, as for `fervit.load`.
+
+    Raises:
+        ConfigError: there is no such device; or one is named for a classifier that was opened before.
+        ModelError: the model cannot be read, or the device cannot be used.
+    """
     if model is None or isinstance(model, str | Path):
         from fervit.inference.loading import open_classifier
 
-        return open_classifier(model, threads=threads)
+        return open_classifier(model, threads=threads, device=device)
     if isinstance(model, type) or not callable(getattr(model, "probs", None)):
         raise ModelError(f"expected a model by name, file or folder, or an opened one, got {quoted(model)}")
+    if device != AUTO:
+        raise ConfigError(f"device={quoted(device)} is for a model that is opened here; this one was opened before")
     return model
 
 
@@ -69,7 +82,7 @@ def detect_for(models: "Sequence[Classifier]", detect: "Detect") -> "Detect":
         DetectorError: the detector is unknown or not installed.
     """
     from fervit.data.photos.cutting import FaceCutter
-    from fervit.faces.detectors import AUTO
+    from fervit.faces.detectors import AUTO as USUAL
 
     if not detect or isinstance(detect, FaceCutter):
         return detect
@@ -80,7 +93,7 @@ def detect_for(models: "Sequence[Classifier]", detect: "Detect") -> "Detect":
         raise ConfigError(f"the models cut faces with different margins ({shown}): with --detect, measure them alone")
     inputs = tuple(dict.fromkeys(preprocess for spec in specs for preprocess in spec.inputs.values()))
     spec = replace(specs[0], preprocess=inputs[0], extra_inputs=inputs[1:])
-    cutter = FaceCutter.for_model(spec, detect if isinstance(detect, str) else AUTO)
+    cutter = FaceCutter.for_model(spec, detect if isinstance(detect, str) else USUAL)
     if not cutter.exact and len(specs) > 1:
         shown = ", ".join(f"{spec.name or spec.arch} {spec.preprocess.image_size} px" for spec in specs)
         raise ConfigError(f"the models resize faces differently ({shown}): with --detect, measure them alone")

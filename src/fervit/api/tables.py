@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
 from fervit.api.opening import detect_for, loaded, opened
+from fervit.runtime.devices import AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ def evaluate_table(
     *,
     split: str | None = None,
     strict_labels: bool = False,
+    device: str = AUTO,
     **options: "Unpack[PredictOptions]",
 ) -> "EvaluationTable":
     """Measure every model on every data set, as `fervit evaluate` does with several of them.
@@ -41,6 +43,7 @@ def evaluate_table(
         data: one or several data sets, each as for `evaluate`.
         split: of every data set, as for `evaluate`; a data set that is one split is measured whatever its name.
         strict_labels: as for `evaluate`.
+        device: where the models run, as for `fervit.load`.
         options: as for `evaluate`.
 
     Returns:
@@ -51,11 +54,11 @@ def evaluate_table(
     Raises:
         DataError: data cannot be read, or a split is unknown or empty.
         ModelError: a model cannot be read, labels do not fit, or it does not return probabilities.
-        ConfigError: there is no model or no data set, or an unknown `tta`.
+        ConfigError: there is no model or no data set, or an unknown `tta` or `device`.
     """
     from fervit.evaluation.tables.cross import evaluate_table as measure
 
-    return measure(open_setup(models, data, split), split=split, strict_labels=strict_labels, **options)
+    return measure(open_setup(models, data, split, device=device), split=split, strict_labels=strict_labels, **options)
 
 
 def compare_models(
@@ -65,6 +68,7 @@ def compare_models(
     split: str | None = None,
     baseline: bool = False,
     strict_labels: bool = False,
+    device: str = AUTO,
     **options: "Unpack[PredictOptions]",
 ) -> "Comparisons":
     """Compare any number of models in pairs on any number of data sets, as `fervit compare` does with several.
@@ -77,6 +81,7 @@ def compare_models(
         split: of every data set, as for `evaluate_table`.
         baseline: compare the others with the first model alone, instead of all pairs.
         strict_labels: as for `compare`.
+        device: where the models run, as for `fervit.load`.
         options: as for `evaluate`.
 
     Returns:
@@ -86,11 +91,11 @@ def compare_models(
     Raises:
         DataError: data cannot be read, or a split is unknown or empty.
         ModelError: a model cannot be read, labels do not fit, or it does not return probabilities.
-        ConfigError: there are fewer than two models, no data set, or an unknown `tta`.
+        ConfigError: there are fewer than two models, no data set, or an unknown `tta` or `device`.
     """
     from fervit.evaluation.tables.pairs import compare_models as run
 
-    setup = open_setup(models, data, split)
+    setup = open_setup(models, data, split, device=device)
     return run(setup, split=split, baseline=baseline, strict_labels=strict_labels, **options)
 
 
@@ -100,6 +105,7 @@ def open_setup(
     split: str | None = None,
     *,
     threads: int | None = None,
+    device: str = AUTO,
     **reading: "Unpack[LoadKeywords]",
 ) -> "Setup":
     """Load data sets, check that they have the split, and open models: what `evaluation.tables` measures.
@@ -109,6 +115,7 @@ def open_setup(
         data: one or several, each as for `loaded`.
         split: of every data set.
         threads: CPU threads of the models.
+        device: where they run, as for `fervit.load`.
         **reading: options of `fervit.load_dataset`; of several data sets, rules about labels that one of them lacks
             are passed over there, and printed.
 
@@ -130,12 +137,12 @@ def open_setup(
         reading = {**reading, "label_map": rules, "drop_labels": None}
     opened_models = []
     if detect := reading.get("detect", False):
-        opened_models = [opened(model, threads=threads) for model in named]
+        opened_models = [opened(model, threads=threads, device=device) for model in named]
         reading["detect"] = detect_for(opened_models, detect)
     datasets = [loaded(source, **reading) for source in sources]
     for dataset in datasets:
         choose_split(dataset, split, instead=len(datasets) > 1)
-    opened_models = opened_models or [opened(model, threads=threads) for model in named]
+    opened_models = opened_models or [opened(model, threads=threads, device=device) for model in named]
     model_names, data_names = map(_shown, named), map(_shown, sources)
     return make_setup(opened_models, datasets, model_names=list(model_names), data_names=list(data_names))
 

@@ -70,6 +70,13 @@ Detect = Annotated[
 ]
 DetectBy = Annotated[str | None, typer.Option("--detector", help=f"For --detect. {DETECTORS} Default: auto.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="Where the model runs: cpu, cuda[:N], tensorrt[:N], mps (a Mac's GPU), openvino:GPU or openvino:NPU "
+        "(Intel's), or auto: an NVIDIA GPU that can be used, else the CPU. Model folders compute in bfloat16 on cuda."
+    ),
+]
 Runtime = Annotated[str, typer.Option(help="onnxruntime, openvino, or auto: the faster one that is installed.")]
 
 

@@ -36,13 +36,15 @@ class PredictOptions(TypedDict, total=False):
 
 
 class SeenOptions(PredictOptions, total=False):
-    """How a data set is predicted, and how its faces are found.
+    """How a data set is predicted, how its faces are found, and where the models run.
 
     Attributes:
         detect: True, or a detector's name, where the images are whole photos; False by default.
+        device: where the models run, as for `fervit.load`; `auto` by default.
     """
 
     detect: bool | str
+    device: str
 
 
 def flip(crops: np.ndarray) -> list[np.ndarray]:

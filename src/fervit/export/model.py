@@ -15,6 +15,7 @@ from fervit.files import cannot_write, check_writable
 from fervit.inference.classifier import OnnxClassifier
 from fervit.inference.model_files import find_folder, find_model, folder_licences
 from fervit.licences import Licence, check_commercial, union
+from fervit.runtime.devices import CPU
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def export_int8(
     """
     path = find_model(model)
     check_int8_target(path, out, overwrite=overwrite)
-    known = folder_licences(path) if path.is_dir() else OnnxClassifier(path, threads=1).spec.trained_on
+    known = folder_licences(path) if path.is_dir() else OnnxClassifier(path, threads=1, device=CPU).spec.trained_on
     licences = union(known, dataset.licences)
     if commercial:
         check_commercial(f"{model} in 8 bits", licences)

@@ -19,6 +19,7 @@ from fervit.export.openvino_ir import save_ir
 from fervit.inference.classifier import OnnxClassifier
 from fervit.licences import union
 from fervit.media.crops import preprocess_batch
+from fervit.runtime.devices import CPU
 from fervit.runtime.sessions import is_8_bit
 from fervit.types import ModelSpec
 
@@ -104,7 +105,7 @@ def quantise(model: Path, out: Path, data: Dataset, *, threads: int | None = Non
     """
     runtime = check_int8(out)
     training, validation = data.split(TRAIN), data.split(PUBLIC_TEST)
-    exact = OnnxClassifier(model, threads=threads, runtime=runtime)
+    exact = OnnxClassifier(model, threads=threads, runtime=runtime, device=CPU)
     if is_8_bit(model):
         raise ModelError("int8 refused: the model is in 8 bits already; export the 32-bit one")
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".int8-") as scratch:
@@ -113,7 +114,7 @@ def quantise(model: Path, out: Path, data: Dataset, *, threads: int | None = Non
         spec = dataclasses.replace(exact.spec, metrics={}, trained_on=licences)  # the metrics are those in 32 bits
         write = write_int8 if runtime == "onnxruntime" else _write_ir
         write(model, written, spec, calibration_batches(spec, training))
-        small = OnnxClassifier(written, threads=threads, runtime=runtime)
+        small = OnnxClassifier(written, threads=threads, runtime=runtime, device=CPU)
         report = Int8Report(
             _accuracy(exact, validation), _accuracy(small, validation), _speedup(exact, small), runtime, len(validation)
         )

@@ -11,7 +11,8 @@ from fervit.inference.model_files import check_file
 from fervit.media.crops import preprocess_batch
 from fervit.media.sources import check_crops
 from fervit.probabilities import softmax
-from fervit.runtime.sessions import AUTO, Session, choose_runtime, open_model
+from fervit.runtime.devices import read_device
+from fervit.runtime.sessions import AUTO, Session, choose_device, open_model
 from fervit.types import OUTPUT, ModelSpec
 
 AGAIN = "; export it again"
@@ -25,25 +26,33 @@ class OnnxClassifier:
         path: the file.
         threads: CPU threads that share a batch; None takes all cores.
         runtime: a name in `RUNTIMES`, or `auto`, see `choose_runtime`.
+        device: where it runs, as for `fervit.load`.
 
     Attributes:
         spec: the `ModelSpec` that the file holds.
         runtime: the name of the runtime that was chosen.
+        device: where it runs, such as `cpu` or `cuda:0`.
 
     Raises:
-        ModelError: the file is missing, a pickle, truncated, or was exported elsewhere; or no such runtime.
+        ConfigError: there is no such device.
+        ModelError: the file is missing, a pickle, truncated, or was exported elsewhere; no such runtime; or the device
+            cannot be used.
         MissingExtra: the runtime is not installed.
     """
 
-    def __init__(self, path: str | Path, *, threads: int | None = None, runtime: str = "onnxruntime"):
+    def __init__(
+        self, path: str | Path, *, threads: int | None = None, runtime: str = "onnxruntime", device: str = AUTO
+    ):
         self.path = as_path(path, "a model", ModelError)
         if threads is not None:
             check_counts(threads=threads)
+        wanted = read_device(device)
         check_file(self.path)
         if self.path.suffix.lower() == ".xml" and runtime == "onnxruntime":
             runtime = AUTO
-        self.runtime = choose_runtime(runtime, self.path)
-        self._session = open_model(self.path, runtime=self.runtime, threads=threads)
+        place, self.runtime = choose_device(wanted, runtime, self.path)
+        self._session, used = open_model(self.path, runtime=self.runtime, threads=threads, device=place)
+        self.device = str(used)
         self.spec = _read_spec(self._session, self.path)
         _check_shapes(self._session, self.spec, self.path)
 

@@ -25,6 +25,7 @@ from fervit.media.images import read_image, source_name
 from fervit.probabilities import check_probs
 from fervit.pseudolabels.options import PseudoCounts, PseudoKeywords, PseudoOptions
 from fervit.pseudolabels.parts import Part, PartCounts, Parts, Row
+from fervit.runtime.devices import AUTO as AUTO_DEVICE
 from fervit.types import Classifier, Face, Image, ModelSpec
 
 PHOTOS_A_PART = 64  # photos between two saves: what a `kill -9` costs, and what is in memory
@@ -49,6 +50,7 @@ def pseudolabel(
     *,
     detector: str | FaceDetector = AUTO,
     threads: int | None = None,
+    device: str = AUTO_DEVICE,
     **options: Unpack[PseudoKeywords],
 ) -> PseudoCounts:
     """Write the faces of photos that a model is confident of as a parquet data set, as `fervit pseudolabel` does.
@@ -68,6 +70,7 @@ def pseudolabel(
         out: the `.parquet` file.
         detector: a name as for `fervit.make_detector`, or a detector.
         threads: CPU threads; None takes all cores.
+        device: where a model runs that is opened here, as for `fervit.load`.
         options: `min_confidence` (0.9), `per_class`, `tta`, `crop`, `validation`, `batch_size`, `overwrite` and
             `progress`, see `PseudoOptions`.
 
@@ -75,8 +78,8 @@ def pseudolabel(
         The numbers of photos, of faces, and of those that were kept, by label.
 
     Raises:
-        ConfigError: an option is out of its range, or `out` exists, has another ending or cannot be written; or an
-            earlier run to it had other settings.
+        ConfigError: an option is out of its range, there is no such device, or `out` exists, has another ending or
+            cannot be written; or an earlier run to it had other settings.
         DataError: no face is confident enough.
         ImageError: there are no photos.
         ModelError: the model cannot be read.
@@ -93,7 +96,7 @@ def pseudolabel(
     photos = [path for path in find_inputs(named, videos=False).photos if isinstance(path, Path)]
     recognizer = model
     if not isinstance(recognizer, Recognizer):
-        recognizer = load(recognizer, detector="none" if how.crop else detector, threads=threads)
+        recognizer = load(recognizer, detector="none" if how.crop else detector, threads=threads, device=device)
     return _run(recognizer, photos, out, how)
 
 

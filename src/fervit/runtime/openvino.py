@@ -21,11 +21,14 @@ REST_S = 0.05  # after a call; without it, 2 of 5 runs of four forks each had a 
 
 
 class OpenVinoSession:
-    """A compiled model on the CPU, which any number of threads may run at once; a forked child compiles its own.
+    """A compiled model on the CPU or an Intel GPU or NPU, which any number of threads may run at once.
+
+    A forked child compiles its own.
 
     Args:
         path: an ONNX file that `fervit export` wrote, or OpenVINO's `.xml`.
         threads: CPU threads within one batch; None leaves the choice to OpenVINO.
+        target: OpenVINO's name of the device: `CPU`, `GPU`, `GPU.1`, `NPU`.
 
     Attributes:
         metadata: the JSON text of the `ModelSpec`, or None when it was exported elsewhere.
@@ -34,11 +37,11 @@ class OpenVinoSession:
 
     Raises:
         MissingExtra: OpenVINO is not installed.
-        ModelError: the file cannot be read.
+        ModelError: the file cannot be read, or OpenVINO sees no such device.
     """
 
-    def __init__(self, path: Path, *, threads: int | None = None):
-        self._compiled = PerProcess(functools.partial(_Compiled, path.absolute(), threads))
+    def __init__(self, path: Path, *, threads: int | None = None, target: str = "CPU"):
+        self._compiled = PerProcess(functools.partial(_Compiled, path.absolute(), threads, target))
         compiled = self._compiled.get()
         self.metadata, self.inputs, self.outputs = compiled.metadata, compiled.inputs, compiled.outputs
 
@@ -53,7 +56,7 @@ class _Compiled:
     A request holds the memory of one run: of two threads that share one, the first reads what the second computed.
     """
 
-    def __init__(self, path: Path, threads: int | None):
+    def __init__(self, path: Path, threads: int | None, target: str):
         try:
             import openvino
         except ImportError:
@@ -61,12 +64,16 @@ class _Compiled:
         core = openvino.Core()
         # No 16-bit arithmetic: the same predictions everywhere, and without AMX it is slower.
         config: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        if threads is not None:
+        if threads is not None and target == "CPU":
             config["INFERENCE_NUM_THREADS"] = threads
         try:
             model = core.read_model(str(path))
             with _native_calls()(), _same_signal_stack():
-                compiled = core.compile_model(model, "CPU", config)
+                if target != "CPU":  # asking loads every plug-in that there is
+                    _check_target(target, core.available_devices)
+                compiled = core.compile_model(model, target, config)
+        except ModelError:
+            raise
         except Exception as error:  # its exceptions share no base class of their own
             raise ModelError(f"{path} is not readable by OpenVINO, or truncated: {_last_line(error)}") from error
         self.metadata = _metadata(model)
@@ -86,6 +93,19 @@ class _Compiled:
             return logits.copy()  # the request's own memory is overwritten by the next batch
         finally:
             self._free.put(request)
+
+
+def _check_target(target: str, devices: list[str]) -> None:
+    """Refuse a device that OpenVINO does not see.
+
+    Raises:
+        ModelError: the message names those that it sees, and what brings the others.
+    """
+    if target not in devices and target not in {name.split(".")[0] for name in devices}:
+        raise ModelError(
+            f"OpenVINO sees no {target} here, only {', '.join(devices)}; an Intel GPU needs its driver (on Linux the "
+            "packages intel-opencl-icd and libze-intel-gpu1), an NPU intel-level-zero-npu"
+        )
 
 
 @functools.cache

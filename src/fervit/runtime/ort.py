@@ -12,6 +12,9 @@ Shape = list[int | str | None]
 """Sizes of a model's input or output; one that is no int varies, such as the batch."""
 
 
+CPU_ALONE = (("CPUExecutionProvider", dict[str, str]()),)
+
+
 class Tensor(Protocol):
     """A model's input or output."""
 
@@ -23,6 +26,22 @@ class Metadata(Protocol):
     """The metadata of an ONNX file."""
 
     custom_metadata_map: dict[str, str]
+
+
+class Binding(Protocol):
+    """The part of `onnxruntime.IOBinding` that fervit calls: where one run reads and writes."""
+
+    def bind_ortvalue_input(self, name: str, value: object) -> None:
+        """Read an input from memory of the device."""
+        ...
+
+    def bind_output(self, name: str, device_type: str, device_id: int) -> None:
+        """Write an output to memory of the device."""
+        ...
+
+    def copy_outputs_to_cpu(self) -> list[np.ndarray]:
+        """Return the outputs."""
+        ...
 
 
 class OrtSession(Protocol):
@@ -44,6 +63,18 @@ class OrtSession(Protocol):
         """Return the file's metadata."""
         ...
 
+    def get_providers(self) -> list[str]:
+        """Return the execution providers that started, the first choice first."""
+        ...
+
+    def io_binding(self) -> Binding:
+        """Return what binds inputs and outputs to memory of a device."""
+        ...
+
+    def run_with_iobinding(self, binding: Binding) -> None:
+        """Run on what is bound."""
+        ...
+
 
 def cores() -> int:
     """Return how many CPU cores this process may use."""
@@ -62,14 +93,19 @@ def onnxruntime_quietly() -> ModuleType:
 
 
 def open_session(
-    model: str | Path | bytes, *, threads: int | None = 1, initializers: Mapping[str, np.ndarray] | None = None
+    model: str | Path | bytes,
+    *,
+    threads: int | None = 1,
+    initializers: Mapping[str, np.ndarray] | None = None,
+    providers: Sequence[tuple[str, Mapping[str, str]]] = CPU_ALONE,
 ) -> OrtSession:
-    """Open a model on ONNX Runtime's CPU provider; errors come as exceptions, not on stderr.
+    """Open a model on ONNX Runtime; errors come as exceptions, not on stderr.
 
     Args:
         model: the file, or its bytes.
         threads: that share one operation; 1 is the caller's own thread, None all cores. Idle ones sleep.
         initializers: weights by name that the file declares as external.
+        providers: execution providers with their options, the first choice first; the CPU's by default.
 
     Raises:
         Exception: the model cannot be read; ONNX Runtime's exceptions share no base class of their own.
@@ -84,5 +120,5 @@ def open_session(
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in initializers.values()]
         options.add_external_initializers(list(initializers), values)
     source = model if isinstance(model, bytes) else str(model)
-    session: OrtSession = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    session: OrtSession = onnxruntime.InferenceSession(source, options, providers=list(providers))
     return session

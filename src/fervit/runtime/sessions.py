@@ -1,4 +1,4 @@
-"""A model on ONNX Runtime or OpenVINO: the seam between fervit and what computes."""
+"""A model on ONNX Runtime or OpenVINO, on the CPU or an accelerator: the seam between fervit and what computes."""
 
 import functools
 import mmap
@@ -12,12 +12,16 @@ import numpy as np
 
 from fervit.concurrency import PerProcess, WorkerThreads
 from fervit.errors import ModelError, reason, unknown
+from fervit.runtime.devices import AUTO as AUTO_DEVICE
+from fervit.runtime.devices import CPU, CUDA, OPENVINO, Device, has_nvidia_gpu, say_once
 from fervit.runtime.graph_checks import check_graph, check_ir
 from fervit.runtime.ort import OrtSession, Shape, cores, open_session
+from fervit.runtime.providers import BROUGHT_BY, PROVIDERS, AcceleratedSession, available_providers, placement_on
 from fervit.types import METADATA_KEY, OUTPUT
 
 AUTO = "auto"
 RUNTIMES = ("onnxruntime", "openvino")
+DEFAULT_DEVICE = Device(CPU)
 
 
 class Session(Protocol):
@@ -91,22 +95,67 @@ def choose_runtime(name: str, path: Path) -> str:
     return name
 
 
-def open_model(path: Path, *, runtime: str, threads: int | None = None) -> Session:
-    """Open a model file on a runtime in `RUNTIMES`.
+def choose_device(device: Device, runtime: str, path: Path) -> tuple[Device, str]:
+    """Return where a model file runs, and the name of the runtime that runs it there.
+
+    `auto` is the first NVIDIA GPU where there is one and the installed ONNX Runtime can use it, else the CPU. That a
+    GPU is here and cannot be used is logged as a warning, once in a process. OpenVINO is not moved from the CPU that
+    it was asked for, and an 8-bit file, made and judged for CPUs, stays there.
 
     Raises:
-        ModelError: the file cannot be read, or its graph is none of a classifier's (`check_graph`).
+        ModelError: there is no such runtime, it cannot read such a file, or it cannot run on such a device.
+    """
+    if device.kind == OPENVINO:
+        return device, choose_runtime("openvino", path)
+    if device.kind not in (AUTO_DEVICE, CPU):
+        if runtime == "openvino" or path.suffix.lower() == ".xml":
+            raise ModelError(f"OpenVINO runs {path.name} on cpu, openvino:GPU or openvino:NPU, not on {device}")
+        return device, choose_runtime("onnxruntime", path)
+    chosen = choose_runtime(runtime, path)
+    portable = runtime != "openvino" and path.suffix.lower() != ".xml"
+    if device.kind == AUTO_DEVICE and portable and has_nvidia_gpu() and not is_8_bit(path):
+        if PROVIDERS[CUDA] in available_providers():
+            return Device(AUTO_DEVICE), "onnxruntime"
+        say_once(
+            "this machine has an NVIDIA GPU that the installed onnxruntime cannot use, so the model runs on the CPU; "
+            f"{BROUGHT_BY[CUDA]} (--device cpu: no warning)"
+        )
+    return Device(CPU), chosen
+
+
+def open_model(
+    path: Path, *, runtime: str, threads: int | None = None, device: Device = DEFAULT_DEVICE
+) -> tuple[Session, Device]:
+    """Open a model file on a runtime in `RUNTIMES` and a device, as `choose_device` returns them.
+
+    Returns:
+        The session, and the device that it runs on: where `auto` finds that a GPU cannot be used after all, the CPU,
+        and a warning is logged, once in a process.
+
+    Raises:
+        ModelError: the file cannot be read, its graph is none of a classifier's (`check_graph`), or the device cannot
+            be used.
         MissingExtra: the runtime is not installed.
     """
     if path.suffix.lower() == ".xml":
         check_ir(path)
     else:
         check_graph(path)
-    if runtime == "onnxruntime":
-        return OnnxSession(path, threads=threads)
-    from fervit.runtime.openvino import OpenVinoSession
+    if runtime == "openvino":
+        from fervit.runtime.openvino import OpenVinoSession
 
-    return OpenVinoSession(path, threads=threads)
+        return OpenVinoSession(path, threads=threads, target=device.target or "CPU"), device
+    if device.kind == AUTO_DEVICE:
+        first = Device(CUDA)
+        try:
+            return AcceleratedSession(path, first, placement_on(first), threads=threads), first
+        except ModelError as error:
+            cpu = OnnxSession(path, threads=threads)  # raises where it is the file that cannot be read
+            say_once(f"{error} (the model runs on the CPU; --device cpu: no warning)")
+            return cpu, Device(CPU)
+    if device.kind != CPU:
+        return AcceleratedSession(path, device, placement_on(device), threads=threads), device
+    return OnnxSession(path, threads=threads), device
 
 
 def is_8_bit(path: Path) -> bool:

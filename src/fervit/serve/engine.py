@@ -66,7 +66,9 @@ class Engine:
         settings = replace(settings, detector=self.fallback or settings.detector)
         self.settings, self.metrics = settings, metrics
         path = find_model(settings.model)
-        self.classifier: Classifier = open_classifier(path, threads=settings.threads, runtime=settings.runtime)
+        self.classifier: Classifier = open_classifier(
+            path, threads=settings.threads, runtime=settings.runtime, device=settings.device
+        )
         self.model_id = model_id(path, self.spec)
         self.card = read_card(path)
         self._finder = Finder(settings, self.spec)

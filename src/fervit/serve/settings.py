@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fervit.errors import ConfigError, reason, unknown
 from fervit.inference.recognizer import MAX_WORKERS
+from fervit.runtime.devices import AUTO, read_device
 from fervit.runtime.ort import cores
 
 MB = 1_000_000
@@ -22,6 +23,7 @@ class Settings:
     Attributes:
         model: ONNX file or model folder; None takes the shipped model.
         runtime: `onnxruntime`, which starts at once, `openvino`, or `auto`.
+        device: where the classifier runs, as for `fervit.load`; of several `workers`, each has its model there.
         min_confidence: probability below which a face's label is `uncertain`, 0..1.
         detector: `auto` or a key of `fervit.faces.detectors.DETECTORS`.
         host: address to bind; other than loopback needs a token, or `insecure`.
@@ -73,6 +75,7 @@ class Settings:
     workers: int = 1
     image_workers: int | None = None
     threads: int | None = None
+    device: str = AUTO
     max_body: int = 10 * MB  # a 24-megapixel phone photo has 3 to 8
     max_batch_body: int = 40 * MB
     max_buffered: int = 256 * MB
@@ -107,8 +110,10 @@ class Settings:
         """Return itself when it is safe to run.
 
         Raises:
-            ConfigError: it would be open to the network without a token, or a limit makes no sense.
+            ConfigError: it would be open to the network without a token, a limit makes no sense, or there is no such
+                device.
         """
+        read_device(self.device)
         if not (self.loopback or self.token or self.insecure):
             raise ConfigError(
                 f"--host {self.host} can be reached from other machines: add --token-file FILE, or --insecure "

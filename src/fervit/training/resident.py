@@ -7,6 +7,8 @@ row numbers only. On a CPU every core takes a chunk of each batch.
 import csv
 import io
 import math
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,16 +24,26 @@ from transformers.trainer_utils import TrainOutput
 
 from fervit.config.pretraining import PretrainConfig
 from fervit.config.training import TrainConfig
+from fervit.files import sync_folder
 from fervit.models.backbone import fuse_attention
 from fervit.models.contract import HasTrainingLoss
 from fervit.models.pretrained import quiet_transformers
 from fervit.training.parallel import Workers, prepare_for_chunks, workers_for
-from fervit.training.run_folder import CHECKPOINTS, METRICS_FILE, RESUME_FILE, last_checkpoint, read_rows, write_whole
+from fervit.training.run_folder import (
+    CHECKPOINTS,
+    METRICS_FILE,
+    RESUME_FILE,
+    SAVING,
+    last_checkpoint,
+    read_rows,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
 Tensor = torch.Tensor
+KEPT = 2  # checkpoints: where the last one is damaged later, a resume costs one epoch more
 WEIGHTS, EMA = "weights.", "ema."  # the two groups of tensors in RESUME_FILE
 # torch's tests for the instructions that multiply bfloat16; with either of them, a CPU trains faster in bfloat16 than
 # in float32 (docs/lab-log.md).
@@ -64,6 +76,7 @@ class ResidentTrainer(Trainer):
     model: PreTrainedModel  # transformers types it as possibly None
     ema: list[Tensor] | None = None
     sampler: Sampler[int] | None = None
+    _saving_into: str | None = None  # where transformers writes a checkpoint's folder, while it does
 
     def __init__(
         self,
@@ -110,6 +123,7 @@ class ResidentTrainer(Trainer):
         """Train all epochs, or those after the last complete checkpoint, without transformers' own output."""
         with quiet_transformers():
             self.train(resume_from_checkpoint=last_checkpoint(self.out) if resume else None)
+        self._delete_earlier()  # where a run was killed before it did so, and resumed behind its last epoch
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
@@ -163,15 +177,45 @@ class ResidentTrainer(Trainer):
         return torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16)
 
     def _save_checkpoint(self, model: nn.Module, trial: "Trial | dict[str, Any] | None") -> None:
+        """Write a checkpoint beside the others and rename it when it is on the disk; then delete all but the last two.
+
+        A kill, a power cut or a full disk at any moment leaves those of before as they are.
+        """
+        checkpoints = self.out / CHECKPOINTS
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        name = f"checkpoint-{self.state.global_step}"
+        with tempfile.TemporaryDirectory(dir=checkpoints, prefix=SAVING) as scratch:
+            self._saving_into = scratch
+            try:
+                self._write_checkpoint(Path(scratch) / name, model, trial)
+            finally:
+                self._saving_into = None
+            sync_folder(Path(scratch) / name)
+            if (checkpoints / name).exists():  # one that an earlier version of fervit left cut short
+                shutil.rmtree(checkpoints / name)
+            (Path(scratch) / name).rename(checkpoints / name)
+        sync_folder(checkpoints)
+        self._delete_earlier()
+
+    def _delete_earlier(self) -> None:
+        """Delete all checkpoints but the last ones."""
+        found = (self.out / CHECKPOINTS).glob("checkpoint-[0-9]*")
+        numbered = {int(path.name.rsplit("-", 1)[1]): path for path in found}
+        for step in sorted(numbered)[:-KEPT]:
+            shutil.rmtree(numbered[step])
+
+    def _get_output_dir(self, trial: "Trial | dict[str, Any] | None") -> str:
+        return self._saving_into or super()._get_output_dir(trial)
+
+    def _write_checkpoint(self, folder: Path, model: nn.Module, trial: "Trial | dict[str, Any] | None") -> None:
         from safetensors.torch import save_file
 
-        folder = self.out / CHECKPOINTS / f"checkpoint-{self.state.global_step}"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
         averages = {f"{EMA}{k}": tensor for k, tensor in enumerate(self.ema or ())}
         tensors = {f"{WEIGHTS}{k}": t for k, t in self.model.state_dict().items()} | averages
         # safetensors files hold tensors without strides, so only contiguous ones can be written.
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / RESUME_FILE)
-        super()._save_checkpoint(model, trial)  # writes trainer_state.json last: the mark of completeness
+        super()._save_checkpoint(model, trial)  # into `_saving_into`; writes trainer_state.json last
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         # Not super()'s: it reads the file under the Hub's tensor names, which differ from those that transformers 5
@@ -209,7 +253,7 @@ def trainer_arguments(
         lr_scheduler_type=schedule,
         eval_strategy="epoch" if evaluate else "no",
         save_strategy="epoch",
-        save_total_limit=1,
+        save_total_limit=None,  # `_save_checkpoint` deletes the earlier ones, when a new one is on the disk
         logging_strategy="steps",
         logging_steps=25,
         logging_nan_inf_filter=False,  # it reads every loss, for which the CPU waits until the GPU has computed it

@@ -18,13 +18,14 @@ from typing import Any, TypedDict
 from fervit import __version__
 from fervit.config.architectures import SCRATCH
 from fervit.errors import ConfigError
-from fervit.files import replacing
+from fervit.files import replacing, undo_replacing
 from fervit.folders import RUN_FILE, clear_run, recover, run_folder
 from fervit.inference.model_files import folder_licences
 from fervit.licences import Licence, say_non_commercial, union
 from fervit.training.options import RunOptions
 
 CHECKPOINTS = "checkpoints"
+SAVING = ".saving-"  # what the name of a folder begins with in which a checkpoint is being written
 BEST = "best"  # the weights of the best epoch so far
 METRICS_FILE = "metrics.csv"
 RESUME_FILE = "resume.safetensors"  # of a checkpoint: the weights, and their average
@@ -222,7 +223,8 @@ def check_whole(out: Path) -> None:
         ConfigError: `metrics.csv` or the best weights are cut short, or epochs were trained and no whole checkpoint
             is left of them.
     """
-    for unfinished in out.glob(f".{BEST}-*"):  # `replacing_folder`'s, of a process that was killed
+    undo_replacing(out / BEST)  # of a process that was killed meanwhile
+    for unfinished in out.glob(f"{CHECKPOINTS}/{SAVING}*"):
         shutil.rmtree(unfinished)
     if (out / BEST).is_dir():
         for name in ("config.json", "preprocessor_config.json", "figures.json", "model.safetensors"):

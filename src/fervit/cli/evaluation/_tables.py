@@ -149,13 +149,14 @@ def evaluate_several(
     split: str | None,
     strict_labels: bool,
     threads: int | None,
+    device: str,
 ) -> None:
     """Measure models on data sets, print the table, and write what was asked for."""
     from fervit.api.tables import open_setup
     from fervit.evaluation.tables.cross import evaluate_table
     from fervit.reports.terminal import table_as_text
 
-    setup = open_setup(models, data, split, threads=threads, **reading)
+    setup = open_setup(models, data, split, threads=threads, device=device, **reading)
     limit_torch(models, threads)
     with progress("measuring") as tick:
         options["progress"] = tick

@@ -9,6 +9,7 @@ from fervit.cli._shared import (
     STDOUT,
     Detect,
     DetectBy,
+    Device,
     DropLabels,
     LabelMap,
     Splits,
@@ -63,6 +64,7 @@ def compare(
     json: Json = None,
     batch_size: BatchSize = 64,
     threads: Threads = None,
+    device: Device = "auto",
 ) -> None:
     """Say whether one of two models is better, or whether chance explains the difference.
 
@@ -88,7 +90,7 @@ def compare(
     reading["detect"] = wanted
     options: PredictOptions = {"tta": tta, "batch_size": batch_size}
     if len(models) > 2 or len(data) > 1:
-        setup = open_setup(models, data, split, threads=threads, **reading)
+        setup = open_setup(models, data, split, threads=threads, device=device, **reading)
         limit_torch(models, threads)
         with progress("comparing") as options["progress"]:
             found = compare_models(setup, split=split, baseline=baseline, strict_labels=strict_labels, **options)
@@ -100,7 +102,7 @@ def compare(
     if not wanted:
         seen = api.loaded(data[0], **reading)
         choose_split(seen, split)  # before the models are opened: what is missing should not cost that wait
-    first, second = api.opened(a, threads=threads), api.opened(b, threads=threads)
+    first, second = (api.opened(model, threads=threads, device=device) for model in (a, b))
     if wanted:
         seen = (api.load_as_seen(data[0], first, **reading), api.load_as_seen(data[0], second, **reading))
     limit_torch([a, b], threads)

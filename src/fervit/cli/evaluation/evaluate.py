@@ -12,6 +12,7 @@ from fervit.cli._shared import (
     STDOUT,
     Detect,
     DetectBy,
+    Device,
     DropLabels,
     LabelMap,
     Splits,
@@ -116,6 +117,7 @@ def evaluate(
     precision: Precision = None,
     batch_size: BatchSize = 64,
     threads: Threads = None,
+    device: Device = "auto",
     votes: Votes = None,
 ) -> None:
     """Measure a model: every expression, fair averages, accuracy with its interval, calibration, groups of people.
@@ -147,16 +149,16 @@ def evaluate(
     reading["detect"] = wanted
     if several:
         options: PredictOptions = {"tta": tta, "batch_size": batch_size}
-        evaluate_several(named, data, outputs, json, reading, options, split, strict_labels, threads)
+        evaluate_several(named, data, outputs, json, reading, options, split, strict_labels, threads, device)
         return
     corrupted = None if robustness is None else read_robustness(robustness)
     reading["keep_missed"] = True  # to be counted
-    classifier = api.opened(named[0], threads=threads) if wanted else None
+    classifier = api.opened(named[0], threads=threads, device=device) if wanted else None
     dataset = api.load_as_seen(data[0], classifier, **reading)
     early = dataset.split(choose_split(dataset, split))  # before the model is opened: that wait should not be in vain
     read = partial(read_groups, path=groups or "", columns=group_by or (), allow_missing=allow_missing)
     grouping = None if groups is None else read(early)
-    classifier = classifier or api.opened(named[0], threads=threads)
+    classifier = classifier or api.opened(named[0], threads=threads, device=device)
     limit_torch(named, threads)
     chosen = choose_split(dataset, split, [classifier.spec])
     say_split(dataset, chosen, split)

@@ -11,6 +11,7 @@ from fervit.cli._shared import (
     Data,
     Detect,
     DetectBy,
+    Device,
     DropLabels,
     LabelMap,
     Splits,
@@ -68,6 +69,7 @@ def robustness(
     json: Json = None,
     batch_size: BatchSize = 64,
     threads: Threads = None,
+    device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of the sample and the corruptions.")] = 0,
 ) -> None:
     """Measure how predictions hold up under bad light, blur, noise, turned and covered faces, and a loose detector.
@@ -84,12 +86,12 @@ def robustness(
 
     reading: LoadKeywords = {"label_map": label_map, "drop_labels": drop_labels, "splits": splits, "detect": wanted}
     if wanted:
-        classifier = api.opened(model, threads=threads)
+        classifier = api.opened(model, threads=threads, device=device)
         dataset = api.load_as_seen(data, classifier, **reading)
     else:
         dataset = api.loaded(data, **reading)
         choose_split(dataset, split)  # before the model is opened: what is missing should not cost that wait
-        classifier = api.opened(model, threads=threads)
+        classifier = api.opened(model, threads=threads, device=device)
     limit_torch([model], threads)
     plan = RobustnessPlan(kinds, None if faces == ALL else faces, lists, seed, strict_labels)
     with progress("corrupting") as tick:

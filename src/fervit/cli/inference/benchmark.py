@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import MODEL, Detector, Threads
+from fervit.cli._shared import MODEL, Detector, Device, Threads
 
 if TYPE_CHECKING:
     from fervit.inference.recognizer import Recognizer
@@ -31,16 +31,20 @@ def benchmark(
     ] = None,
     detector: Detector = "auto",
     runtime: Annotated[str, typer.Option(help="onnxruntime, openvino, or auto.")] = "auto",
+    device: Device = "auto",
     threads: Threads = None,
     rounds: Annotated[int, typer.Option(min=1, help="Repetitions; the median counts.")] = 5,
 ) -> None:
     """Measure every stage on this machine: decode, detect, crop, classify, draw."""
     from fervit.inference.loading import load
 
-    recognizer = load(model, detector=detector, threads=threads, runtime=runtime)
+    recognizer = load(model, detector=detector, threads=threads, runtime=runtime, device=device)
     source = None if input is None else _source(recognizer, input)  # first: a wrong path should not cost the timings
     used = getattr(recognizer.classifier, "runtime", "torch")
-    typer.echo(f"model {recognizer.spec.name or model}, {used}, {threads or 'all'} threads, median of {rounds}")
+    place = getattr(recognizer.classifier, "device", "cpu")
+    typer.echo(
+        f"model {recognizer.spec.name or model}, {used} on {place}, {threads or 'all'} threads, median of {rounds}"
+    )
     typer.echo(_line("classify only", "ms a face", "faces/s"))
     for size in BATCHES:
         seconds = _median(_classify(recognizer, size), rounds)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import Detector
+from fervit.cli._shared import Detector, Device
 from fervit.errors import ConfigError, unknown
 from fervit.formatting import percent
 
@@ -39,6 +39,7 @@ def explain_command(
     ] = None,
     crop: Annotated[bool, typer.Option("--crop", help="The image is a face crop already: do not detect.")] = False,
     detector: Detector = "auto",
+    device: Device = "auto",
 ) -> None:
     """Show where in a face a model looked for its prediction.
 
@@ -53,7 +54,7 @@ def explain_command(
     if method not in (ALL, *METHODS):
         raise ConfigError(unknown("method", method, (ALL, *METHODS)))
     image = read_image(photo)
-    classifier = _open(model)
+    classifier = _open(model, device)
     names = methods_of(classifier) if method == ALL else [method]
     for number, face in enumerate(_faces(image, photo, "none" if crop else detector, classifier.spec), start=1):
         maps = [explain(classifier, face, method=name, label=label) for name in names]
@@ -71,7 +72,7 @@ def _arguments(paths: Sequence[Path]) -> tuple[Path | None, Path]:
     raise ConfigError(f"expected a photo, or a model and a photo; got {len(paths)} paths")
 
 
-def _open(model: Path | None) -> "Classifier":
+def _open(model: Path | None, device: str) -> "Classifier":
     """Open a model; without one, the shipped Transformer: its folder where PyTorch can run it, else its ONNX file."""
     from importlib.util import find_spec
 
@@ -81,7 +82,7 @@ def _open(model: Path | None) -> "Classifier":
     if model is None:
         folder = shipped_checkpoint()
         model = folder if find_spec("torch") and find_spec("transformers") else folder.with_suffix(".onnx")
-    return open_classifier(model)
+    return open_classifier(model, device=device)
 
 
 def _faces(image: "Image", photo: Path, detector: str, spec: "ModelSpec") -> "list[Image]":

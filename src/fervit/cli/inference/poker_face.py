@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import Detector, check_target, require_torch
+from fervit.cli._shared import Detector, Device, check_target, require_torch
 from fervit.errors import ConfigError
 from fervit.formatting import percent
 
@@ -24,6 +24,7 @@ def poker_face(
     out: Annotated[Path, typer.Option(metavar="PNG", help="Image to write.")],
     crop: Annotated[bool, typer.Option("--crop", help="The image is a face crop already: do not detect.")] = False,
     detector: Detector = "auto",
+    device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the image if it exists.")] = False,
 ) -> None:
     """Draw a face, what the model rebuilds of it, and the same face without expression."""
@@ -34,7 +35,7 @@ def poker_face(
     from fervit.media.images import read_image, write_image
 
     image = read_image(photo)
-    classifier = open_classifier(model)
+    classifier = open_classifier(model, device=device)
     check_paints(classifier)
     found = make_poker_face(classifier, _largest_face(image, photo, "none" if crop else detector, classifier.spec))
     write_image(out, draw_poker_face(found))

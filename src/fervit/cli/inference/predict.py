@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import MODEL, Detector, Runtime, Threads, command_line
+from fervit.cli._shared import MODEL, Detector, Device, Runtime, Threads, command_line
 from fervit.cli.inference.files import predict_files
 from fervit.cli.inference.photos import PhotoOptions
 from fervit.cli.inference.stdin import with_stdin
@@ -130,6 +130,7 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Faces classified at once.")] = 32,
     threads: Threads = None,
     runtime: Runtime = "auto",
+    device: Device = "auto",
 ) -> None:
     """Predict the expression of every face in photos, folders, videos and the streams of cameras.
 
@@ -162,6 +163,7 @@ def predict(
         detector=make_detector("none" if crop else detector, tile=tile and not crop),
         threads=threads,
         runtime=_runtime(runtime, files),
+        device=device,
         min_confidence=min_confidence,
     )
     run = RunOptions(every, detect_every, smooth, batch_size, patience, one_face, people)

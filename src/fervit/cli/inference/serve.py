@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import MODEL, Detector, Runtime, Threads
+from fervit.cli._shared import MODEL, Detector, Device, Runtime, Threads
 from fervit.errors import MissingExtra
 
 PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "websockets")
@@ -73,6 +73,7 @@ def serve(
     image_workers: ImageWorkers = None,
     threads: Threads = None,
     runtime: Runtime = "onnxruntime",
+    device: Device = "auto",
     min_confidence: MinConfidence = 0.0,
     detector: Detector = "auto",
     formats: Formats = "JPEG,PNG,WebP,AVIF,HEIC",
@@ -102,7 +103,7 @@ def serve(
     settings = replace(settings, token=read_token(token_file) if token_file else None)
     settings = replace(settings, trusted_proxies=tuple(trusted_proxy or ()), root_path=root_path.removesuffix("/"))
     settings = replace(settings, allow_origins=tuple(allow_origin or ()), allow_hosts=tuple(allow_host or ()))
-    settings = replace(settings, workers=workers, image_workers=image_workers, threads=threads)
+    settings = replace(settings, workers=workers, image_workers=image_workers, threads=threads, device=device)
     settings = replace(settings, formats=tuple(name.strip() for name in formats.split(",") if name.strip()))
     settings = replace(settings, max_body=round(max_body_mb * MB), max_batch_body=round(max_batch_body_mb * MB))
     settings = replace(settings, max_buffered=round(max_buffered_mb * MB), max_pixels=round(max_megapixels * MB))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import Detector, Threads, command_line, progress
+from fervit.cli._shared import Detector, Device, Threads, command_line, progress
 from fervit.cli.training._run import stoppable
 from fervit.formatting import text_table
 
@@ -40,6 +40,7 @@ def pseudolabel(
     ] = 0.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces predicted at once.")] = 64,
     threads: Threads = None,
+    device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out, or a run that was ended.")] = False,
 ) -> None:
     """Write the faces of photos that a model is confident of, with its probabilities as soft targets.
@@ -56,6 +57,7 @@ def pseudolabel(
             out,
             detector=detector,
             threads=threads,
+            device=device,
             min_confidence=min_confidence,
             per_class=per_class,
             tta=tta,
