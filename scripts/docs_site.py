@@ -128,7 +128,12 @@ def models_page(readme: str) -> str:
 
 
 def _runs_page() -> str:
-    rows = ["# Training logs", "", "Loss and figures of every epoch of the released runs, as `fervit train` wrote them.", ""]
+    rows = [
+        "# Training logs",
+        "",
+        "Loss and figures of every epoch of the released runs, as `fervit train` wrote them.",
+        "",
+    ]
     for path in sorted((ROOT / "docs" / "runs").rglob("metrics.csv")):
         name = path.parent.relative_to(ROOT / "docs" / "runs").as_posix()
         rows.append(f"- [{name}]({name}/metrics.csv)")
