@@ -117,7 +117,8 @@ def check_words(words: list[str]) -> None:
     elif words[0] == "make":
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         targets = [word for word in words[1:] if "=" not in word]
-        assert [name for name in targets if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
+        for name in targets:
+            assert re.search(rf"^{name}:", makefile, re.MULTILINE), f"the Makefile has no target {name}"
     elif words[0] == "python" and words[1].endswith(".py") and "/" in words[1]:
         script = (ROOT / words[1]).read_text(encoding="utf-8")
         options = [word.partition("=")[0] for word in words[2:] if word.startswith("--")]
