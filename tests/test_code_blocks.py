@@ -5,6 +5,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import sys
 import tomllib
@@ -27,6 +28,14 @@ pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the pages 
 BRIEF = ("--set", "epochs=1", "--set", "image_size=32", "--set", "batch_size=32", "--threads", "1")
 SHORTER = {"train": BRIEF, "distill": BRIEF, "robustness": ("--faces", "7")}
 """What is appended to commands that would take minutes: the same steps, on less."""
+EXPECTED = {
+    "README.md": (
+        *("out/photo.*", "out/inspect", "out/report/report.html", "out/first.onnx", "out.mp4", "rows.csv"),
+        *("timeline.png", "curves.png", "explained/*"),
+    ),
+    "study.md": ("test.png",),
+}
+"""What the commands of a page leave behind."""
 RUN = [page for page in PAGES if any(not block.reason for block in blocks_of(page))]
 Run = Callable[[Block], None]
 
@@ -109,3 +118,11 @@ def test_the_blocks_of_a_page_run_in_their_order(page: Path, run: Run, folder: P
             write_rows(folder / "rows.csv", people=6, seconds=40)  # of the page's twelve recordings
         if not block.reason:
             run(block)
+    missing = [made for made in EXPECTED.get(page.name, ()) if not list(folder.glob(made))]
+    assert missing == []
+    if page.name == "study.md":
+        table = page.read_text(encoding="utf-8").split("## 3.")[0]
+        cells = re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
+        files = [file for cell in cells for file in re.findall(r"`([\w/.*]+)`", cell)]
+        assert len(files) >= 10
+        assert [file for file in files if not list((folder / "study").glob(f"**/{file}"))] == []
