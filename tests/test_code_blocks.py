@@ -18,6 +18,7 @@ from PIL import Image
 
 from fervit.cli import main
 from fervit.inference import model_files
+from fervit.training import finetune
 from scripts.made_study import write_rows
 from tests.helpers import ROOT
 from tests.helpers.pages import PAGES, Block, blocks_of, check_python, check_words, commands_of
@@ -85,7 +86,13 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     """Training starts from a small ViT where the pages say `shipped`: the same steps in a tenth of the time."""
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     save_timm(path, depth=7)  # the recipe `own` freezes six
-    monkeypatch.setattr(model_files, "shipped_checkpoint", lambda: path)
+    found = model_files.starting_weights
+
+    def small(init: str | Path) -> str | Path:
+        return path if str(init) == model_files.SHIPPED else found(init)
+
+    monkeypatch.setattr(model_files, "starting_weights", small)
+    monkeypatch.setattr(finetune, "starting_weights", small)
 
 
 @pytest.fixture
