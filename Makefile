@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # Where this is set, every process compiles numpy, torch and transformers anew: `fervit predict` starts in twice the time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo check test lint types fast pytest coverage clean
+.PHONY: setup demo check test lint types fast pytest coverage docs docs-serve clean
 
 setup: $(VENV)/.ok
 
@@ -54,5 +54,14 @@ pytest: setup
 coverage: setup
 	$(PYTEST) --cov=fervit --cov-report=term
 
+# The documentation's site, into site/; a warning is an error. The notice is of Material's end of life in May 2027.
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
+docs: setup
+	$(MKDOCS) build --strict --quiet
+
+docs-serve: setup
+	$(MKDOCS) serve
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .coverage

@@ -3,7 +3,6 @@
 import contextlib
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,31 +60,8 @@ def test_the_first_block_is_the_two_commands_of_the_makefile() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # a minute of processor time, of which a busy machine gives little
-def test_the_commands_run_in_order(folder: Path, run: Run) -> None:
-    five, further = (block.splitlines() for block in blocks("bash")[1:3])
-    assert len(five) == 5
-    shown = [run(command) for command in five + further]
-    assert "happy" in shown[0]
-    made = [
-        "out/inspect",
-        "out/report/report.html",
-        "out/first.onnx",
-        "out.mp4",
-        "rows.csv",
-        "timeline.png",
-        "curves.png",
-    ]
-    assert all((folder / name).exists() for name in made)
-    assert any(path.suffix in {".png", ".jpg"} for path in (folder / "out").iterdir())
-    assert any((folder / "explained").iterdir())
-
-
-@pytest.mark.slow
-def test_the_python_example_runs(folder: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", blocks("python")[0]]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=True)
-    assert done.stdout.startswith("happy")
+def test_the_first_command_finds_the_expression(run: Run) -> None:
+    assert "happy" in run(blocks("bash")[1].splitlines()[0])
 
 
 @pytest.mark.slow
