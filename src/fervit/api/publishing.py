@@ -220,8 +220,8 @@ def _explained(repo: str) -> Iterator[None]:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403) or isinstance(error, errors.LocalTokenNotFoundError):
             raise ModelError(
-                f"{constants.ENDPOINT} does not let you push to {repo}: log in with `hf auth login`, or set HF_TOKEN to "
-                "a token with write access to it"
+                f"{constants.ENDPOINT} does not let you push to {repo}: log in with `hf auth login`, or set HF_TOKEN "
+                "to a token with write access to it"
             ) from error
         raise ModelError(f"{constants.ENDPOINT} refuses to take {repo}: {reason(error)}") from error
     except Exception as error:  # of httpx, hf_xet and the system, by version

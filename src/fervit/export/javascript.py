@@ -75,7 +75,7 @@ def export_javascript(
 def write_onnx(
     folder: Path, target: Path, dataset: Dataset | None, *, commercial: bool = False
 ) -> tuple[Exported, Exported | None]:
-    """Write `onnx/model.onnx` below a folder, and `onnx/model_quantized.onnx` where there is data to calibrate it on."""
+    """Write `onnx/model.onnx` below a folder, and `onnx/model_quantized.onnx` where there is data for it."""
     (target / ONNX).parent.mkdir(exist_ok=True)
     exact = export_float(folder, target / ONNX, commercial=commercial)
     if dataset is None:

@@ -33,6 +33,15 @@ def released_names() -> tuple[str, ...]:
     return tuple(read_registry().models)
 
 
+def released_models() -> tuple[ReleasedModel, ...]:
+    """Return the models that are released under a name, with files, licence and accuracy, in the order of their names.
+
+    >>> [model.name for model in released_models()]
+    ['inception', 'mobilenet', 'robust', 'small', 'wild']
+    """
+    return tuple(model for _, model in sorted(read_registry().models.items()))
+
+
 def find_released(name: str, *, fetch: bool = True) -> Path | None:
     """Return the folder of a released model: in a checkout of fervit, in the cache, or fetched into it.
 

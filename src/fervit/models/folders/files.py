@@ -60,8 +60,9 @@ def _instead_of(file: Path, folder: Path) -> str:
 def _check_inside(file: Path, folder: Path) -> None:
     """Refuse a link that leads out of the folder; the Hub's cache keeps its files in `blobs/`, beside `snapshots/`."""
     allowed = [folder.resolve()]
-    if allowed[0].parent.name == "snapshots":
-        allowed.append(allowed[0].parents[1] / "blobs")
+    for place in (allowed[0], *allowed[0].parents[:2]):  # the model, or the ensemble that it is a member of
+        if place.parent.name == "snapshots":
+            allowed.append(place.parents[1] / "blobs")
     target = file.resolve()
     if not any(target.is_relative_to(place) for place in allowed):
         raise ModelError(f"{file} is a link that leads out of its folder, to {target}: copy the file to its place")
