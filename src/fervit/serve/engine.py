@@ -65,8 +65,11 @@ class Engine:
         self.fallback = fallback_name(finder)
         settings = replace(settings, detector=self.fallback or settings.detector)
         self.settings, self.metrics = settings, metrics
-        path = find_model(settings.model)
-        self.classifier: Classifier = open_classifier(path, threads=settings.threads, runtime=settings.runtime)
+        path = find_model(settings.model, revision=settings.revision)
+        labels = list(settings.label_map) or None
+        self.classifier: Classifier = open_classifier(
+            path, threads=settings.threads, runtime=settings.runtime, label_map=labels
+        )
         self.model_id = model_id(path, self.spec)
         self.card = read_card(path)
         self._finder = Finder(settings, self.spec)

@@ -5,9 +5,12 @@ PyTorch is missing. Where a file of weights has its SHA-256 as its name in the c
 """
 
 import contextlib
+import http.client
 import logging
 import re
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -33,6 +36,7 @@ log = logging.getLogger(__name__)
 NAME = r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?"  # of an owner or a repository, as the Hub allows it
 HUB_ID = re.compile(rf"({NAME}/{NAME})(?:@([^@\s]{{1,200}}))?", re.ASCII)
 FILE_SUFFIXES = frozenset({".onnx", ".xml", ".safetensors", ".json", *PICKLE_SUFFIXES})  # of what is meant as a file
+TIMEOUT_S = 10.0
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -108,7 +112,11 @@ class _Repository:
     """The files of one repository, all of them of the commit that its first file was of."""
 
     def __init__(self, hub_id: HubId):
+        from huggingface_hub import constants
+
         self.hub_id, self.revision = hub_id, hub_id.revision
+        # huggingface_hub asks again for most of a minute before it takes what its cache has.
+        self.unreachable = None if constants.is_offline_mode() else _why_unreachable(constants.ENDPOINT)
 
     def fetch(self) -> tuple[Path, list[Path]]:
         """Return the folder, and its files of weights."""
@@ -159,12 +167,18 @@ class _Repository:
 
         try:
             return Path(
-                hf_hub_download(self.hub_id.repo, name, revision=self.revision, cache_dir=constants.HF_HUB_CACHE)
+                hf_hub_download(
+                    self.hub_id.repo,
+                    name,
+                    revision=self.revision,
+                    cache_dir=constants.HF_HUB_CACHE,
+                    local_files_only=self.unreachable is not None,
+                )
             )
-        except LocalEntryNotFoundError:
+        except LocalEntryNotFoundError as error:
             if optional and (not certain or self._known_absent(name)):
                 return None
-            raise
+            raise ModelError(_out_of_reach(self.hub_id, self.unreachable or reason(error))) from error
         except EntryNotFoundError:
             if optional:
                 return None
@@ -207,8 +221,6 @@ def _explained(hub_id: HubId) -> Iterator[None]:
         raise ModelError(
             f"{hub_id.repo} has no revision {quoted(hub_id.revision)}: expected a branch, a tag or a commit of it"
         ) from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        raise ModelError(_out_of_reach(hub_id, error)) from error
     except errors.EntryNotFoundError as error:
         raise ModelError(f"{hub_id} lacks a file on the Hub: {reason(error)}") from error
     except errors.HFValidationError as error:
@@ -217,18 +229,29 @@ def _explained(hub_id: HubId) -> Iterator[None]:
         raise ModelError(f"{hub_id} cannot be fetched from {place}: {reason(error)}") from error
 
 
-def _out_of_reach(hub_id: HubId, error: Exception) -> str:
+def _why_unreachable(address: str) -> str | None:
+    """Return why an address cannot be reached, or None where it can."""
+    request = urllib.request.Request(address, method="HEAD", headers={"User-Agent": "fervit"})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S):
+            return None
+    except urllib.error.HTTPError:
+        return None  # a refusal, too, shows that it can be reached
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        cause = getattr(error, "reason", error)
+        return reason(cause) if isinstance(cause, BaseException) else str(cause)
+
+
+def _out_of_reach(hub_id: HubId, why: str) -> str:
     """Return what to say of a model that is not whole in the cache while the Hub cannot be asked."""
     from huggingface_hub import constants
 
     here = f"no model at {hub_id}: there is no such file or folder here, it is not whole in the Hub's cache"
     if constants.is_offline_mode():
         return f"{here} ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE is set: unset it to fetch it once"
-    cause = error.__cause__ or error.__context__
-    why = f" ({reason(cause)})" if cause is not None else ""
     return (
-        f"{here}, and {constants.ENDPOINT} cannot be reached{why}: connect to the internet, or copy the model's folder "
-        "here and name that"
+        f"{here}, and {constants.ENDPOINT} cannot be reached ({why}): connect to the internet, or copy the model's "
+        "folder here and name that"
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from fervit.cli._shared import MODEL, Runtime, Threads
+from fervit.cli._shared import MODEL, ModelLabels, Revision, Runtime, Threads
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def webcam(
         bool, typer.Option("--headless", help="Open no window: print a JSON line for each frame.")
     ] = False,
     model: Annotated[Path | None, typer.Option(help=MODEL)] = None,
+    revision: Revision = None,
+    label_map: ModelLabels = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write CSV too, one row a face.")] = None,
     parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Parquet too, one row a face.")] = None,
     smooth: Annotated[
@@ -54,7 +56,9 @@ def webcam(
 
     if not headless:
         _check_screen()
-    recognizer = load(model, detector=detector, threads=threads, runtime=runtime)
+    recognizer = load(
+        model, detector=detector, threads=threads, runtime=runtime, revision=revision, label_map=label_map
+    )
     targets = Targets(csv=csv, parquet=parquet)
     targets.check([])
     with contextlib.ExitStack() as stack:
