@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
     def handle_request(self) -> None:
         path = unquote(urlsplit(self.path).path).strip("/")
         self.server.requests.append(f"{self.command} {path}")
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body()
         parts = path.split("/")
         writes = self.command not in ("GET", "HEAD") and parts[0] != "lfs"
         if writes and self.headers.get("Authorization") != f"Bearer {TOKEN}":
@@ -91,6 +91,17 @@ class Handler(BaseHTTPRequestHandler):
             self.resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         else:
             self.send(b"", 404, {"X-Error-Code": "RepoNotFound"})
+
+    def body(self) -> bytes:
+        """Return what was sent, also in chunks."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     do_GET = do_HEAD = do_POST = do_PUT = handle_request
 

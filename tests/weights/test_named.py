@@ -169,9 +169,8 @@ def test_the_registry_reads_back_and_a_damaged_one_is_refused(tmp_path: Path) ->
     assert [model.name for model in released_models()] == sorted(known.models)
     other = replace(known.models["small"], files=known.models["small"].files[:1])
     assert other.version != known.models["small"].version
-    for k, text in enumerate(
-        ("{", '{"url": ""}', registry_text(known).replace('"asset": "small-', '"asset": "../small-'))
-    ):
+    climbing = registry_text(known).replace('"asset": "small-', '"asset": "../small-')
+    for k, text in enumerate(("{", '{"url": ""}', climbing)):
         (tmp_path / f"{k}.json").write_text(text)
         with pytest.raises(ModelError, match="is damaged"):
             read_registry(tmp_path / f"{k}.json")

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from transformers import AutoModelForImageClassification, pipeline
+from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
 from fervit.inference.loading import open_classifier
 from fervit.labels import FER7
@@ -24,7 +24,7 @@ VIT: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention
 VIT |= {"image_size": 32, "intermediate_size": 64}
 SWIN: dict[str, Any] = {"image_size": 32, "patch_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2]}
 CONVNEXT: dict[str, Any] = {"hidden_sizes": [8, 16, 24, 32], "depths": [1] * 4}
-EFFICIENTNET: dict[str, Any] = {"width_coefficient": 0.1, "depth_coefficient": 0.1, "hidden_dim": 320, "image_size": 32}
+EFFICIENTNET: dict[str, Any] = {"width_coefficient": 0.1, "depth_coefficient": 0.1, "hidden_dim": 128, "image_size": 32}
 SQUARE: dict[str, Any] = {"size": {"height": 32, "width": 32}}
 CROPPED: dict[str, Any] = {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}
 
@@ -38,7 +38,7 @@ FAMILIES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"image_processor_type": "ViTImageProcessorFast", "do_convert_rgb": None} | SQUARE,
     ),
     "deit": (
-        lambda **more: transformers.DeiTConfig(**VIT, **more),
+        lambda **more: transformers.DeiTConfig(**VIT, architectures=["DeiTForImageClassification"], **more),
         {"image_processor_type": "DeiTImageProcessor", "do_center_crop": True} | CROPPED,
     ),
     "beit": (
@@ -93,17 +93,26 @@ def write_family(folder: Path, name: str, labels: tuple[str, ...] = HUB) -> Path
     """Write a small random model whose predictions depend on the image, as a folder of the Hub."""
     make, processor = FAMILIES[name]
     torch.manual_seed(0)
-    model = AutoModelForImageClassification.from_config(make(**label_fields(labels)), dtype=torch.float32).eval()
+    folder.mkdir()
+    settings = make(**label_fields(labels))
+    settings.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor), encoding="utf-8")
+    own = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    x = torch.cat([torch.tensor(own(image)["pixel_values"][0])[None] for image in IMAGES]).float()
+    model = AutoModelForImageClassification.from_config(settings, dtype=torch.float32).eval()
     head = next(m for m in reversed(list(model.modules())) if isinstance(m, torch.nn.Linear) and m.out_features == 7)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * (0.2 if weight.ndim > 1 else 0.05))
-        logits = model(pixel_values=torch.randn(16, 3, 32, 32)).logits
+        norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        for norm in norms:
+            norm.momentum = 1.0
+        model.train()(pixel_values=x)  # the statistics of these images, which keep activations from vanishing
+        logits = model.eval()(pixel_values=x).logits
         scale = 2 / logits.std(dim=0).clamp(min=1e-6)
         head.weight.mul_(scale[:, None])
         head.bias.copy_((head.bias - logits.mean(dim=0)) * scale)
     model.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor), encoding="utf-8")
     return folder
 
 

@@ -27,13 +27,11 @@ def push(
     message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
     onnx: Annotated[
         bool,
-        typer.Option("--onnx/--no-onnx", help="Push onnx/model.onnx too, for transformers.js and without PyTorch."),
+        typer.Option("--onnx/--no-onnx", help="Push onnx/model.onnx too, for transformers.js."),
     ] = True,
     data: Annotated[
         str | None,
-        typer.Option(
-            help="Data set to calibrate (train) and judge (public_test) onnx/model_quantized.onnx on: push it."
-        ),
+        typer.Option(help="Push onnx/model_quantized.onnx too, calibrated on this data set (train, public_test)."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be pushed.")] = False,
 ) -> None:
