@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -136,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
         elif rest[0] == "commit":
             self.commit(repo, known, rest[1], [json.loads(line) for line in body.splitlines()])
         elif rest[0] == "paths-info":
-            self.paths_info(known, rest[1], json.loads(body)["paths"])
+            self.paths_info(known, rest[1], parse_qs(body.decode())["paths"])
 
     def commit(self, repo: str, known: Repository, branch: str, lines: list[dict[str, Any]]) -> None:
         files = dict(known.commits[known.refs[branch]])

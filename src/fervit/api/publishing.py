@@ -225,4 +225,5 @@ def _explained(repo: str) -> Iterator[None]:
             ) from error
         raise ModelError(f"{constants.ENDPOINT} refuses to take {repo}: {reason(error)}") from error
     except Exception as error:  # of httpx, hf_xet and the system, by version
-        raise ModelError(f"{repo} cannot be pushed to {constants.ENDPOINT}: {reason(error)}") from error
+        cause = error.__cause__ or error  # what failed, where huggingface_hub only says for which file
+        raise ModelError(f"{repo} cannot be pushed to {constants.ENDPOINT}: {reason(cause)}") from error

@@ -4,72 +4,19 @@ Layout and names: https://huggingface.co/docs/transformers.js/custom_usage; `onn
 `onnx/model_quantized.onnx` its "q8", which is what it takes in a browser without WebGPU.
 """
 
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
 
 from fervit.data import Dataset
-from fervit.errors import ConfigError, ModelError
-from fervit.export.model import Exported, ExportKeywords, export_float, export_int8
-from fervit.files import replacing_folder
-from fervit.inference.model_files import find_folder
-from fervit.weights.layout import CONFIG, ENSEMBLE_FILE, ONNX, ONNX_QUANTISED, PROCESSOR, read_object
+from fervit.errors import ModelError
+from fervit.export.model import Exported, export_float, export_int8
+from fervit.weights.layout import CONFIG, ENSEMBLE_FILE, ONNX, ONNX_QUANTISED, read_object
 
-CARD = "README.md"
 # Image classifiers of @huggingface/transformers 4.3.2: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES in its registry.js.
 KINDS = (
     *("beit", "convnext", "convnextv2", "deit", "dinov2", "dinov2_with_registers", "efficientnet", "fastvit", "hiera"),
     *("ijepa", "mobilenet_v1", "mobilenet_v2", "mobilevit", "mobilevitv2", "pvt", "resnet", "segformer", "swin", "vit"),
     "vit_msn",
 )
-
-
-@dataclass(frozen=True)
-class JavascriptFolder:
-    """A folder that transformers.js opens.
-
-    Attributes:
-        path: the folder.
-        exact: `onnx/model.onnx`, in 32 bits.
-        quantised: `onnx/model_quantized.onnx`, in 8 bits; None where there was no data to calibrate it on.
-    """
-
-    path: Path
-    exact: Exported
-    quantised: Exported | None
-
-
-def export_javascript(
-    model: str | Path, out: Path, dataset: Dataset | None = None, **options: Unpack[ExportKeywords]
-) -> JavascriptFolder:
-    """Write a folder for transformers.js: configuration, preprocessing, card, and the exported model.
-
-    Args:
-        model: a model folder, a name or a Hub id.
-        out: the folder to write.
-        dataset: faces to calibrate 8 bits on (train) and to judge them on (public_test).
-        options: see `ExportKeywords`.
-
-    Raises:
-        ModelError: see `export_float` and `export_int8`; or transformers.js has no such model.
-        ConfigError: `out` exists and `overwrite` is not set, or cannot be written.
-    """
-    folder = find_folder(model)
-    check_kind(folder)
-    if out.exists() and not (options.get("overwrite", False) or (out.is_dir() and not any(out.iterdir()))):
-        raise ConfigError(f"{out} exists; add --overwrite to replace it")
-    if out.resolve() == folder.resolve() or folder.resolve().is_relative_to(out.resolve()):
-        raise ConfigError(f"--out {out} holds the model itself, which would be deleted: name another folder")
-    commercial = options.get("commercial", False)
-    with replacing_folder(out) as fresh:
-        for name in (CONFIG, PROCESSOR, CARD):
-            if (folder / name).is_file():
-                shutil.copyfile(folder / name, fresh / name)
-        exact, quantised = write_onnx(folder, fresh, dataset, commercial=commercial)
-    moved = [None if made is None else _within(made, fresh, out) for made in (exact, quantised)]
-    assert moved[0] is not None
-    return JavascriptFolder(out, moved[0], moved[1])
 
 
 def write_onnx(
@@ -100,9 +47,3 @@ def check_kind(folder: Path) -> None:
             f"{folder} is a {str(kind)[:60]!r}, for which transformers.js has no class; expected one of "
             f"{', '.join(KINDS)}; `fervit export` makes an ONNX file that onnxruntime-web runs"
         )
-
-
-def _within(made: Exported, old: Path, new: Path) -> Exported:
-    from dataclasses import replace
-
-    return replace(made, path=new / made.path.relative_to(old))
