@@ -129,7 +129,11 @@ class _Repository:
             raise ModelError(f"{self.hub_id} is no model: it has no {CONFIG} on the Hub")
         self.revision = ensemble.parent.name
         entries = read_object(ensemble).get("members")
-        names = [str(entry.get("folder")) for entry in entries or () if isinstance(entry, dict)] if entries else []
+        names = (
+            [str(entry.get("folder")) for entry in entries if isinstance(entry, dict)]
+            if isinstance(entries, list)
+            else []
+        )
         files = [file for name in names if re.fullmatch(NAME, name) for file in self._member(f"{MEMBERS}/{name}/")]
         return ensemble.parent, files  # what is wrong with the list is said by who reads it
 
@@ -258,7 +262,7 @@ def _out_of_reach(hub_id: HubId, why: str) -> str:
 @contextlib.contextmanager
 def quiet_unless_watched() -> Iterator[None]:
     """Show the progress bars of huggingface_hub on a terminal only, and none of its notes on retries."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     hub = logging.getLogger("huggingface_hub")
     level, silenced = hub.level, not (sys.stderr.isatty() or are_progress_bars_disabled())

@@ -16,6 +16,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, pi
 from fervit.inference.loading import open_classifier
 from fervit.labels import FER7
 from fervit.models.pretrained import label_fields
+from tests.helpers.commands import error_of, run
 
 TOLERANCE = 1e-3  # of a probability
 HUB = ("Sad", "DISGUST", "anger", "neutral", "Fear", "surprised", "Happiness")  # in an order and spelling of its own
@@ -137,3 +138,13 @@ def test_two_spellings_of_one_expression_stay_as_they_are(tmp_path: Path) -> Non
 def test_numbers_for_labels_ask_for_names(tmp_path: Path) -> None:
     folder = write_family(tmp_path / "m", "vit", tuple(f"LABEL_{k}" for k in range(7)))
     assert open_classifier(folder, label_map="fer7").spec.labels == FER7
+
+
+@pytest.mark.slow
+def test_an_exported_file_keeps_the_names_for_all_commands(tmp_path: Path) -> None:
+    folder = write_family(tmp_path / "m", "vit", tuple(f"LABEL_{k}" for k in range(7)))
+    refused = run("export", folder, "--out", tmp_path / "m.onnx")
+    assert "calls its outputs LABEL_0" in error_of(refused)
+    done = run("export", folder, "--out", tmp_path / "m.onnx", "--label-map", "fer7")
+    assert done.exit_code == 0, done.output
+    assert open_classifier(tmp_path / "m.onnx").spec.labels == FER7
