@@ -16,6 +16,7 @@ RANKS = {
     "files": 1,
     "folders": 2,
     "formatting": 1,
+    "label_rules": 2,
     "labels": 1,
     "licences": 1,
     "metadata": 1,
@@ -24,6 +25,7 @@ RANKS = {
     "types": 2,
     "media": 3,
     "runtime": 3,
+    "weights": 3,
     "faces": 4,
     "models": 4,
     "data": 5,
@@ -44,7 +46,7 @@ RANKS = {
 
 RUN_HALF = (
     *("concurrency", "errors", "files", "formatting", "labels", "licences", "metadata", "probabilities", "types"),
-    *("media", "runtime", "faces", "inference", "serve"),
+    *("media", "runtime", "weights", "faces", "inference", "serve"),
 )
 """What predicts: it imports neither PyTorch nor the train half."""
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fervit.analysis.outputs import write_study
     from fervit.analysis.study import study
     from fervit.api import compare, distill, evaluate, export_onnx, train
+    from fervit.api.publishing import push
     from fervit.api.studies import train_seeds, tune
     from fervit.api.tables import compare_models, evaluate_table
     from fervit.config import TrainConfig
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from fervit.media.video_writer import VideoWriter
     from fervit.pseudolabels import pseudolabel
     from fervit.types import Box, Face, ModelSpec, Prediction, Preprocess
+    from fervit.weights.named import released_models
 
 __all__ = [
     "Box",
@@ -72,10 +74,12 @@ __all__ = [
     "predict",
     "probe",
     "pseudolabel",
+    "push",
     "read_frames",
     "read_image",
     "read_people",
     "read_sidecar",
+    "released_models",
     "study",
     "table_rows",
     "threshold_for",
@@ -117,10 +121,12 @@ _HOMES = {
     "predict": "fervit.inference.runs.run",
     "probe": "fervit.media.video",
     "pseudolabel": "fervit.pseudolabels",
+    "push": "fervit.api.publishing",
     "read_frames": "fervit.media.video",
     "read_image": "fervit.media.images",
     "read_people": "fervit.inference.people",
     "read_sidecar": "fervit.inference.runs.sidecar",
+    "released_models": "fervit.weights.named",
     "study": "fervit.analysis.study",
     "table_rows": "fervit.inference.rows",
     "threshold_for": "fervit.evaluation.selective",

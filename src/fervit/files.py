@@ -89,6 +89,14 @@ def _encodable(path: str) -> bool:
     return True
 
 
+def cache_folder() -> Path:
+    """Return where decoded data sets and fetched weights are kept: `FERVIT_CACHE`, else the user's cache folder."""
+    if folder := os.environ.get("FERVIT_CACHE"):
+        return Path(folder)
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".cache") / "fervit"
+
+
 def cannot_write(path: str | Path, error: Exception) -> ConfigError:
     """Build the error for a file or folder that cannot be written."""
     return ConfigError(f"cannot write {path}: {reason(error)}")

@@ -52,6 +52,16 @@ def canonical(name: str) -> str:
     return SYNONYMS.get(name, name)
 
 
+def as_known(labels: Sequence[str]) -> list[str]:
+    """Return labels in fervit's spelling where they name expressions; all as they are where two would become one.
+
+    >>> as_known(["Anger", "HAPPY", "bored"]), as_known(["joy", "happy"])
+    (['angry', 'happy', 'bored'], ['joy', 'happy'])
+    """
+    spelt = [canonical(name) if canonical(name) in KNOWN else name for name in labels]
+    return spelt if len(set(spelt)) == len(spelt) else list(labels)
+
+
 def likely_typo(name: str) -> str | None:
     """Return the spelling of an expression that a label almost has; None where it has one, or is like none.
 

@@ -76,9 +76,14 @@ def test_where_a_folder_is_needed_a_name_stands_for_the_shipped_one(
     monkeypatch.chdir(tmp_path)
     assert find_folder("tiny") == find_folder(Path("tiny")) == shipped_checkpoint() == starting_weights("tiny")
     for find in (find_folder, starting_weights):
-        with pytest.raises(ModelError, match="mobilenet comes with the package as an ONNX file only"):
-            find("mobilenet")
-    assert find_folder("runs/tiny") == Path("runs/tiny")
+        with pytest.raises(ModelError, match="mobilenet_int8 comes with the package as an ONNX file only"):
+            find("mobilenet_int8")
+    monkeypatch.setattr(model_files, "released_names", lambda: ())
+    with pytest.raises(ModelError, match="mobilenet comes with the package as an ONNX file only"):
+        find_folder("mobilenet")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert find_folder("./runs/tiny") == Path("runs/tiny")
     assert starting_weights("owner/name") == "owner/name"  # on the Hub
     (tmp_path / "tiny").mkdir()
     assert find_folder("tiny") == Path("tiny")

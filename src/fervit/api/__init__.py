@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fervit.evaluation.prediction import PredictOptions, SeenOptions
     from fervit.evaluation.report import Report
     from fervit.export.model import Exported, ExportKeywords
+    from fervit.label_rules import LabelMap
     from fervit.training.finetune import RunFigures
     from fervit.training.options import RunKeywords
     from fervit.training.teachers import Teacher
@@ -251,6 +252,7 @@ def export_onnx(
     int8: bool = False,
     data: "str | Path | Dataset | None" = None,
     threads: int | None = None,
+    label_map: "LabelMap | None" = None,
     **options: "Unpack[ExportKeywords]",
 ) -> "Exported":
     """Write a model as one ONNX file: `pixel_values (batch, 3, S, S)` float32 -> `logits (batch, K)`.
@@ -269,6 +271,7 @@ def export_onnx(
             fast.
         data: for `int8`: faces to calibrate on (train) and to judge on (public_test).
         threads: for `int8`: CPU threads while both models are timed.
+        label_map: names of the model's outputs where it numbers them, as for `fervit.load`; not with `int8`.
         **options: `overwrite` replaces `out` if it exists; `commercial` refuses a model that has learnt from data whose
             terms exclude commercial use.
 
@@ -291,11 +294,13 @@ def export_onnx(
     if int8:
         if data is None:
             raise ConfigError("--int8 needs --data: it is calibrated on training faces and judged on public_test")
+        if label_map is not None:
+            raise ConfigError("label_map names the outputs of a model: export it without --int8 first")
         check_int8_target(find_model(model), out, overwrite=options.get("overwrite", False))  # before the data are read
         return export_int8(model, out, loaded(data), threads=threads, **options)
     if data is not None or threads is not None:
         raise ConfigError("--data and --threads belong to --int8")
-    return export_float(model, out, **options)
+    return export_float(model, out, label_map=label_map, **options)
 
 
 def _held(out: str | Path, options: "RunKeywords") -> AbstractContextManager[None]:

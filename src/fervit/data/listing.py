@@ -11,12 +11,12 @@ from fervit.data.cache import content_hash
 from fervit.data.dataset import Dataset
 from fervit.data.decode import Contents, describe_failed
 from fervit.data.labelling.conventions import Convention
-from fervit.data.labelling.rules import NO_RULES, LabelRules
 from fervit.data.labelling.values import UNLABELLED, SourceLabels, order_labels
 from fervit.data.photos.cutting import FaceCutter
 from fervit.data.photos.reading import read_faces
 from fervit.data.splitting.draw import Material, make_splits, small_grey
 from fervit.data.splitting.groups import Grouping, group_names
+from fervit.label_rules import NO_RULES, LabelRules
 
 
 class EncodedRead(Exception):

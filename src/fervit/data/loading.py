@@ -9,7 +9,6 @@ from typing import TypedDict, Unpack
 from fervit.data.cache import cached
 from fervit.data.dataset import Dataset
 from fervit.data.labelling.apply import apply_rules, name_numbers
-from fervit.data.labelling.rules import DropLabels, LabelMap, LabelRules, read_rules
 from fervit.data.listing import EncodedRead, ReadOptions
 from fervit.data.photos.cutting import SIDE_PX, FaceCutter, cutter_for
 from fervit.data.photos.reading import crops_already, leave_out_missed
@@ -22,6 +21,7 @@ from fervit.data.splitting.groups import read_grouping
 from fervit.data.splitting.table import apply_splits
 from fervit.errors import ConfigError, DataError, is_count, quoted, reason, unknown
 from fervit.files import as_path, replacing
+from fervit.label_rules import DropLabels, LabelMap, LabelRules, read_rules
 from fervit.licences import check_terms, non_commercial
 
 Detect = bool | str | FaceCutter

@@ -16,11 +16,12 @@ from fervit.evaluation.prediction import predict_dataset
 from fervit.folders import holds_nothing, locked
 from fervit.labels import canonical
 from fervit.models import TorchClassifier
-from fervit.models.checkpoint import ENSEMBLE_FILE, read_checkpoint, spec_of
+from fervit.models.checkpoint import read_checkpoint, spec_of
 from fervit.models.folders.config import read_config
-from fervit.models.mixture import MEMBERS, mixture_spec
+from fervit.models.mixture import mixture_spec
 from fervit.probabilities import check_probs
 from fervit.types import ModelSpec
+from fervit.weights.layout import ENSEMBLE_FILE, MEMBERS
 
 SOUP_FILE = "soup.json"  # what distinguishes a soup's folder from any other model's
 

@@ -14,6 +14,7 @@ from fervit.export.quantise import Int8Report, check_int8, quantise
 from fervit.files import cannot_write, check_writable
 from fervit.inference.classifier import OnnxClassifier
 from fervit.inference.model_files import find_folder, find_model, folder_licences
+from fervit.label_rules import LabelMap
 from fervit.licences import Licence, check_commercial, union
 from fervit.runtime.devices import CPU
 
@@ -49,7 +50,14 @@ class ExportKeywords(TypedDict, total=False):
     commercial: bool
 
 
-def export_float(model: str | Path, out: Path, *, overwrite: bool = False, commercial: bool = False) -> Exported:
+def export_float(
+    model: str | Path,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    commercial: bool = False,
+    label_map: LabelMap | None = None,
+) -> Exported:
     """Export a model folder, or a shipped model by its name, in 32 bits; see `fervit.export.export`.
 
     Raises:
@@ -63,7 +71,7 @@ def export_float(model: str | Path, out: Path, *, overwrite: bool = False, comme
     licences = folder_licences(folder)
     if commercial:
         check_commercial(str(model), licences)
-    difference = export(folder, out, overwrite=overwrite)
+    difference = export(folder, out, overwrite=overwrite, label_map=label_map)
     return Exported(out, _size(out), difference=difference, trained_on=licences)
 
 

@@ -3,6 +3,7 @@
 import logging
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from torch import nn
 from fervit.errors import ConfigError, ModelError
 from fervit.export.float16 import compact
 from fervit.files import cannot_write, check_writable
+from fervit.inference.naming import name_labels
+from fervit.label_rules import LabelMap
 from fervit.models import load_checkpoint
 from fervit.runtime.ort import open_session
 from fervit.types import METADATA_KEY, OUTPUT, ModelSpec
@@ -36,7 +39,7 @@ class _Logits(nn.Module):
         return logits
 
 
-def export(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> float:
+def export(folder: str | Path, out: str | Path, *, overwrite: bool = False, label_map: LabelMap | None = None) -> float:
     """Write `folder`'s model as ONNX: `pixel_values (batch, 3, S, S)` float32 -> `logits (batch, K)`.
 
     A model of grey input has one channel. An ensemble becomes one file too, with an input for each preprocessing of
@@ -47,8 +50,10 @@ def export(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> f
     The file appears under its name only after its predictions agreed with PyTorch's on random images in two
     batch sizes. Returns the largest difference in probability.
 
+    `label_map` names outputs that have numbers for names, see `name_labels`.
+
     Raises:
-        ModelError: the folder cannot be read, or the exported file predicts differently.
+        ModelError: the folder cannot be read, its labels have no names, or the exported file predicts differently.
         ConfigError: `out` exists and `overwrite` is not set, or cannot be written.
     """
     out = Path(out)
@@ -58,6 +63,7 @@ def export(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> f
         raise ConfigError(f"{out} exists; add --overwrite to replace it")
     check_writable(out)
     model, spec = load_checkpoint(folder)
+    spec = replace(spec, labels=name_labels(str(folder), spec.labels, label_map))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as scratch:

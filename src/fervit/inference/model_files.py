@@ -8,6 +8,8 @@ from fervit.errors import DataError, ModelError, reason
 from fervit.files import ASSETS, file_digest, is_pickle, open_regular, read_json
 from fervit.licences import Licence, licences_of, union
 from fervit.metadata import check_trained_on
+from fervit.weights.hub import fetch, parse_hub_id
+from fervit.weights.named import find_released, released_names
 
 SHIPPED_MODELS = ("mobilenet", "tiny", "mobilenet_int8")  # by name, in place of a path; the first is the default
 SHIPPED = "shipped"  # as starting weights: the Transformer that is bundled with this installation
@@ -22,40 +24,76 @@ def default_model() -> Path:
     return _shipped(SHIPPED_MODELS[0])
 
 
-def find_model(model: str | Path | None) -> Path:
-    """Return the file or folder of a model: the default for None, a shipped one by its name, else the path itself.
+def find_model(model: str | Path | None, *, revision: str | None = None) -> Path:
+    """Return the file or folder of a model: the default for None, one by its name or Hub id, else the path itself.
 
-    A file or folder of that name takes precedence.
+    A file or folder of that name takes precedence. What is released under a name, or lies on the Hub, is fetched where
+    it is not here yet: see `fervit.weights`.
+
+    Args:
+        model: a path, a name in `model_names()`, or a Hub id `owner/name` or `owner/name@revision`.
+        revision: branch, tag or commit of a model of the Hub.
 
     Raises:
-        ModelError: this installation has none of that name, or the path cannot be looked at.
+        ModelError: this installation has none of that name, it cannot be fetched, or the path cannot be looked at; or
+            `revision` is given for what is no model of the Hub.
+        MissingExtra: it is on the Hub, and huggingface_hub is not installed.
     """
-    if model is None:
-        return default_model()
-    path = Path(model)
+    path, hub_id = default_model() if model is None else Path(model), None
     try:
         exists = path.exists()
     except OSError as error:  # such as a name that is too long
         raise ModelError(f"cannot read {path}: {reason(error)}") from error
-    return _shipped(str(model)) if str(model) in SHIPPED_MODELS and not exists else path
+    name = model if isinstance(model, str) else path.as_posix()  # a path forgets a leading dot, which a text may have
+    if not exists:
+        hub_id = parse_hub_id(name, revision)
+    if revision is not None and hub_id is None:
+        raise ModelError(f"revision= is of a model of the Hub (owner/name), and {name} is none: leave it out")
+    if hub_id is not None:
+        return fetch(hub_id)
+    if exists or name not in model_names():
+        return path
+    return _shipped(name) if name in SHIPPED_MODELS else find_released_model(name)
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names that stand for models in place of a path: of those that come with fervit, and of the others."""
+    return tuple(dict.fromkeys((*SHIPPED_MODELS, *released_names())))
+
+
+def find_released_model(name: str) -> Path:
+    """Return the folder of a released model, fetched where it is not here yet.
+
+    Raises:
+        ModelError: see `fervit.weights.named.find_released`.
+    """
+    folder = find_released(name)
+    assert folder is not None  # as it is fetched
+    return folder
 
 
 def find_folder(model: str | Path) -> Path:
-    """Return the folder of a model: a shipped one's by its name, else the path itself.
+    """Return the folder of a model: one by its name or Hub id, fetched if needed, else the path itself.
 
     Raises:
-        ModelError: that model is bundled as an ONNX file only.
+        ModelError: that model is bundled as an ONNX file only, or it cannot be fetched.
+        MissingExtra: it is on the Hub, and huggingface_hub is not installed.
     """
-    path = Path(model)
-    if str(model) not in SHIPPED_MODELS or path.exists():
+    path, name = Path(model), model if isinstance(model, str) else model.as_posix()
+    if path.exists():
         return path
-    folder = ASSETS / str(model)
-    if not (folder / "config.json").is_file():
-        raise ModelError(
-            f"{model} comes with the package as an ONNX file only; a model folder is needed here: "
-            f"models/{str(model).removesuffix('_int8')} of fervit's repository"
-        )
-    return folder
+    if name not in model_names():
+        hub_id = parse_hub_id(name)
+        return path if hub_id is None else fetch(hub_id)
+    folder = ASSETS / name
+    if (folder / "config.json").is_file():
+        return folder
+    if name in released_names():
+        return find_released_model(name)
+    raise ModelError(
+        f"{name} comes with the package as an ONNX file only; a model folder is needed here: "
+        f"{name.removesuffix('_int8')}"
+    )
 
 
 def shipped_checkpoint() -> Path:
@@ -75,7 +113,7 @@ def starting_weights(init: str | Path) -> str | Path:
     """
     if str(init) == SHIPPED:
         return shipped_checkpoint()
-    return find_folder(init) if str(init) in SHIPPED_MODELS else init
+    return find_folder(init) if Path(init).as_posix() in model_names() else init
 
 
 def describe_weights(init: str | Path) -> tuple[str, str]:
@@ -142,7 +180,7 @@ def check_starting_weights(init: str | Path) -> None:
         return
     if is_pickle(path):
         raise ModelError(f"{init} is a pickle, which can run code when read; convert it to safetensors")
-    if not path.exists() and (str(init).count("/") != 1 or path.suffix == ".safetensors"):
+    if not path.exists() and parse_hub_id(path.as_posix()) is None:
         raise ModelError(f"no weights at {init} (expected a safetensors file, a model folder or a Hub id owner/name)")
 
 
@@ -171,7 +209,7 @@ def check_file(path: Path) -> None:
         with open_regular(path) as file:
             magic = file.read(4)
     except FileNotFoundError:
-        named = f"; by name there are {', '.join(SHIPPED_MODELS)}" if path.name == str(path) and not path.suffix else ""
+        named = f"; by name there are {', '.join(model_names())}" if path.name == str(path) and not path.suffix else ""
         raise ModelError(f"no model at {path}{named}") from None
     except OSError as error:
         raise ModelError(f"cannot read {path}: {reason(error)}") from error

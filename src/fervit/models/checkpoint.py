@@ -7,9 +7,10 @@ from pathlib import Path
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from fervit.errors import ModelError
+from fervit.labels import as_known
 from fervit.models.folders.building import build_empty, check_input
 from fervit.models.folders.config import read_config
-from fervit.models.folders.files import CONFIG, PROCESSOR, find_weights
+from fervit.models.folders.files import find_weights
 from fervit.models.folders.processor import processor_of, read_preprocess
 from fervit.models.pretrained import (
     check_complete,
@@ -19,9 +20,9 @@ from fervit.models.pretrained import (
     quiet_transformers,
 )
 from fervit.types import ModelSpec
+from fervit.weights.layout import CONFIG, PROCESSOR
 
 MARGINS = ("crop_margin", "crop_offset")  # what `preprocessor_config.json` has no place for
-ENSEMBLE_FILE = "ensemble.json"  # in the folder of an ensemble; the models lie below it
 
 
 def save_checkpoint(model: PreTrainedModel, spec: ModelSpec, folder: Path, *, half: bool = False) -> None:
@@ -76,7 +77,10 @@ def spec_of(config: PreTrainedConfig, folder: Path) -> ModelSpec:
     margins = {key: values[key] for key in MARGINS if key in values}
     preprocess = read_preprocess(folder, config, margins=margins)
     fields = {"arch": config.model_type, "name": folder.name} | {k: v for k, v in values.items() if k not in MARGINS}
-    fields |= {"labels": _labels_of(config, folder), "preprocess": preprocess.to_dict()}
+    labels = _labels_of(config, folder)
+    if not values and all(isinstance(label, str) for label in labels):  # of others than fervit
+        labels = [*as_known([str(label) for label in labels])]
+    fields |= {"labels": labels, "preprocess": preprocess.to_dict()}
     try:
         return ModelSpec.from_dict(fields)
     except ModelError as error:

@@ -65,8 +65,9 @@ class TorchClassifier:
         """Compute on one thread in a forked child: OpenMP would wait for the threads of the parent."""
         torch.set_num_threads(1)
 
-    def __reduce__(self) -> tuple["functools.partial[TorchClassifier]", tuple[()]]:
-        return self._opening, ()  # opens the folder again; a model in memory is pickled itself
+    def __reduce__(self) -> tuple["functools.partial[TorchClassifier]", tuple[()], dict[str, ModelSpec]]:
+        # Opens the folder again; a model in memory is pickled itself. The labels may have got other names since.
+        return self._opening, (), {"spec": self.spec}
 
     @torch.inference_mode()
     def logits(self, crops: Sequence[np.ndarray] | np.ndarray, *, batch_size: int = 64) -> np.ndarray:

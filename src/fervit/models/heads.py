@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
-from transformers.utils.hub import cached_file
 
 from fervit.labels import find_places
 from fervit.models.backbone import head_of
+from fervit.weights.hub import cached_file, parse_hub_id
 
 MANY = 8  # labels; of more, a message names the first
 
@@ -117,12 +117,10 @@ def _file_of(init: str | Path, name: str) -> Path:
     Raises:
         FileNotFoundError: it has none.
     """
-    path = Path(init) / name
+    path: Path | None = Path(init) / name
     if not Path(init).exists():
-        try:
-            path = Path(cached_file(str(init), name, local_files_only=True) or "")
-        except OSError as error:
-            raise FileNotFoundError(name) from error
-    if not path.is_file():
+        hub_id = parse_hub_id(str(init))
+        path = None if hub_id is None else cached_file(hub_id, name)
+    if path is None or not path.is_file():
         raise FileNotFoundError(name)
     return path

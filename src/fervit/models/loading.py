@@ -4,9 +4,10 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from fervit.models.checkpoint import ENSEMBLE_FILE, read_checkpoint
+from fervit.models.checkpoint import read_checkpoint
 from fervit.models.mixture import Mixture, load_mixture
 from fervit.types import ModelSpec
+from fervit.weights.layout import ENSEMBLE_FILE
 
 
 def load_checkpoint(folder: str | Path) -> tuple[PreTrainedModel | Mixture, ModelSpec]:

@@ -18,11 +18,10 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from fervit.errors import ModelError
 from fervit.labels import canonical, label_places
 from fervit.licences import union
-from fervit.models.checkpoint import ENSEMBLE_FILE, read_checkpoint, save_checkpoint
-from fervit.models.folders.files import read_object
+from fervit.models.checkpoint import read_checkpoint, save_checkpoint
 from fervit.types import ModelSpec
+from fervit.weights.layout import ENSEMBLE_FILE, MEMBERS, read_object
 
-MEMBERS = "members"
 ARCH = "ensemble"
 MAX_MEMBERS = 64  # each is in memory while the ensemble is
 

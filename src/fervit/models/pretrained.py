@@ -18,9 +18,10 @@ from fervit.files import is_pickle, open_regular
 from fervit.models.backbone import head_of
 from fervit.models.folders.building import check_buildable
 from fervit.models.folders.config import read_config
-from fervit.models.folders.files import find_folder, find_weights
+from fervit.models.folders.files import find_weights
 from fervit.models.folders.processor import read_preprocess
 from fervit.types import Preprocess
+from fervit.weights.hub import find_folder, parse_hub_id
 
 HALF = (0.5, 0.5, 0.5)  # mean and deviation where the weights bring no preprocessing
 # A DINOv2's attention as transformers names it in memory, and what earlier versions (seen with 5.17) call it.
@@ -120,18 +121,18 @@ def from_hugging_face(
         ModelError: there is no such folder and it looks like no id, it cannot be read, is incomplete or another model.
     """
     name = str(init)
-    if not (Path(init).is_dir() or _looks_like_hub_id(name)):
+    if not (Path(init).is_dir() or parse_hub_id(name)):
         forms = f"{'a safetensors file, ' if files else ''}a model folder or a Hub id owner/name"
         raise ModelError(f"no weights at {init} (expected {forms})")
+    folder = find_folder(name)
     try:
-        folder = find_folder(name)
         config = _read_config(name, folder, kinds)
         same_labels = config.id2label == label_fields(labels)["id2label"]
         config.update({**label_fields(labels), **(changes or {})})
         model, loaded = load_pretrained(folder, config)
         preprocess = read_preprocess(folder, config, image_size=image_size)
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot load {name}: {reason(error)} (a Hub id needs internet or a filled cache)") from error
+        raise ModelError(f"cannot load {name}: {reason(error)}") from error
     renewed = ("classifier.", "pooler.", "mask_token")  # a head is made anew, and of the others nothing is used
     check_complete(name, [key for key in loaded["missing_keys"] if not any(part in key for part in renewed)])
     check_loaded(name, loaded)
@@ -165,10 +166,6 @@ def _another(name: str, model_type: str, kinds: Sequence[str]) -> str:
     arch = {"dinov2": "vit"}.get(model_type, model_type)
     fix = f"; for these weights set arch={arch}" if arch in ARCHS else ""
     return f"{name} is a {model_type!r}; this architecture fine-tunes: {', '.join(kinds)}{fix}"
-
-
-def _looks_like_hub_id(text: str) -> bool:
-    return text.count("/") == 1 and not text.startswith((".", "/", "~")) and Path(text).suffix != ".safetensors"
 
 
 def as_named_in(model: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -65,9 +65,10 @@ class Engine:
         self.fallback = fallback_name(finder)
         settings = replace(settings, detector=self.fallback or settings.detector)
         self.settings, self.metrics = settings, metrics
-        path = find_model(settings.model)
+        path = find_model(settings.model, revision=settings.revision)
+        labels = list(settings.label_map) or None
         self.classifier: Classifier = open_classifier(
-            path, threads=settings.threads, runtime=settings.runtime, device=settings.device
+            path, threads=settings.threads, runtime=settings.runtime, device=settings.device, label_map=labels
         )
         self.model_id = model_id(path, self.spec)
         self.card = read_card(path)

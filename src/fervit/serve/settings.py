@@ -21,7 +21,7 @@ class Settings:
     """What the service runs and what it refuses; it crosses into worker processes by pickle.
 
     Attributes:
-        model: ONNX file or model folder; None takes the shipped model.
+        model: ONNX file, model folder, name or Hub id; None takes the shipped model.
         runtime: `onnxruntime`, which starts at once, `openvino`, or `auto`.
         device: where the classifier runs, as for `fervit.load`; of several `workers`, each has its model there.
         min_confidence: probability below which a face's label is `uncertain`, 0..1.
@@ -58,6 +58,8 @@ class Settings:
         drain_s: seconds that requests get to end after SIGTERM.
         window_s: seconds that a batch of faces waits for the images being decoded.
         max_batch: faces classified at once.
+        revision: branch, tag or commit of a model of the Hub.
+        label_map: names of the model's outputs, see `fervit.inference.naming.name_labels`.
     """
 
     model: Path | None = None
@@ -94,6 +96,8 @@ class Settings:
     drain_s: float = 25.0
     window_s: float = 0.004
     max_batch: int = 32
+    revision: str | None = None
+    label_map: tuple[str, ...] = ()
 
     @property
     def loopback(self) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 
 from fervit import __version__
 from fervit.config.architectures import SCRATCH
-from fervit.errors import ConfigError
+from fervit.errors import ConfigError, ModelError
 from fervit.files import replacing, undo_replacing
 from fervit.folders import RUN_FILE, clear_run, recover, run_folder
 from fervit.inference.model_files import folder_licences
@@ -149,12 +149,13 @@ def weights_licences(init: str | Path) -> tuple[Licence, ...]:
     """
     if Path(init).exists() or str(init) == SCRATCH:
         return folder_licences(init)
-    from fervit.models.folders.files import find_folder
+    from fervit.weights.hub import find_folder
 
     try:
-        return folder_licences(find_folder(str(init)))
-    except OSError:  # no folder of a model: one of the forms that only an architecture's builder reads
+        folder = find_folder(str(init))
+    except ModelError:  # no folder of a model: one of the forms that only an architecture's builder reads
         return ()
+    return folder_licences(folder)
 
 
 def check_same(out: Path, run: RunRecord, defaults: Settings) -> None:

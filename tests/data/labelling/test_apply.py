@@ -10,8 +10,8 @@ from fervit.data import Dataset
 from fervit.data.cache import content_hash
 from fervit.data.dataset import Codes
 from fervit.data.labelling.apply import apply_rules, name_numbers
-from fervit.data.labelling.rules import NO_RULES, read_rules
 from fervit.errors import DataError
+from fervit.label_rules import NO_RULES, read_rules
 from fervit.labels import FER7
 
 pytestmark = pytest.mark.usefixtures("cache_folder")

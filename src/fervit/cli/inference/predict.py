@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import MODEL, Detector, Device, Runtime, Threads, command_line
+from fervit.cli._shared import MODEL, Detector, Device, ModelLabels, Revision, Runtime, Threads, command_line
 from fervit.cli.inference.files import predict_files
 from fervit.cli.inference.photos import PhotoOptions
 from fervit.cli.inference.stdin import with_stdin
@@ -99,6 +99,8 @@ def register(app: typer.Typer) -> None:
 def predict(
     inputs: InputPaths,
     model: Annotated[Path | None, typer.Option(help=MODEL)] = None,
+    revision: Revision = None,
+    label_map: ModelLabels = None,
     json: JsonFile = None,
     csv: Annotated[
         Path | None,
@@ -165,6 +167,8 @@ def predict(
         runtime=_runtime(runtime, files),
         device=device,
         min_confidence=min_confidence,
+        revision=revision,
+        label_map=label_map,
     )
     run = RunOptions(every, detect_every, smooth, batch_size, patience, one_face, people)
     _predict(recognizer, files, targets, run, photos, clips, resume=skip_done)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli._shared import MODEL, Detector, Device, Runtime, Threads
+from fervit.cli._shared import MODEL, Detector, Device, ModelLabels, Revision, Runtime, Threads
 from fervit.errors import MissingExtra
 
 PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "websockets")
@@ -61,6 +61,8 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     model: Model = None,
+    revision: Revision = None,
+    label_map: ModelLabels = None,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     token_file: TokenFile = None,
@@ -100,6 +102,7 @@ def serve(
     from fervit.serve.settings import MB, Settings, read_token
 
     settings = Settings(model, runtime, min_confidence, detector, host, port, insecure=insecure)
+    settings = replace(settings, revision=revision, label_map=tuple(label_map or ()))
     settings = replace(settings, token=read_token(token_file) if token_file else None)
     settings = replace(settings, trusted_proxies=tuple(trusted_proxy or ()), root_path=root_path.removesuffix("/"))
     settings = replace(settings, allow_origins=tuple(allow_origin or ()), allow_hosts=tuple(allow_host or ()))

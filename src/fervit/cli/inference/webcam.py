@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from fervit.cli._shared import MODEL, STDOUT, Runtime, Threads, command_line
+from fervit.cli._shared import MODEL, STDOUT, ModelLabels, Revision, Runtime, Threads, command_line
 from fervit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def webcam(
         bool, typer.Option("--headless", help="Open no window: print a JSON line for each frame, unless --json is -.")
     ] = False,
     model: Annotated[Path | None, typer.Option(help=MODEL)] = None,
+    revision: Revision = None,
+    label_map: ModelLabels = None,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write JSON lines, one a face, to FILE; - is stdout.")
     ] = None,
@@ -85,7 +87,7 @@ def webcam(
         check_receiver(http)
     results = watch(
         device,
-        load(model, detector=detector, threads=threads, runtime=runtime),
+        load(model, detector=detector, threads=threads, runtime=runtime, revision=revision, label_map=label_map),
         csv=csv,
         json=json,
         parquet=parquet,

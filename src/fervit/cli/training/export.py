@@ -57,7 +57,8 @@ def export(
         require_torch("export")
     dataset: str | Dataset | None = data
     with stoppable(lambda: f"{out} is as it was"):
-        if label_map or drop_labels or splits or wanted or licence is not None:
+        naming = label_map if data is None and not int8 else None  # then it is about the model
+        if (label_map and naming is None) or drop_labels or splits or wanted or licence is not None:
             if data is None:
                 raise ConfigError(
                     "--label-map, --drop-labels, --splits, --licence and --detect are about --data: add it"
@@ -66,7 +67,14 @@ def export(
             reading |= {"detect": wanted, "licence": licence}
             dataset = load_as_seen(data, model, **reading)
         exported = export_onnx(
-            model, out, int8=int8, data=dataset, threads=threads, overwrite=overwrite, commercial=commercial
+            model,
+            out,
+            int8=int8,
+            data=dataset,
+            threads=threads,
+            label_map=naming,
+            overwrite=overwrite,
+            commercial=commercial,
         )
     typer.echo(as_text(exported, model))
     if commercial:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fervit.errors import ConfigError, DataError, reason
+from fervit.files import cache_folder as cache_folder
 from fervit.formatting import file_size
 
 log = logging.getLogger(__name__)
@@ -44,14 +45,6 @@ class CacheEntry:
     size_bytes: int
     used_s: float
     whole: bool
-
-
-def cache_folder() -> Path:
-    """Return where decoded data sets are kept: `FERVIT_CACHE`, else the user's cache folder."""
-    if folder := os.environ.get("FERVIT_CACHE"):
-        return Path(folder)
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "fervit"
 
 
 def cache_limit() -> int | None:

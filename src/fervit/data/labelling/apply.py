@@ -12,10 +12,10 @@ import numpy as np
 from fervit.data.cache import cached, content_hash
 from fervit.data.dataset import SPLITS, TRAIN, Codes, Dataset
 from fervit.data.decode import COPY_ROWS, ImageArrayFile, Shape
-from fervit.data.labelling.rules import MAP_HINT, LabelRules
-from fervit.data.labelling.values import NUMBERED, UNLABELLED, check_named, order_labels
+from fervit.data.labelling.values import UNLABELLED, check_named, order_labels
 from fervit.data.splits import find_split
 from fervit.errors import DataError, unknown
+from fervit.label_rules import MAP_HINT, NUMBERED, LabelRules
 from fervit.labels import KNOWN, LABEL_SETS, canonical, find_places, likely_typo
 
 LAYOUT_WORDS = frozenset(

@@ -7,9 +7,9 @@ import numpy as np
 
 from fervit.data.dataset import Dataset
 from fervit.data.labelling.apply import relabel
-from fervit.data.labelling.rules import MAP_HINT
-from fervit.data.labelling.values import NUMBERED, order_labels
+from fervit.data.labelling.values import order_labels
 from fervit.errors import DataError
+from fervit.label_rules import MAP_HINT, NUMBERED
 from fervit.labels import FER7, canonical, find_places, likely_typo, spelt_differently, way_out
 
 MOST_LEFT_OUT = 0.5  # of the images; where more have labels that no model knows, the labels were misunderstood

@@ -10,8 +10,8 @@ from numbers import Integral, Real
 
 from fervit.data.dataset import Codes
 from fervit.data.labelling.conventions import Convention
-from fervit.data.labelling.rules import MAP_HINT
 from fervit.errors import DataError
+from fervit.label_rules import MAP_HINT, NUMBERED
 from fervit.labels import FER7, canonical, clean_label
 
 LABEL_COLUMNS = ("label", "labels", "emotion", "expression", "class")
@@ -20,7 +20,6 @@ NAME_COLUMNS = ("label_name", "label_names", "class_name", "emotion_name", "expr
 UNLABELLED = frozenset({"unlabelled", "unlabeled"})
 """Names of a class folder of faces without labels, for pre-training."""
 
-NUMBERED = re.compile(r"(?:label|class|emotion|expression)?[ _-]*([0-9]{1,3})", re.IGNORECASE)  # 3, LABEL_3
 NUMERAL = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]*)?")
 SHOWN = 6  # labels in a message, before it says how many more there are
 NAME, NUMBER, TRUTH = "name", "number", "truth value"

@@ -11,7 +11,6 @@ import numpy as np
 from fervit.data.cache import content_hash
 from fervit.data.dataset import PUBLIC_TEST, SPLITS, TRAIN, Dataset
 from fervit.data.labelling.apply import passed_over
-from fervit.data.labelling.rules import LabelRules, read_rules
 from fervit.data.labelling.values import order_labels
 from fervit.data.loading import LoadKeywords, load, read_encoded
 from fervit.data.mixtures.mixture import Mixture, as_mixture
@@ -22,6 +21,7 @@ from fervit.data.source_spec import parse_source
 from fervit.data.splitting.draw import make_splits, material_of
 from fervit.data.splitting.table import check_one_source
 from fervit.errors import ConfigError, DataError, quoted
+from fervit.label_rules import LabelRules, read_rules
 from fervit.labels import find_places, spelt_differently
 
 log = logging.getLogger(__name__)

@@ -35,11 +35,11 @@ from fervit.models.architectures.vit import build_backbone
 from fervit.models.backbone import attention_in_steps, layers_in
 from fervit.models.checkpoint import read_checkpoint
 from fervit.models.folders.config import read_config
-from fervit.models.folders.files import find_folder
 from fervit.models.inherit import check_fit, inherit, model_type_of
 from fervit.models.pretrained import HALF, label_fields, read_safetensors
 from fervit.models.timm import TIMM_NORM_EPS
 from fervit.types import Preprocess
+from fervit.weights.hub import find_folder
 
 Tensor = torch.Tensor
 MODEL_TYPE = "vtff"

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import CONFIG_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, PreTrainedConfig
 
 from fervit.errors import ModelError, reason
-from fervit.models.folders.files import CONFIG, MAX_DEPTH, read_object
+from fervit.weights.layout import CONFIG, MAX_DEPTH, read_object
 
 # What transformers would follow to other files, to the Hub, or into packages that run code of their own.
 REACHES_OUT = {

@@ -19,8 +19,8 @@ from transformers.models.auto.auto_mappings import IMAGE_PROCESSOR_MAPPING_NAMES
 
 from fervit.errors import ModelError, reason
 from fervit.metadata import FILTERS, MAX_RESIZED, MEAN
-from fervit.models.folders.files import PROCESSOR, read_object
 from fervit.types import Preprocess
+from fervit.weights.layout import PROCESSOR, read_object
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fervit.data.labelling.rules import LabelRules, read_rules
 from fervit.errors import ConfigError
+from fervit.label_rules import LabelRules, read_rules
 
 
 def test_pairs_files_mappings_and_label_sets_are_read(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What the user says about labels: `--label-map` and `--drop-labels`, read and checked for themselves."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ LabelMap = str | Path | Mapping[str, str] | Mapping[int, str] | Sequence[str | P
 DropLabels = str | Sequence[str]
 """Labels whose images are left out: `contempt,neutral`, or several such texts."""
 
+NUMBERED = re.compile(r"(?:label|class|emotion|expression)?[ _-]*([0-9]{1,3})", re.IGNORECASE)  # 3, LABEL_3
 MAP_HINT = f"--label-map {', '.join(LABEL_SETS)}, FILE.toml, or pairs such as 0=angry,1=disgust"
 EXAMPLES = {"label_map": "suprise=surprise or raf7, a mapping or a TOML file", "drop_labels": "contempt,neutral"}
 MAX_FILE_BYTES = 1_000_000

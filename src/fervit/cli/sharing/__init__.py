@@ -1,0 +1,1 @@
+"""Commands that fetch models by name and push them."""

@@ -1,0 +1,32 @@
+"""A stand-in for the Hub, and a small model folder to put there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fervit.labels import FER7
+from fervit.types import ModelSpec
+from tests.helpers import hub_models
+from tests.helpers.weights import save_timm
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_models.Hub]:
+    """An empty Hub, which huggingface_hub asks in this test."""
+    with hub_models.serving() as served:
+        hub_models.direct_to(monkeypatch, served.address, tmp_path / "hub-cache")
+        monkeypatch.chdir(tmp_path)
+        yield served
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small ViT with random weights as a model folder of fervit's."""
+    from fervit.models import build_model, save_checkpoint
+
+    folder = tmp_path_factory.mktemp("small")
+    save_timm(folder / "timm.safetensors")
+    model, preprocess = build_model(folder / "timm.safetensors", FER7, 32)
+    save_checkpoint(model, ModelSpec("vit", preprocess, FER7, name="small one"), folder / "model")
+    return folder / "model"
