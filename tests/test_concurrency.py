@@ -121,3 +121,13 @@ def test_a_fork_waits_until_no_native_call_is_running_and_the_library_has_rested
     calls._renew()  # what its child does
     with calls():
         assert calls._running == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_fork_that_had_begun_before_calls_were_registered_leaves_their_lock_alone() -> None:
+    calls = NativeCalls()
+    calls._go_on()
+    calls._wait()
+    calls._go_on()
+    with calls():
+        pass

@@ -140,6 +140,7 @@ class NativeCalls:
     def __init__(self, rest_s: float = 0.0):
         self._changed, self._running = threading.Condition(), 0
         self._rest_s, self._ended_s = rest_s, 0.0
+        self._forking = 0  # the thread that forks and therefore has the lock
         if hasattr(os, "register_at_fork"):  # Windows has no fork
             os.register_at_fork(before=self._wait, after_in_parent=self._go_on, after_in_child=self._renew)
 
@@ -161,12 +162,15 @@ class NativeCalls:
         while self._running:
             self._changed.wait()
         time.sleep(max(0.0, self._ended_s + self._rest_s - time.monotonic()))
+        self._forking = threading.get_ident()
 
     def _go_on(self) -> None:
-        self._changed.release()
+        if self._forking == threading.get_ident():  # not so where the fork had begun before this was registered
+            self._forking = 0
+            self._changed.release()
 
     def _renew(self) -> None:
-        self._changed, self._running = threading.Condition(), 0
+        self._changed, self._running, self._forking = threading.Condition(), 0, 0
 
 
 class PerProcess(Generic[T]):

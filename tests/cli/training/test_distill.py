@@ -59,7 +59,7 @@ def test_a_folder_teaches_live_and_an_exported_file_cannot(tmp_path: Path, tiny_
     rest += ["--init", str(tmp_path / "w.safetensors"), *(word for s in settings for word in ("--set", s))]
     result = CliRunner().invoke(app, ["distill", str(tiny_onnx), *rest])
     assert "tiny.onnx must be a model folder" in str(result.exception)
-    result = CliRunner().invoke(app, ["distill", "mobilenet", *rest])
+    result = CliRunner().invoke(app, ["distill", "mobilenet_int8", *rest])
     assert "a model folder is needed" in str(result.exception)
     result = CliRunner().invoke(app, ["distill", str(tmp_path / "teacher"), *rest], catch_exceptions=False)
     assert result.exit_code == 0, result.output
