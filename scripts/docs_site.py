@@ -4,6 +4,7 @@ Pages link to files of the repository, as GitHub shows them. Here each such link
 become, or to a copy of the file: the site needs no address of the repository.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,7 @@ LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 FENCE = re.compile(r"^\s*(```|~~~)")
 
 
+@functools.cache
 def repository_pages() -> dict[str, str]:
     """Return the pages that stand outside of docs/: their paths in the repository, and in the site."""
     found = {path: page for path, page in PAGES.items() if (ROOT / path).is_file()}

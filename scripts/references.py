@@ -77,10 +77,10 @@ def _section(command: Command) -> list[str]:
     usage = " ".join(command.command.get_usage(command.context).removeprefix("Usage: ").split())
     text = (command.command.help or "").strip()
     lines = [f"## {command.name}", "", "```text", usage, "```", "", text]
-    for kind, title in (("argument", "argument"), ("option", "option")):
+    for kind in ("argument", "option"):
         rows = [_row(*record) for record in records(command) if record[0] == kind]
         if rows:
-            lines += ["", f"| {title} | meaning |", "|---|---|", *rows]
+            lines += ["", f"| {kind} | meaning |", "|---|---|", *rows]
     return lines
 
 

@@ -16,7 +16,7 @@ import fervit.media.camera
 import fervit.media.video
 from fervit.data import Dataset
 from fervit.types import ModelSpec, Preprocess
-from tests.helpers import DATA, write_onnx
+from tests.helpers import DATA, hub_models, write_onnx
 from tests.helpers.camera import Camera, MjpegHandler
 from tests.helpers.videos import moving, write_video
 
@@ -71,6 +71,15 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory, tiny_spec: ModelSpec) ->
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
     write_onnx(path, {"fervit": tiny_spec.to_json()})
     return path
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_models.Hub]:
+    """An empty stand-in for the Hub, which huggingface_hub asks in this test."""
+    with hub_models.serving() as served:
+        hub_models.direct_to(monkeypatch, served.address, tmp_path / "hub-cache")
+        monkeypatch.chdir(tmp_path)
+        yield served
 
 
 @pytest.fixture

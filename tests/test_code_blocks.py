@@ -21,7 +21,7 @@ from fervit.inference import model_files
 from fervit.training import finetune
 from scripts.made_study import write_rows
 from tests.helpers import ROOT
-from tests.helpers.pages import PAGES, Block, blocks_of, check_python, check_words, commands_of
+from tests.helpers.pages import PAGES, SHELL, Block, blocks_of, check_python, check_words, commands_of
 from tests.helpers.videos import write_video
 from tests.helpers.weights import save_timm
 
@@ -37,8 +37,16 @@ EXPECTED = {
     "study.md": ("test.png",),
 }
 """What the commands of a page leave behind."""
+PRINTED = {
+    "study.md": ("recordings/A/p01.mp4", r"B - A: \+\d+\.\d points \(95 % \+?-?\d+\.\d to \+\d+\.\d\), p = 0\.\d{4}"),
+}
+"""What the examples of a page print, as patterns."""
+ALONE = {"video.md"}
+"""Pages whose examples in Python stand for themselves; each prints an expression or writes a copy."""
+READ = {*SHELL, "python", "toml", "json"}
+"""Languages of blocks that are run, or held to what the program knows."""
 RUN = [page for page in PAGES if any(not block.reason for block in blocks_of(page))]
-Run = Callable[[Block], None]
+Run = Callable[[Block], str]
 
 
 def name(page: Path) -> str:
@@ -48,6 +56,7 @@ def name(page: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_what_is_not_run_is_known_to_the_program(page: Path) -> None:
     for block in blocks_of(page):
+        assert block.language in READ or block.reason, f"{block.place}: nothing reads {block.language}"
         if block.language == "toml":
             tomllib.loads(block.text)
         elif block.language == "json":
@@ -97,13 +106,24 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
 
 @pytest.fixture
 def run(folder: Path, small_weights: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a page's blocks one after another in the reader's folder, in this process; Python keeps its names."""
+    """Runs a page's blocks one after another in the reader's folder, in this process, and returns what they print.
+
+    Python keeps its names from block to block, but on pages whose examples stand alone.
+    """
     monkeypatch.chdir(folder)
     names: dict[str, object] = {"__name__": "page"}
 
-    def call(block: Block) -> None:
+    def call(block: Block) -> str:
+        printed = ""
         if block.language == "python":
+            if block.page.name in ALONE:
+                names.clear()
+                names["__name__"] = "page"
+                Path("copy.mp4").unlink(missing_ok=True)
             exec(compile(block.text, block.place, "exec"), names)
+            printed = capsys.readouterr().out
+            if block.page.name in ALONE:
+                assert "happy" in printed or Path("copy.mp4").exists(), f"{block.place}: {printed}"
         for words in commands_of(block):
             assert words[0] == "fervit", f"{block.place}: mark it as not run: {words[0]}"
             if words[1] == "predict" and "--csv" in words:  # each example stands for itself
@@ -113,6 +133,8 @@ def run(folder: Path, small_weights: None, monkeypatch: pytest.MonkeyPatch, caps
                 main()
             shown = capsys.readouterr()
             assert "fervit: " not in shown.err and "Traceback" not in shown.err, f"{block.place}: {words}\n{shown.err}"
+            printed += shown.out
+        return printed
 
     return call
 
@@ -120,14 +142,17 @@ def run(folder: Path, small_weights: None, monkeypatch: pytest.MonkeyPatch, caps
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN, ids=name)
 def test_the_blocks_of_a_page_run_in_their_order(page: Path, run: Run, folder: Path) -> None:
+    printed = ""
     for block in blocks_of(page):
         if page.name == "study.md" and block.language == "python":
             write_rows(folder / "rows.csv", people=6, seconds=40)  # of the page's twelve recordings
         if not block.reason:
-            run(block)
+            printed += run(block)
+    assert [pattern for pattern in PRINTED.get(page.name, ()) if not re.search(pattern, printed)] == []
     missing = [made for made in EXPECTED.get(page.name, ()) if not list(folder.glob(made))]
     assert missing == []
     if page.name == "study.md":
+        assert (folder / "test.png").stat().st_size > 10_000
         table = page.read_text(encoding="utf-8").split("## 3.")[0]
         cells = re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
         files = [file for cell in cells for file in re.findall(r"`([\w/.*]+)`", cell)]

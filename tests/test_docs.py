@@ -69,3 +69,8 @@ def test_every_named_file_exists_and_holds_the_name_beside_it(page: Path) -> Non
 @pytest.mark.parametrize("page", [page for page in PAGES if page.parent in (ROOT, ROOT / "docs")], ids=name)
 def test_lines_of_prose_have_at_most_120_characters(page: Path) -> None:
     assert [line for line in prose(page) if len(line) > 120 and not line.lstrip().startswith("|")] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_page_shows_a_path_of_the_machine_that_it_was_written_on(path: Path) -> None:
+    assert re.findall(r"(?:^|[\s(])/(?:tmp|root|work|home|Users)/\S+", path.read_text(encoding="utf-8")) == []

@@ -2,14 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fervit
-from fervit.api.publishing import UPLOADED
 from fervit.errors import ConfigError, ModelError
 from fervit.inference.classifier import OnnxClassifier
 from fervit.inference.loading import open_classifier
@@ -23,14 +21,6 @@ from tests.helpers.licences import RAF
 from tests.helpers.weights import save_timm
 
 CROPS = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with hub_models.serving() as served:
-        hub_models.direct_to(monkeypatch, served.address, tmp_path / "hub-cache")
-        monkeypatch.chdir(tmp_path)
-        yield served
 
 
 @pytest.fixture
@@ -110,4 +100,3 @@ def test_what_is_no_repository_or_no_model_is_refused_before_anything_is_sent(
     with pytest.raises(ModelError, match="its place"):
         fervit.push(folder, "me/mine", onnx=False)
     assert hub.requests == []
-    assert "*.json" in UPLOADED

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +58,13 @@ def test_the_first_block_is_the_two_commands_of_the_makefile() -> None:
     commands = [line.split("#")[0].strip() for line in blocks("bash")[0].splitlines()]
     assert commands == ["make demo", "make test"]
     assert re.search(r"^demo: ", makefile, re.MULTILINE) and re.search(r"^test: ", makefile, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_the_python_example_runs_without_a_warning(folder: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", blocks("python")[0]]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.startswith("happy")
 
 
 @pytest.mark.slow

@@ -165,7 +165,8 @@ class NativeCalls:
         self._forking = threading.get_ident()
 
     def _go_on(self) -> None:
-        if self._forking == threading.get_ident():  # not so where the fork had begun before this was registered
+        # Else `_wait` did not run for this fork, which may have begun before this was registered.
+        if self._forking == threading.get_ident():
             self._forking = 0
             self._changed.release()
 

@@ -92,6 +92,17 @@ def reason(error: BaseException) -> str:
     return shortened(redacted(lines[0]), MOST_REASON) if lines else type(error).__name__
 
 
+def request_reason(error: BaseException) -> str:
+    """Return why a request failed, in one line: of what urllib wraps, the cause, or the server's own words.
+
+    >>> import urllib.error
+    >>> request_reason(urllib.error.URLError(ConnectionRefusedError(111, "Connection refused")))
+    'Connection refused'
+    """
+    inner = getattr(error, "reason", None)
+    return reason(inner if isinstance(inner, BaseException) else Exception(inner) if inner else error)
+
+
 def quoted(value: object) -> str:
     """Return how a message names what came instead of what was expected: short, whatever it is, and without secrets.
 

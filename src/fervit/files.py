@@ -1,6 +1,7 @@
 """Files: where the package's own are, which may be read at all, and how one is written whole or not at all."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -170,7 +171,7 @@ def undo_replacing(path: Path) -> None:
     Raises:
         OSError: it cannot be moved or deleted.
     """
-    for scratch in path.parent.glob(f".{path.name[:40]}-*"):
+    for scratch in path.parent.glob(f".{glob.escape(path.name[:40])}-*"):
         if (scratch / "old").is_dir() and not path.exists():  # killed between the two renames
             (scratch / "old").rename(path)
         shutil.rmtree(scratch)

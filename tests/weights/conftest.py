@@ -1,23 +1,12 @@
-"""A stand-in for the Hub, and a small model folder to put there."""
+"""A small model folder to put on a stand-in for the Hub."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fervit.labels import FER7
 from fervit.types import ModelSpec
-from tests.helpers import hub_models
 from tests.helpers.weights import save_timm
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_models.Hub]:
-    """An empty Hub, which huggingface_hub asks in this test."""
-    with hub_models.serving() as served:
-        hub_models.direct_to(monkeypatch, served.address, tmp_path / "hub-cache")
-        monkeypatch.chdir(tmp_path)
-        yield served
 
 
 @pytest.fixture(scope="session")

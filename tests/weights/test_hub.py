@@ -197,3 +197,14 @@ def test_a_model_of_the_hub_starts_a_training_and_keeps_its_head(
     build_model("someone/faces@v1", ("happy", "angry", "bored"), 32)
     assert "the head of someone/faces@v1 is kept for happy, angry" in caplog.text
     assert "new: bored" in caplog.text
+
+
+def test_a_model_that_says_no_name_has_that_of_its_repository(hub: Hub, small_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_folder, tmp_path / "nameless")
+    config = tmp_path / "nameless" / "config.json"
+    values = json.loads(config.read_text())
+    del values["fervit"]["name"]
+    config.write_text(json.dumps(values))
+    hub.put("someone/faces", tmp_path / "nameless")
+    assert open_classifier("someone/faces").spec.name == "someone/faces"  # and not the commit's hash
+    assert open_classifier(tmp_path / "nameless").spec.name == "nameless"

@@ -128,7 +128,7 @@ def _prepare(folder: Path, ready: Path, options: PushKeywords) -> list[str]:
     Raises:
         ModelError: it is no model folder, or cannot be read or exported.
     """
-    from fervit.export.javascript import check_kind, write_onnx
+    from fervit.export.javascript import unknown_kind, write_onnx
     from fervit.models import load_checkpoint
     from fervit.weights.layout import ENSEMBLE_FILE
 
@@ -154,11 +154,8 @@ def _prepare(folder: Path, ready: Path, options: PushKeywords) -> list[str]:
         dataset = loaded(data)
     shutil.rmtree(ready / "onnx", ignore_errors=True)  # what lies there may be of other weights
     write_onnx(folder, ready, dataset)
-    try:
-        check_kind(folder)
-    except ModelError as error:
-        notes.append(str(error))
-    return notes
+    unknown = unknown_kind(folder)
+    return notes if unknown is None else [*notes, unknown]
 
 
 def _upload(ready: Path, pushed: Pushed, options: PushKeywords) -> tuple[str, str]:

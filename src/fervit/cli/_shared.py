@@ -4,7 +4,7 @@ import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,6 +93,16 @@ Device = Annotated[
     ),
 ]
 Runtime = Annotated[str, typer.Option(help="onnxruntime, openvino, or auto: the faster one that is installed.")]
+
+
+def listing_group(show: Callable[[], None], text: str) -> typer.Typer:
+    """Return a group of commands that shows its list when it is called without one of them."""
+
+    def by_default(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            show()
+
+    return typer.Typer(invoke_without_command=True, callback=by_default, help=text)
 
 
 def command_line() -> str:
@@ -277,15 +287,10 @@ def progress_towards(
         yield lambda done: shown.update(task, completed=min(done, total) if total else done)
 
 
-def limit_torch(models: Sequence[Path | None], threads: int | None) -> None:
-    """Limit the PyTorch that runs model folders to `threads`; ONNX Runtime takes its limit when a file is opened."""
-    if threads is None:
-        return
-    from fervit.inference.model_files import find_model
-
-    if any(model is not None and find_model(model).is_dir() for model in models):
-        import torch
-
+def limit_torch(threads: int | None) -> None:
+    """Limit PyTorch, where a model that was opened has imported it; ONNX Runtime has its limit from the opening."""
+    torch = sys.modules.get("torch")
+    if threads is not None and torch is not None:
         torch.set_num_threads(threads)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import STDOUT, check_target, write_json
+from fervit.cli._shared import STDOUT, check_target, listing_group, write_json
 from fervit.errors import ConfigError, DataError, unknown
 from fervit.formatting import file_size, text_table
 
@@ -17,10 +17,9 @@ HOUR_S, DAY_S = 3600, 86_400
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
-    group = typer.Typer(
-        invoke_without_command=True,
-        callback=_list_by_default,
-        help="List or clear the decoded data sets that are kept to be opened quickly; see FERVIT_CACHE and "
+    group = listing_group(
+        list_,
+        "List or clear the decoded data sets that are kept to be opened quickly; see FERVIT_CACHE and "
         "FERVIT_CACHE_LIMIT in docs/data.md.",
     )
     group.command("list")(list_)
@@ -28,16 +27,12 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="cache")
 
 
-def _list_by_default(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        list_()
-
-
 def list_(
     json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write it as JSON; - is the terminal.")] = None,
 ) -> None:
     """Show what the cache holds, how much it takes, and when it was used last."""
-    from fervit.data.cache.space import cache_folder, cache_limit, list_entries
+    from fervit.data.cache.space import cache_limit, list_entries
+    from fervit.files import cache_folder
 
     check_target("--json", json)
     entries, limit = list_entries(), cache_limit()
@@ -73,8 +68,9 @@ def clear(
     ] = False,
 ) -> None:
     """Delete decoded data sets; the data they were made of stay as they are, and are decoded again when needed."""
-    from fervit.data.cache.space import cache_folder, list_entries
     from fervit.data.cache.space import clear as run
+    from fervit.data.cache.space import list_entries
+    from fervit.files import cache_folder
 
     if names and damaged:
         raise ConfigError("give names, or --damaged, not both")

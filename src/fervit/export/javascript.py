@@ -7,9 +7,8 @@ Layout and names: https://huggingface.co/docs/transformers.js/custom_usage; `onn
 from pathlib import Path
 
 from fervit.data import Dataset
-from fervit.errors import ModelError
-from fervit.export.model import Exported, export_float, export_int8
-from fervit.weights.layout import CONFIG, ENSEMBLE_FILE, ONNX, ONNX_QUANTISED, read_object
+from fervit.export.model import export_float, export_int8
+from fervit.weights.layout import CONFIG, ONNX, ONNX_QUANTISED, read_object
 
 # Image classifiers of @huggingface/transformers 4.3.2: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES in its registry.js.
 KINDS = (
@@ -19,31 +18,29 @@ KINDS = (
 )
 
 
-def write_onnx(
-    folder: Path, target: Path, dataset: Dataset | None, *, commercial: bool = False
-) -> tuple[Exported, Exported | None]:
-    """Write `onnx/model.onnx` below a folder, and `onnx/model_quantized.onnx` where there is data for it."""
-    (target / ONNX).parent.mkdir(exist_ok=True)
-    exact = export_float(folder, target / ONNX, commercial=commercial)
-    if dataset is None:
-        return exact, None
-    return exact, export_int8(target / ONNX, target / ONNX_QUANTISED, dataset, commercial=commercial)
-
-
-def check_kind(folder: Path) -> None:
-    """Refuse a model that transformers.js cannot open.
+def write_onnx(folder: Path, target: Path, dataset: Dataset | None) -> None:
+    """Write `onnx/model.onnx` below a folder, and `onnx/model_quantized.onnx` where there is data for it.
 
     Raises:
-        ModelError: it is an ensemble, or of a kind that transformers.js has no class for.
+        ModelError: the model cannot be read or exported.
+        ConfigError: a file cannot be written.
     """
-    if (folder / ENSEMBLE_FILE).is_file():
-        raise ModelError(f"{folder} is an ensemble, which transformers.js cannot open: distil it into one model first")
-    try:
-        kind = read_object(folder / CONFIG).get("model_type")
-    except FileNotFoundError:
-        raise ModelError(f"{folder} is no model folder: it has no {CONFIG}") from None
-    if kind not in KINDS:
-        raise ModelError(
-            f"{folder} is a {str(kind)[:60]!r}, for which transformers.js has no class; expected one of "
-            f"{', '.join(KINDS)}; `fervit export` makes an ONNX file that onnxruntime-web runs"
-        )
+    (target / ONNX).parent.mkdir(exist_ok=True)
+    export_float(folder, target / ONNX)
+    if dataset is not None:
+        export_int8(target / ONNX, target / ONNX_QUANTISED, dataset)
+
+
+def unknown_kind(folder: Path) -> str | None:
+    """Return why transformers.js cannot open a model, or None where it has a class for its kind.
+
+    Raises:
+        ModelError: its configuration cannot be read.
+    """
+    kind = read_object(folder / CONFIG).get("model_type")
+    if kind in KINDS:
+        return None
+    return (
+        f"it is a {str(kind)[:60]!r}, for which transformers.js has no class; expected one of {', '.join(KINDS)}; "
+        "onnxruntime-web runs its onnx/model.onnx"
+    )

@@ -19,7 +19,7 @@ from fervit.licences import say_non_commercial
 from fervit.runtime.devices import AUTO as AUTO_DEVICE
 from fervit.runtime.devices import MODEL_FOLDERS, read_device
 from fervit.types import Classifier
-from fervit.weights.layout import ONNX
+from fervit.weights.layout import ONNX, folder_name
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def open_classifier(
     """
     read_device(device)  # a misspelt one is named first
     path = find_model(None if model is None else as_path(model, "a model", ModelError), revision=source.get("revision"))
-    name = path.name if model is None or Path(model).exists() else Path(model).as_posix()
+    name = folder_name(path) if model is None or Path(model).exists() else Path(model).as_posix()
     classifier = _open(path, threads=threads, runtime=runtime, device=device)
     spec = classifier.spec
     labels = name_labels(name, spec.labels, source.get("label_map"))
@@ -108,7 +108,7 @@ def open_classifier(
         classifier.spec = replace(spec, labels=labels)
     if not spec.data_hash and knows_no_expression(labels):  # of models that fervit trained, the user knows the labels
         log.warning("%s predicts %s, none of which is an expression known to fervit", name, ", ".join(labels[:SHOWN]))
-    say_non_commercial(path.name, spec.trained_on)
+    say_non_commercial(name, spec.trained_on)
     return classifier
 
 

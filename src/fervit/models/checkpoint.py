@@ -20,7 +20,7 @@ from fervit.models.pretrained import (
     quiet_transformers,
 )
 from fervit.types import ModelSpec
-from fervit.weights.layout import CONFIG, PROCESSOR
+from fervit.weights.layout import CONFIG, PROCESSOR, folder_name
 
 MARGINS = ("crop_margin", "crop_offset")  # what `preprocessor_config.json` has no place for
 
@@ -76,7 +76,8 @@ def spec_of(config: PreTrainedConfig, folder: Path) -> ModelSpec:
         raise ModelError(f"{folder / CONFIG}: fervit is no object; expected what `fervit train` writes")
     margins = {key: values[key] for key in MARGINS if key in values}
     preprocess = read_preprocess(folder, config, margins=margins)
-    fields = {"arch": config.model_type, "name": folder.name} | {k: v for k, v in values.items() if k not in MARGINS}
+    fields: dict[str, object] = {"arch": config.model_type, "name": folder_name(folder)}
+    fields |= {key: value for key, value in values.items() if key not in MARGINS}
     labels = _labels_of(config, folder)
     if not values and all(isinstance(label, str) for label in labels):  # of others than fervit
         labels = [*as_known([str(label) for label in labels])]

@@ -11,6 +11,7 @@ from torch import nn
 
 from fervit.concurrency import renew_in_children
 from fervit.errors import ModelError
+from fervit.formatting import counted
 from fervit.media.crops import preprocess_batch
 from fervit.models.loading import load_checkpoint
 from fervit.probabilities import softmax
@@ -113,9 +114,7 @@ def torch_device(name: str) -> torch.device:
         if not count:
             raise ModelError(f"PyTorch {torch.__version__} can use no NVIDIA GPU here; {CUDA_BUILD}")
         if wanted.index >= count:
-            raise ModelError(
-                f"there is no {wanted}: PyTorch sees {count} GPU{'s' if count > 1 else ''}, from cuda:0 on"
-            )
+            raise ModelError(f"there is no {wanted}: PyTorch sees {counted(count, 'GPU')}, from cuda:0 on")
         return torch.device(CUDA, wanted.index)
     if wanted.kind != CPU and not torch.backends.mps.is_available():
         raise ModelError(f"PyTorch {torch.__version__} has no mps here: it needs a Mac with Apple silicon and macOS 14")

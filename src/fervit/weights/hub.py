@@ -5,18 +5,15 @@ PyTorch is missing. Where a file of weights has its SHA-256 as its name in the c
 """
 
 import contextlib
-import http.client
 import logging
 import re
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from fervit.errors import MissingExtra, ModelError, quoted, reason
+from fervit.errors import MissingExtra, ModelError, quoted, reason, request_reason
 from fervit.files import PICKLE_SUFFIXES, file_digest
 from fervit.weights.layout import (
     ADAPTER,
@@ -26,6 +23,7 @@ from fervit.weights.layout import (
     MEMBERS,
     ONNX,
     PROCESSOR,
+    SHA256,
     WEIGHTS,
     list_shards,
     read_object,
@@ -37,7 +35,6 @@ NAME = r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?"  # of an owner or a repositor
 HUB_ID = re.compile(rf"({NAME}/{NAME})(?:@([^@\s]{{1,200}}))?", re.ASCII)
 FILE_SUFFIXES = frozenset({".onnx", ".xml", ".safetensors", ".json", *PICKLE_SUFFIXES})  # of what is meant as a file
 TIMEOUT_S = 10.0
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -235,6 +232,10 @@ def _explained(hub_id: HubId) -> Iterator[None]:
 
 def _why_unreachable(address: str) -> str | None:
     """Return why an address cannot be reached, or None where it can."""
+    import http.client
+    import urllib.error
+    import urllib.request  # here, as it takes several ms, and most models are files
+
     request = urllib.request.Request(address, method="HEAD", headers={"User-Agent": "fervit"})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S):
@@ -242,8 +243,7 @@ def _why_unreachable(address: str) -> str | None:
     except urllib.error.HTTPError:
         return None  # a refusal, too, shows that it can be reached
     except (OSError, ValueError, http.client.HTTPException) as error:
-        cause = getattr(error, "reason", error)
-        return reason(cause) if isinstance(cause, BaseException) else str(cause)
+        return request_reason(error)
 
 
 def _out_of_reach(hub_id: HubId, why: str) -> str:

@@ -1,6 +1,7 @@
 """The files of a model folder: their names, its JSON files, and the weights files that an index names."""
 
 import json
+import re
 from pathlib import Path, PurePath, PureWindowsPath
 
 from fervit.errors import ModelError, reason
@@ -15,6 +16,20 @@ ONNX_QUANTISED = "onnx/model_quantized.onnx"  # and for the one in 8 bits
 MAX_JSON = 16_000_000  # bytes; the index of a model with 100,000 tensors has 10 MB
 MAX_SHARDS = 1000
 MAX_DEPTH = 20  # of lists and objects within each other
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def folder_name(folder: Path) -> str:
+    """Return what to call the model in a folder: the folder's name, or `owner/name` in the cache of the Hub.
+
+    >>> folder_name(Path("hub/models--owner--name/snapshots/3f2a")), folder_name(Path("runs/mine"))
+    ('owner/name', 'mine')
+    """
+    if folder.parent.name == "snapshots" and len(folder.parts) > 2:
+        kind, _, repo = folder.parents[1].name.partition("--")
+        if kind == "models" and "--" in repo:
+            return repo.replace("--", "/", 1)
+    return folder.name
 
 
 def read_object(path: Path) -> dict[str, object]:

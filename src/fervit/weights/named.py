@@ -1,15 +1,12 @@
 """`small` and the others by name: from a checkout, from the cache, or fetched from a release, verified by SHA-256."""
 
 import hashlib
-import http.client
 import logging
 import os
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-from fervit.errors import ConfigError, ModelError, reason, redacted
+from fervit.errors import ConfigError, ModelError, reason, redacted, request_reason
 from fervit.files import cache_folder, file_digest, replacing
 from fervit.formatting import file_size
 from fervit.weights.layout import CONFIG
@@ -124,6 +121,9 @@ def _fetch(model: ReleasedModel, files: list[ReleasedFile], folder: Path) -> Non
 
 def _fetch_file(file: ReleasedFile, url: str, folder: Path, ways: str) -> None:
     """Fetch one file; it has its name only when its SHA-256 is that of the registry."""
+    import http.client
+    import urllib.error  # here, as it takes several ms, and most models are files
+
     try:
         with replacing(folder / file.name) as beside:
             digest, size = _download(url, beside, most=file.size)
@@ -138,8 +138,7 @@ def _fetch_file(file: ReleasedFile, url: str, folder: Path, ways: str) -> None:
             f"{redacted(url)} cannot be fetched ({error.code}: {why}): {ways}, or set {URL} to where its files are"
         ) from error
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        cause = getattr(error, "reason", error)
-        why = reason(cause) if isinstance(cause, BaseException) else str(cause)
+        why = request_reason(error)
         raise ModelError(
             f"{redacted(url)} cannot be reached ({why}): connect to the internet and try again, or {ways}"
         ) from error
@@ -149,6 +148,8 @@ def _fetch_file(file: ReleasedFile, url: str, folder: Path, ways: str) -> None:
 
 def _download(url: str, path: Path, *, most: int) -> tuple[str, int]:
     """Write what an address has into a file; return its SHA-256 and size. Beyond `most` bytes, it stops."""
+    import urllib.request
+
     digest, size = hashlib.sha256(), 0
     request = urllib.request.Request(url, headers={"User-Agent": "fervit"})
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response, path.open("wb") as file:

@@ -3,6 +3,7 @@
 `scripts/publish_weights.py` writes the file from the folders in `models/`.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -12,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from fervit.errors import ModelError, reason
+from fervit.weights.layout import SHA256
 
 REGISTRY = Path(__file__).parent / "registry.json"
 MODELS = Path(__file__).parents[3] / "models"
 """The released model folders, where fervit runs from a checkout of its repository."""
-SHA256 = re.compile(r"[0-9a-f]{64}")
 PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -65,8 +66,6 @@ class ReleasedModel:
     @property
     def version(self) -> str:
         """The first digits of a digest of all files: what tells these weights from others of the same name."""
-        import hashlib
-
         text = "".join(f"{file.name} {file.sha256}\n" for file in self.files)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -88,9 +88,9 @@ def test_a_signal_says_how_to_go_on(tmp_path: Path, arguments: list[str], monkey
     assert run(*words).exit_code == 0
 
 
-def command(arguments: list[str], out: Path, *more: str) -> list[str]:
-    """Return a search of six short trials in a process of its own."""
-    return [sys.executable, "-m", "fervit", *arguments, "--out", str(out), "--pruner", "none", *more]
+def search(arguments: list[str], out: Path, *more: str) -> list[str]:
+    """Return the words of a search of short trials that all end."""
+    return [*arguments, "--out", str(out), "--pruner", "none", *more]
 
 
 ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
@@ -101,8 +101,9 @@ def test_a_search_goes_on_after_kill_9_where_it_was(
     tmp_path: Path, arguments: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     out = tmp_path / "t"
-    words = command([*arguments, "--set", "epochs=3"], out, "--trials", "3")
-    process = subprocess.Popen(words, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = search([*arguments, "--set", "epochs=3"], out, "--trials", "3")
+    command = [sys.executable, "-m", "fervit", *words]
+    process = subprocess.Popen(command, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 120
     while not list(out.glob("trials/1/checkpoints/*/trainer_state.json")) and time.monotonic() < end:
         time.sleep(0.01)
@@ -111,7 +112,7 @@ def test_a_search_goes_on_after_kill_9_where_it_was(
     stopped = json.loads((out / "trials" / "1" / "run.json").read_text())
     assert "public_test" not in stopped, "the trial had ended before it was killed"
     first = (out / "trials" / "1" / "metrics.csv").read_text().splitlines()[1]
-    done = run(*words[3:])
+    done = run(*words)
     assert done.exit_code == 0, done.output
     assert "trial 1 was interrupted and goes on" in caplog.text
     assert "trial 0:" not in done.stdout and "trial 1: macro_f1" in done.stdout
@@ -127,7 +128,7 @@ def test_a_search_goes_on_after_kill_9_where_it_was(
 @pytest.mark.slow
 def test_workers_share_a_search_and_end_with_it(tmp_path: Path, arguments: list[str]) -> None:
     out = tmp_path / "t"
-    done = run(*command(arguments, out, "--trials", "4", "--workers", "2")[3:])
+    done = run(*search(arguments, out, "--trials", "4", "--workers", "2"))
     assert done.exit_code == 0, done.output
     assert sorted(line.partition(":")[0] for line in done.stdout.splitlines() if line.startswith("trial ")) == [
         f"trial {number}" for number in range(4)

@@ -157,7 +157,7 @@ def evaluate_several(
     from fervit.reports.terminal import table_as_text
 
     setup = open_setup(models, data, split, threads=threads, device=device, **reading)
-    limit_torch(models, threads)
+    limit_torch(threads)
     with progress("measuring") as tick:
         options["progress"] = tick
         found = evaluate_table(setup, split=split, strict_labels=strict_labels, **options)

@@ -91,7 +91,7 @@ def compare(
     options: PredictOptions = {"tta": tta, "batch_size": batch_size}
     if len(models) > 2 or len(data) > 1:
         setup = open_setup(models, data, split, threads=threads, device=device, **reading)
-        limit_torch(models, threads)
+        limit_torch(threads)
         with progress("comparing") as options["progress"]:
             found = compare_models(setup, split=split, baseline=baseline, strict_labels=strict_labels, **options)
         print_table(pairs_as_text(found), found.notes, json, found.to_dict())
@@ -105,7 +105,7 @@ def compare(
     first, second = (api.opened(model, threads=threads, device=device) for model in (a, b))
     if wanted:
         seen = (api.load_as_seen(data[0], first, **reading), api.load_as_seen(data[0], second, **reading))
-    limit_torch([a, b], threads)
+    limit_torch(threads)
     names = (str(a), str(b)) if first.spec.name == second.spec.name and a != b else None
     with progress("comparing") as options["progress"]:
         result = run(

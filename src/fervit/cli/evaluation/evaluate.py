@@ -159,7 +159,7 @@ def evaluate(
     read = partial(read_groups, path=groups or "", columns=group_by or (), allow_missing=allow_missing)
     grouping = None if groups is None else read(early)
     classifier = classifier or api.opened(named[0], threads=threads, device=device)
-    limit_torch(named, threads)
+    limit_torch(threads)
     chosen = choose_split(dataset, split, [classifier.spec])
     say_split(dataset, chosen, split)
     measured = find_part(dataset, [classifier.spec], split=chosen, strict_labels=strict_labels)

@@ -92,7 +92,7 @@ def robustness(
         dataset = api.loaded(data, **reading)
         choose_split(dataset, split)  # before the model is opened: what is missing should not cost that wait
         classifier = api.opened(model, threads=threads, device=device)
-    limit_torch([model], threads)
+    limit_torch(threads)
     plan = RobustnessPlan(kinds, None if faces == ALL else faces, lists, seed, strict_labels)
     with progress("corrupting") as tick:
         found = measure_robustness(classifier, dataset, split=split, plan=plan, batch_size=batch_size, progress=tick)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fervit.cli._shared import require_torch
-from fervit.formatting import file_size, text_table
+from fervit.formatting import counted, file_size, text_table
 
 if TYPE_CHECKING:
     from fervit.api.publishing import Pushed
@@ -52,7 +52,7 @@ def as_text(pushed: "Pushed") -> str:
     lines = [text_table(("file", "size", "SHA-256"), rows), ""]
     lines += [f"trained on {licence}" for licence in pushed.trained_on]
     lines += [f"note: {note}" for note in pushed.notes]
-    count = f"{len(rows)} {'file' if len(rows) == 1 else 'files'}, {file_size(sum(file.size for file in pushed.files))}"
+    count = f"{counted(len(rows), 'file')}, {file_size(sum(file.size for file in pushed.files))}"
     if pushed.url:
         lines.append(f"{pushed.url}: {count}, verified there; commit {pushed.commit[:SHOWN_DIGITS]}")
     else:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fervit.cli._shared import listing_group
 from fervit.errors import ModelError, unknown
 from fervit.formatting import file_size, text_table
 
@@ -13,19 +14,10 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
-    group = typer.Typer(
-        invoke_without_command=True,
-        callback=_list_by_default,
-        help="List or fetch the models that are released under a name; see docs/hub.md.",
-    )
+    group = listing_group(list_, "List or fetch the models that are released under a name; see docs/hub.md.")
     group.command("list")(list_)
     group.command()(fetch)
     app.add_typer(group, name="weights")
-
-
-def _list_by_default(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        list_()
 
 
 def list_() -> None:

@@ -18,7 +18,6 @@ from fervit.data.cache.space import (
     BUILDING,
     META,
     VERSION,
-    cache_folder,
     cache_limit,
     cannot_write,
     mark_used,
@@ -28,7 +27,7 @@ from fervit.data.cache.space import (
 )
 from fervit.data.dataset import Codes, Dataset
 from fervit.errors import DataError, reason
-from fervit.files import file_digest, replacing
+from fervit.files import cache_folder, file_digest, replacing
 
 log = logging.getLogger(__name__)
 Kept = TypeVar("Kept")

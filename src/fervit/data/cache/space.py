@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fervit.errors import ConfigError, DataError, reason
-from fervit.files import cache_folder as cache_folder
+from fervit.files import cache_folder
 from fervit.formatting import file_size
 
 log = logging.getLogger(__name__)

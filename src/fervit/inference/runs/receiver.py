@@ -13,7 +13,7 @@ from typing import IO, Self
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from fervit import __version__
-from fervit.errors import ConfigError, quoted, reason, redacted
+from fervit.errors import ConfigError, quoted, redacted, request_reason
 from fervit.formatting import counted
 from fervit.inference.rows import JsonRow
 
@@ -162,14 +162,9 @@ class Receiver:
                 return "", False
         except urllib.error.HTTPError as error:
             with error:
-                return f"it responded {error.code} {_why(error)}".rstrip(), not _may_help(error.code)
+                return f"it responded {error.code} {request_reason(error)}".rstrip(), not _may_help(error.code)
         except (OSError, HTTPException, ValueError) as error:
-            return f"not reached: {_why(error)}", False
-
-
-def _why(error: BaseException) -> str:
-    inner = getattr(error, "reason", None)  # what urllib wraps: an exception, or the receiver's own words
-    return reason(inner if isinstance(inner, BaseException) else Exception(inner) if inner else error)
+            return f"not reached: {request_reason(error)}", False
 
 
 def _may_help(status: int) -> bool:
