@@ -3,8 +3,9 @@
 Usage: python benchmarks/transformers_js.py MODEL... --modules FOLDER [--quantised]
 
 FOLDER has `node_modules` with the package (`npm install @huggingface/transformers@4.3.2` there). Two random crops of
-the model's input size, and one of 200 px, which transformers.js has to resize. Nothing is fetched. With `--quantised`,
-its "q8" and ONNX Runtime run `onnx/model_quantized.onnx`, which `fervit push --data` makes, and the folder must have it.
+the model's input size, and one of 200 px, which transformers.js has to resize. Nothing is fetched. With
+`--quantised`, its "q8" and ONNX Runtime run `onnx/model_quantized.onnx`, which `fervit push --data` makes, and the
+folder must have it.
 """
 
 import argparse
