@@ -39,10 +39,8 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# A process per core and one more, of one thread each: some tests wait. Runs of neighbours stay together, so few fixtures
-# are made twice.
-WORKERS ?= $(shell $(PY) -c "import os; print(min(4, 1 + (os.cpu_count() or 1)))")
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
+# A process per core, one thread each; runs of neighbours stay together, so few fixtures are made twice.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 
 fast: setup
 	$(PYTEST) -m "not slow" --durations=3
