@@ -7,14 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from fervit.data.dataset import PUBLIC_TEST, Dataset
+from fervit.config.architectures import CNNOptions
+from fervit.data.dataset import PUBLIC_TEST, TRAIN, Dataset
 from fervit.ensemble.members import Output
-from fervit.ensemble.soups import check_alike, mean, soup
-from fervit.errors import ModelError
+from fervit.ensemble.soups import mean, soup
+from fervit.errors import DataError, ModelError
 from fervit.evaluation.measurement import evaluate
-from fervit.models import TorchClassifier, load_checkpoint, save_checkpoint
+from fervit.labels import FER7
+from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
 from fervit.models.backbone import head_of
 from fervit.models.checkpoint import read_checkpoint
+from fervit.types import ModelSpec
 from tests.helpers.ensembles import make_dataset, save_member
 
 
@@ -65,12 +68,35 @@ def test_a_soup_of_unlike_models_is_refused_and_the_message_says_what_differs(
     assert not (tmp_path / "S").exists()
 
 
-def test_a_soup_of_batch_norms_is_refused(members: list[Path]) -> None:
-    loaded = [read_checkpoint(folder) for folder in members[:2]]
-    for model, _ in loaded:
-        model.norm = nn.BatchNorm2d(3)
-    with pytest.raises(ModelError, match="batch norms"):
-        check_alike([model for model, _ in loaded], [spec for _, spec in loaded], ["a", "b"])
+def _save_cnn(folder: Path, seed: int) -> Path:
+    """Save a tiny residual CNN with random weights, whose running statistics fit nothing."""
+    torch.manual_seed(seed)
+    model, preprocess = build_model("scratch", FER7, 32, arch="cnn", options=CNNOptions(channels=8, blocks=1))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            module.running_mean.fill_(50)
+    save_checkpoint(model, ModelSpec("cnn", preprocess, name=folder.name), folder)
+    return folder
+
+
+def test_the_batch_norms_of_a_soup_have_the_statistics_of_training_faces(tmp_path: Path) -> None:
+    data = make_dataset()
+    folders = [_save_cnn(tmp_path / f"cnn{seed}", seed) for seed in (0, 1)]
+    soup(folders, data, tmp_path / "S", kind="uniform")
+    model, spec = load_checkpoint(tmp_path / "S")
+    first = next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+    seen: list[torch.Tensor] = []
+    first.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
+    TorchClassifier(model, spec).probs(data.split(TRAIN).images)
+    assert first.running_mean is not None
+    torch.testing.assert_close(first.running_mean, torch.cat(seen).mean(dim=(0, 2, 3)), atol=2e-3, rtol=2e-2)
+
+
+def test_a_soup_of_batch_norms_without_training_faces_is_refused(tmp_path: Path) -> None:
+    folders = [_save_cnn(tmp_path / f"cnn{seed}", seed) for seed in (0, 1)]
+    with pytest.raises(DataError, match="no train images"):
+        soup(folders, make_dataset().split(PUBLIC_TEST), tmp_path / "S", kind="uniform")
 
 
 def test_the_mean_of_weights_keeps_whole_numbers() -> None:
