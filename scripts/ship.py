@@ -1,9 +1,11 @@
-"""Turn a finished run into a shipped model: weights, card and log, all from one folder.
+"""Turn a finished run, or a soup of runs, into a shipped model: weights, card and log, all from one folder.
 
 Usage: python scripts/ship.py RUN --data fer2013.parquet --base "what it started from" [--name tiny] [--models]
+       python scripts/ship.py SOUP --member RUN ... --data fer2013.parquet --base "what was averaged" ...
 
 Writes src/fervit/assets/NAME/ (fp16 safetensors, card), src/fervit/assets/NAME.onnx (exported from those same weights)
-and docs/runs/NAME/ (run.json, metrics.csv). With --models the folder is models/NAME/, which is in the repository
+and docs/runs/NAME/ (run.json, metrics.csv; of a soup soup.json, and those of its members that are no shipped models,
+each in a folder of its own). With --models the folder is models/NAME/, which is in the repository
 beside the package; the package then has the ONNX file and the card where `fervit.inference.model_files` has the name.
 Reads private_test once, at the very end, for the card.
 """
@@ -16,13 +18,18 @@ import tempfile
 from pathlib import Path
 
 from fervit.data import PRIVATE_TEST, PUBLIC_TEST, load
+from fervit.ensemble.members import SOUP_FILE
 from fervit.evaluation.measurement import evaluate
+from fervit.evaluation.report import Report
 from fervit.export.onnx import export
 from fervit.inference.classifier import OnnxClassifier
 from fervit.inference.model_files import ASSETS, SHIPPED_MODELS
 from fervit.licences import recognised, union
 from fervit.models import load_checkpoint, save_checkpoint
+from fervit.reports.card import Origin, model_card
 from fervit.training.finetune import card_of
+from fervit.training.run_folder import RunRecord
+from fervit.types import ModelSpec
 
 LICENCE = "Apache-2.0"  # the weights', like the code's; NOTICE names what they were made from
 BASE = (
@@ -41,6 +48,7 @@ def main() -> None:
     parser.add_argument("--name", default="tiny")
     parser.add_argument("--base", default=BASE, help="What the run started from, in words for the card.")
     parser.add_argument("--licence", default=LICENCE, help="The weights' licence.")
+    parser.add_argument("--member", type=Path, action="append", default=[], help="A run that the soup has in it.")
     parser.add_argument("--models", action="store_true", help="Write models/NAME, not the package's assets.")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -57,8 +65,8 @@ def ship(args: argparse.Namespace, folder: Path, onnx: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
     model, spec = load_checkpoint(args.run)
-    run = json.loads((args.run / "run.json").read_text(encoding="utf-8"))
-    learnt = [recognised("", source["hash"], ()) for source in run["data"].get("sources", ())]
+    runs = [json.loads((run / "run.json").read_text(encoding="utf-8")) for run in args.member or [args.run]]
+    learnt = [recognised("", source["hash"], ()) for run in runs for source in run["data"].get("sources", ())]
     trained_on = union(spec.trained_on, *learnt)  # a run from before there were licences noted the hashes
     spec = dataclasses.replace(spec, name=args.name, licence=args.licence, trained_on=trained_on, metrics={})
     save_checkpoint(model, spec, folder, half=True)
@@ -72,15 +80,32 @@ def ship(args: argparse.Namespace, folder: Path, onnx: Path) -> None:
     spec = dataclasses.replace(spec, metrics=figures)
     save_checkpoint(model, spec, folder, half=True)
     export(folder, onnx, overwrite=True)
-    run["init"] = Path(run["init"]).name  # nobody else has this machine's folders
-    card = card_of(spec, run | {"init": args.base}, reports[PRIVATE_TEST])
-    (folder / "README.md").write_text(card, encoding="utf-8")
-
-    log = Path("docs/runs") / args.name
-    log.mkdir(parents=True, exist_ok=True)
-    shutil.copy(args.run / "metrics.csv", log)
-    (log / "run.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_card(args, spec, runs[0], reports[PRIVATE_TEST]), encoding="utf-8")
+    _log(args, runs)
     print(json.dumps(figures, indent=2))
+
+
+def _card(args: argparse.Namespace, spec: ModelSpec, run: RunRecord, report: Report) -> str:
+    """Return the card of a run, or that of a soup."""
+    if not args.member:
+        return card_of(spec, run | {"init": args.base}, report)
+    soup = json.loads((args.run / SOUP_FILE).read_text(encoding="utf-8"))
+    return model_card(spec, report=report, origin=Origin(run["data"]["name"], args.base, command=soup["command"]))
+
+
+def _log(args: argparse.Namespace, runs: list[RunRecord]) -> None:
+    """Copy what tells how the model was made into docs/runs/NAME."""
+    log = Path("docs/runs") / args.name
+    shutil.rmtree(log, ignore_errors=True)
+    log.mkdir(parents=True)
+    if args.member:
+        shutil.copy(args.run / SOUP_FILE, log)
+    for source, run in zip(args.member or [args.run], runs, strict=True):
+        target = log / source.name if args.member else log
+        target.mkdir(exist_ok=True)
+        run["init"] = Path(run["init"]).name  # nobody else has this machine's folders
+        shutil.copy(source / "metrics.csv", target)
+        (target / "run.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
