@@ -1,4 +1,4 @@
-"""The exit codes that docs/command-line.md promises."""
+"""The exit codes that docs/faq.md promises."""
 
 import os
 import signal
