@@ -62,10 +62,11 @@ def test_fetched_weights_are_listed_and_deleted_by_name_or_with_yes(cache_folder
     for _ in range(2):
         weights.mkdir(parents=True)
         (weights / "model.safetensors").write_bytes(bytes(2000))
-        assert "weights/small-0123456789ab  weights of small, of another version of fervit" in run("cache").output
+        listed = " ".join(run("cache").output.split())
+        assert "weights/small-0123456789ab weights of small, of another version of fervit 2.0 kB" in listed
         done = run("cache", "clear")
         assert weights.is_dir() and "kept: 1 entry with weights, 2.0 kB; --yes deletes them, too" in done.stderr
-        assert "1 entry deleted, 2.0 kB freed" in run("cache", "clear", "--yes").output
+        assert f"{cache_folder}: 1 entry deleted, 2.0 kB freed" in run("cache", "clear", "--yes").output
         assert not weights.exists()
     weights.mkdir()
     (weights / "notes.txt").write_text("mine")
