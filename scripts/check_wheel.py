@@ -29,6 +29,7 @@ TESTS = (
     *("tests/test_types.py", "tests/test_installed.py"),
 )
 """What runs without extras, without the repository and without a network; the slow ones of it are left out."""
+NEED_EXTRAS = ("tests/cli/inference/test_serve.py", "tests/cli/inference/test_video.py")  # FastAPI; figures
 RUNNERS = ("pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "onnx>=1.18")  # tests make models with onnx
 RUN_EXTRAS = ("serve", "openvino", "video", "heic", "hub")
 HEAVY = ("torch", "transformers", "openvino", "pyarrow", "matplotlib", "av", "fastapi")  # none of them in the core
@@ -128,8 +129,7 @@ def run_tests(python: Path, folder: Path) -> None:
     # A process a core, as in `make test`.
     parallel = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
     pytest = [python, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--durations=3", *parallel]
-    needs_serve = "--ignore=tests/cli/inference/test_serve.py"
-    run([*pytest, needs_serve, *TESTS], cwd=folder)
+    run([*pytest, *(f"--ignore={name}" for name in NEED_EXTRAS), *TESTS], cwd=folder)
 
 
 def environment() -> dict[str, str]:
