@@ -49,7 +49,7 @@ def main() -> None:
         python = install(wheel, folder / "venv", python=options.python, lowest=options.lowest)
         check_installed(python, folder, core=not options.lowest)
         run_tests(python, folder / "elsewhere")
-    print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, checked in {time.monotonic() - started:.0f} s")
+        print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, checked in {time.monotonic() - started:.0f} s")
 
 
 def _options() -> argparse.Namespace:

@@ -1,7 +1,7 @@
 """`fervit doctor`."""
 
 import json
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
@@ -22,8 +22,6 @@ def test_it_shows_what_works_and_its_json_has_the_same() -> None:
 
 
 def test_a_needed_package_that_is_absent_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    version = diagnosis.version
-
     def without_numpy(package: str) -> str:
         if package == "numpy":
             raise PackageNotFoundError(package)

@@ -297,9 +297,9 @@ def _extras() -> Iterator[Check]:
         wanted = [package for package in packages if package.marker and package.marker.evaluate({"extra": extra})]
         lacking = [package.name for package in wanted if _version(package.name) is None]
         odd = [
-            f"{package.name} {found}, expected {package.specifier}"
+            f"{package.name} {there}, expected {package.specifier}"
             for package in wanted
-            if (found := _version(package.name)) and not package.specifier.contains(found, prereleases=True)
+            if (there := _version(package.name)) and not package.specifier.contains(there, prereleases=True)
         ]
         command = f"pip install 'fervit[{extra}]'"
         if lacking:

@@ -94,7 +94,8 @@ def tune(
     folder = out or _beside(storage)
     with stoppable(lambda: f"finished trials stay in the study; to go on: {program()} {_arguments()}"):
         labels: LoadKeywords = {"votes": votes, "label_map": label_map, "drop_labels": drop_labels, "splits": splits}
-        dataset, _ = find_inputs(config, data, init=init, licence=licence, **labels)
+        labels |= {"licence": licence}
+        dataset, _ = find_inputs(config, data, init=init, **labels)
         if trials or not grid:
             typer.echo(f"tuning {recipe} in {folder}")
         found = studies.tune(
