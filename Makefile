@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # Where this is set, every process compiles numpy, torch and transformers anew: `fervit predict` starts in twice the time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo check test lint types fast pytest coverage docs docs-serve clean
+.PHONY: setup demo check test lint types fast pytest coverage wheel docs docs-serve clean
 
 setup: $(VENV)/.ok
 
@@ -51,6 +51,10 @@ pytest: setup
 # Apart, because tracing every line takes a third more time.
 coverage: setup
 	$(PYTEST) --cov=fervit --cov-report=term
+
+# sdist and wheel, and the wheel tried outside of the repository; WHEEL="--python 3.12" or WHEEL=--lowest.
+wheel: setup
+	UV_FIND_LINKS="$(LINKS)" $(BIN)/python scripts/check_wheel.py $(WHEEL)
 
 # The documentation's site, into site/; a warning is an error. The notice is of Material's end of life in May 2027.
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs

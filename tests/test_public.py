@@ -5,7 +5,16 @@ import fervit
 PUBLIC = (
     *("Box", "Dataset", "Face", "FervitError", "FrameResult", "ImageResult", "ModelSpec", "OnnxClassifier"),
     *("Prediction", "Preprocess", "Recognizer", "RunSummary", "TrainConfig", "VideoWriter", "annotate", "compare"),
-    *("compare_models", "convert_dataset", "crop_photos", "distill", "evaluate", "evaluate_table", "export_onnx"),
+    *(
+        "compare_models",
+        "convert_dataset",
+        "crop_photos",
+        "distill",
+        "doctor",
+        "evaluate",
+        "evaluate_table",
+        "export_onnx",
+    ),
     *("load", "load_dataset", "make_detector", "one_face", "predict", "probe", "pseudolabel", "push"),
     *("read_frames", "read_image", "read_people", "read_sidecar", "released_models", "study", "table_rows"),
     *("threshold_for", "train", "train_seeds", "tune", "watch", "write_study"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fervit.analysis.outputs import write_study
     from fervit.analysis.study import study
     from fervit.api import compare, distill, evaluate, export_onnx, train
+    from fervit.api.diagnosis import doctor
     from fervit.api.publishing import push
     from fervit.api.studies import train_seeds, tune
     from fervit.api.tables import compare_models, evaluate_table
@@ -64,6 +65,7 @@ __all__ = [
     "convert_dataset",
     "crop_photos",
     "distill",
+    "doctor",
     "evaluate",
     "evaluate_table",
     "export_onnx",
@@ -111,6 +113,7 @@ _HOMES = {
     "convert_dataset": "fervit.data.conversion.convert:convert",
     "crop_photos": "fervit.data.photos.crop_folder",
     "distill": "fervit.api",
+    "doctor": "fervit.api.diagnosis",
     "evaluate": "fervit.api",
     "evaluate_table": "fervit.api.tables",
     "export_onnx": "fervit.api",

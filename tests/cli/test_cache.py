@@ -55,3 +55,19 @@ def test_mistakes_are_named() -> None:
     assert isinstance(run("cache", "clear", "synthetic").exception, DataError)
     assert isinstance(run("cache", "clear", "x", "--damaged").exception, ConfigError)
     assert "FERVIT_CACHE_LIMIT is 'big'" in error_of(run("cache", env={"FERVIT_CACHE_LIMIT": "big"}))
+
+
+def test_fetched_weights_are_listed_and_deleted_by_name_or_with_yes(cache_folder: Path) -> None:
+    weights = cache_folder / "weights" / "small-0123456789ab"
+    for _ in range(2):
+        weights.mkdir(parents=True)
+        (weights / "model.safetensors").write_bytes(bytes(2000))
+        listed = " ".join(run("cache").output.split())
+        assert "weights/small-0123456789ab weights of small, of another version of fervit 2.0 kB" in listed
+        done = run("cache", "clear")
+        assert weights.is_dir() and "kept: 1 entry with weights, 2.0 kB; --yes deletes them, too" in done.stderr
+        assert f"{cache_folder}: 1 entry deleted, 2.0 kB freed" in run("cache", "clear", "--yes").output
+        assert not weights.exists()
+    weights.mkdir()
+    (weights / "notes.txt").write_text("mine")
+    assert "0 entries deleted" in run("cache", "clear", "--yes").output and weights.is_dir()

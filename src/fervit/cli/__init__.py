@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fervit.cli import cache, data, demo
+from fervit.cli import cache, data, demo, doctor
+from fervit.cli._quiet import Quiet, add_quiet, set_quiet
 from fervit.cli._streams import READER_GONE, guard
 from fervit.cli.evaluation import compare, evaluate, robustness
 from fervit.cli.inference import benchmark, explain, poker_face, predict, serve, study, webcam
@@ -17,7 +18,6 @@ from fervit.errors import FervitError
 app = typer.Typer(
     name="fervit",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Facial expression recognition with Vision Transformers: train, evaluate honestly, predict fast.",
@@ -43,11 +43,13 @@ for module in (
     weights,
     push,
     demo,
+    doctor,
     serve,
     webcam,
     benchmark,
 ):
     module.register(app)
+add_quiet(app)
 
 
 def _version(wanted: bool) -> None:
@@ -63,8 +65,9 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
-    pass
+    set_quiet(quiet)
 
 
 def main() -> None:

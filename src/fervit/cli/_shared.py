@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fervit.cli._quiet import is_quiet
 from fervit.errors import ConfigError, DataError, MissingExtra, redacted, unknown
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ def write_json(target: str, value: object) -> None:
 
 
 def bar(*, percent: bool = False, note: bool = False, transient: bool = False) -> "Progress":
-    """Return a progress bar on stderr, to add tasks to: name, bar, how far it is, time left.
+    """Return a progress bar on stderr, to add tasks to: name, bar, how far it is, time left; `--quiet` hides it.
 
     Args:
         percent: show how far it is in per cent instead of as a count.
@@ -245,7 +246,7 @@ def bar(*, percent: bool = False, note: bool = False, transient: bool = False) -
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=is_quiet())
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -254,7 +255,7 @@ def bar(*, percent: bool = False, note: bool = False, transient: bool = False) -
         *([TextColumn("{task.fields[note]}")] if note else []),
         console=console,
         transient=transient,
-        disable=transient and not console.is_terminal,
+        disable=is_quiet() or (transient and not console.is_terminal),
         redirect_stdout=False,  # what a command writes to stdout is data
     )
 

@@ -1,5 +1,6 @@
 """`fervit cache`: list and clear."""
 
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
     group = listing_group(
         list_,
-        "List or clear the decoded data sets that are kept to be opened quickly; see FERVIT_CACHE and "
+        "List or clear what is kept to be opened quickly: decoded data sets, and fetched weights; see FERVIT_CACHE and "
         "FERVIT_CACHE_LIMIT in docs/data.md.",
     )
     group.command("list")(list_)
@@ -31,11 +32,12 @@ def list_(
     json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write it as JSON; - is the terminal.")] = None,
 ) -> None:
     """Show what the cache holds, how much it takes, and when it was used last."""
-    from fervit.data.cache.space import cache_limit, list_entries
+    from fervit.data.cache.contents import list_cache
+    from fervit.data.cache.space import cache_limit
     from fervit.files import cache_folder
 
     check_target("--json", json)
-    entries, limit = list_entries(), cache_limit()
+    entries, limit = list_cache(), cache_limit()
     if json is not None:
         write_json(
             json,
@@ -45,7 +47,7 @@ def list_(
                 "size_bytes": sum(entry.size_bytes for entry in entries),
                 "entries": [
                     {
-                        "name": entry.path.name,
+                        "name": _name(entry),
                         "what": entry.what,
                         "size_bytes": entry.size_bytes,
                         "used_s": entry.used_s,
@@ -66,23 +68,30 @@ def clear(
     damaged: Annotated[
         bool, typer.Option("--damaged", help="Only what is damaged, unfinished or of another version of fervit.")
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Delete everything, fetched weights too, without a question.")
+    ] = False,
 ) -> None:
-    """Delete decoded data sets; the data they were made of stay as they are, and are decoded again when needed."""
-    from fervit.data.cache.space import clear as run
-    from fervit.data.cache.space import list_entries
+    """Delete decoded data sets, which are decoded again when needed, and fetched weights, which are fetched again.
+
+    Without names or --damaged, a terminal asks first; a script deletes the data sets only, and with --yes all.
+    """
+    from fervit.data.cache.contents import delete, list_cache
     from fervit.files import cache_folder
 
     if names and damaged:
         raise ConfigError("give names, or --damaged, not both")
-    entries = list_entries()
-    found = {entry.path.name: entry for entry in entries}
+    entries = list_cache()
+    found = {_name(entry): entry for entry in entries}
     for name in names or ():
         if name not in found:
             raise DataError(unknown("cache entry", name, found))
     chosen = [found[name] for name in dict.fromkeys(names)] if names else entries
     if damaged:
         chosen = [entry for entry in entries if not entry.whole]
-    freed = run(chosen)
+    elif not (names or yes):
+        chosen = _agreed(entries)
+    freed = delete(chosen)
     typer.echo(f"{cache_folder()}: {_count(len(chosen))} deleted, {file_size(freed)} freed")
 
 
@@ -93,8 +102,36 @@ def as_text(entries: "list[CacheEntry]", folder: str, limit: int | None) -> str:
     summary = f"{folder}: {_count(len(entries))}, {total}; {most}"
     if not entries:
         return summary
-    rows = [(entry.path.name, entry.what, file_size(entry.size_bytes), _ago(entry.used_s)) for entry in entries]
+    rows = [(_name(entry), entry.what, file_size(entry.size_bytes), _ago(entry.used_s)) for entry in entries]
     return "\n".join([text_table(("entry", "holds", "size", "used last"), rows), "", summary])
+
+
+def _name(entry: "CacheEntry") -> str:
+    """Return what an entry is called: its folder in the cache, `weights/NAME-VERSION` for fetched weights."""
+    from fervit.data.cache.contents import is_weights
+
+    return f"{entry.path.parent.name}/{entry.path.name}" if is_weights(entry) else entry.path.name
+
+
+def _agreed(entries: "list[CacheEntry]") -> "list[CacheEntry]":
+    """Return what may be deleted of everything: a person is asked, a script keeps the weights.
+
+    Raises:
+        Abort: the person does not agree.
+    """
+    from fervit.data.cache.contents import is_weights
+
+    weights = [entry for entry in entries if is_weights(entry)]
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if weights:
+            kept = file_size(sum(entry.size_bytes for entry in weights))
+            typer.echo(f"kept: {_count(len(weights))} with weights, {kept}; --yes deletes them, too", err=True)
+        return [entry for entry in entries if not is_weights(entry)]
+    if entries:
+        size, fetched = file_size(sum(entry.size_bytes for entry in entries)), len(weights)
+        again = f", {fetched} of them with weights, which would be fetched again" if fetched else ""
+        typer.confirm(f"Delete {_count(len(entries))}, {size}{again}?", abort=True, err=True)
+    return entries
 
 
 def _count(entries: int) -> str:

@@ -63,4 +63,5 @@ def quiet_opencv() -> None:
     It may be an address with its password that they print; what went wrong is raised in one line of ours.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", QUIET)  # read when the first reader is opened
-    opencv().utils.logging.setLogLevel(0)
+    module = opencv()
+    getattr(module.utils, "logging", module).setLogLevel(0)  # where it stands depends on the version

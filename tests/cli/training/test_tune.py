@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from fervit.config.training import TrainConfig
+from fervit.data import Dataset
+from fervit.errors import ConfigError
 from fervit.training.finetune import RunFigures, train
 from tests.helpers import ROOT
 from tests.helpers.commands import error_of, run
+from tests.helpers.data_files import write_class_folders
 from tests.helpers.weights import save_timm
 
 QUICK = [word for s in ("image_size=32", "batch_size=8", "votes_weight=0", "epochs=1") for word in ("--set", s)]
@@ -157,3 +160,15 @@ def test_a_signal_says_how_seeds_go_on(tmp_path: Path, arguments: list[str], mon
     done = run(*words)
     assert done.exit_code == 143
     assert f"to go on: fervit {' '.join(words)} --resume" in done.stderr
+
+
+def test_the_terms_of_the_data_reach_the_trials(
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(recipe: str, dataset: Dataset, *more: object, **options: object) -> None:
+        raise ConfigError(f"terms of the data: {dataset.licence}")
+
+    monkeypatch.setattr("fervit.api.studies.tune", stop)
+    arguments[arguments.index("synthetic:70")] = str(write_class_folders(tmp_path / "mine", "happy", "sad"))
+    assert error_of(run(*arguments, "--licence", "CC-BY-4.0")) == "terms of the data: mine: CC-BY-4.0"
+    assert "expected a licence" in error_of(run(*arguments, "--licence", " "))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
+from fervit.cli._quiet import note
 from fervit.cli._shared import STDOUT, check_figure, check_target, limit_torch, progress, write_json, write_text
 from fervit.errors import ConfigError, unknown
 
@@ -60,7 +61,7 @@ def write_tables(table: Table, paths: Sequence[Path]) -> None:
     write = {".md": table.to_markdown, ".tex": table.to_latex, ".csv": table.to_csv}
     for path in paths:
         write_text(path, write[path.suffix.lower()]())
-        typer.echo(f"table: {path}", err=True)
+        note(f"table: {path}")
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Outputs:
         for kind, path in self.figures:
             usual = PAGE_IN if kind == "confusion" and len(reports) > 1 else COLUMN_IN
             write_figure(draw_reports(kind, reports), path, width_in=self.width_in or usual)
-            typer.echo(f"figure: {path}", err=True)
+            note(f"figure: {path}")
 
 
 def _read_figure(text: str, usual: str) -> tuple[str, Path]:

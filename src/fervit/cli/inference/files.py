@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from fervit.cli._quiet import note
 from fervit.cli._shared import STDOUT, bar
 from fervit.cli.inference.photos import PhotoCounts, PhotoOptions, PhotoSinks
 from fervit.cli.inference.video import VideoOptions, VideoSinks
@@ -105,7 +106,7 @@ def predict_files(
     todo = not_done(files, out.done)
     if out.done:
         what = "files" if moving(files) else "images"
-        typer.echo(f"{files.count - len(todo)} of {files.count} {what} were done before", err=True)
+        note(f"{files.count - len(todo)} of {files.count} {what} were done before")
     summary = started_summary(files, todo, out)
     stills = [file for file in todo if not isinstance(file, str) and file not in set(files.videos)]
     sinks = PhotoSinks(stills, photos, out)

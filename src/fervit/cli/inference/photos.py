@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from fervit.cli._quiet import note
 from fervit.formatting import counted
 
 if TYPE_CHECKING:
@@ -58,16 +59,14 @@ class PhotoCounts:
         """Sum a run over several photos up on stderr; a single one only if it could not be read."""
         if self.total > 1 or self.read < self.total:
             failed = f", {self.total - self.read} could not be read" if self.read < self.total else ""
-            typer.echo(f"{counted(self.total, 'image')}, {counted(self.faces, 'face')}{failed}", err=True)
+            note(f"{counted(self.total, 'image')}, {counted(self.faces, 'face')}{failed}")
         if not options.detecting:
             return
         if self.large_without and not options.tiled:
             photos = counted(self.large_without, "large photo")
-            typer.echo(
-                f"no face found in {photos}; to search for small faces, which takes longer, add --tile", err=True
-            )
+            note(f"no face found in {photos}; to search for small faces, which takes longer, add --tile")
         elif self.read and not self.faces:
-            typer.echo("no face found; for images that are face crops already, add --crop", err=True)
+            note("no face found; for images that are face crops already, add --crop")
 
 
 class PhotoSinks:

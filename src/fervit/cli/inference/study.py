@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fervit.cli._quiet import note
 from fervit.cli._shared import check_target, progress
 from fervit.errors import ConfigError
 from fervit.formatting import percent, text_table
@@ -64,19 +65,19 @@ def study(
     if out is not None and out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file: expected a folder, or a new name for one")
     found = make_study(tables, min_episode_s=min_episode, block_s=block, gap_s=gap, seed=seed)
-    for note in found.notes:
-        typer.echo(f"fervit: {note}", err=True)
+    for line in found.notes:
+        typer.echo(f"fervit: {line}", err=True)
     if stats is not None:
         found.save(stats)
-        typer.echo(f"statistics: {stats}", err=True)
+        note(f"statistics: {stats}")
     if events is not None:
         write_events(found, events)
-        typer.echo(f"events: {events}", err=True)
+        note(f"events: {events}")
     if out is not None:
         suffix = None if figures == "none" else f".{figures.removeprefix('.').lower()}"
         with progress("writing") as tick:
             files = write_study(found, out, figures=suffix, most=tracks, progress=tick)
-        typer.echo(f"{len(files)} files in {out}", err=True)
+        note(f"{len(files)} files in {out}")
     typer.echo(_table(found))
 
 

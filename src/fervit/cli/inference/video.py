@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from fervit.cli._quiet import note
 from fervit.cli._shared import STDOUT
 from fervit.errors import ConfigError, MissingExtra
 from fervit.formatting import counted
@@ -175,7 +176,7 @@ class VideoSinks:
         try:
             typer.echo("\n".join([f"{name}: {first}", *others]), err=self._out.targets.json == STDOUT)
             if self._copy is not None and str(self._copy.path) not in failures:
-                typer.echo(f"annotated copy: {self._copy.path}", err=True)
+                note(f"annotated copy: {self._copy.path}")
         finally:
             if figure is not None and self._collector is not None:
                 from fervit.analysis.timeline import draw_timeline
@@ -185,7 +186,7 @@ class VideoSinks:
                     study, target = self._collector.study(), _figure_name(figure, self._file)
                     write_figure(draw_timeline(study, study.videos[0].source), target)
                     if target != figure:
-                        typer.echo(f"timeline: {target}", err=True)
+                        note(f"timeline: {target}")
 
 
 class _Copy:

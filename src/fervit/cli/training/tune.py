@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fervit.cli._shared import DropLabels, LabelMap, Sources, Splits, Threads, command_line, program
+from fervit.cli._shared import DataLicence, DropLabels, LabelMap, Sources, Splits, Threads, command_line, program
 from fervit.cli.training._options import Init, Settings, Votes
 from fervit.cli.training._run import find_inputs, stoppable
 from fervit.errors import ConfigError
 from fervit.formatting import NONE, percent
 
 if TYPE_CHECKING:
+    from fervit.data import LoadKeywords
     from fervit.training.tuning.outcome import TuneResult
     from fervit.training.tuning.rows import TrialRow
 
@@ -75,6 +76,7 @@ def tune(
     label_map: LabelMap = None,
     drop_labels: DropLabels = None,
     splits: Splits = None,
+    licence: DataLicence = None,
     set_: Settings = None,
     threads: Threads = None,
 ) -> None:
@@ -91,9 +93,9 @@ def tune(
     require_optuna()
     folder = out or _beside(storage)
     with stoppable(lambda: f"finished trials stay in the study; to go on: {program()} {_arguments()}"):
-        dataset, _ = find_inputs(
-            config, data, init=init, votes=votes, label_map=label_map, drop_labels=drop_labels, splits=splits
-        )
+        labels: LoadKeywords = {"votes": votes, "label_map": label_map, "drop_labels": drop_labels, "splits": splits}
+        labels |= {"licence": licence}
+        dataset, _ = find_inputs(config, data, init=init, **labels)
         if trials or not grid:
             typer.echo(f"tuning {recipe} in {folder}")
         found = studies.tune(
