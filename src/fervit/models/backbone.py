@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from fervit.errors import ModelError
 from fervit.metadata import LUMA
-from fervit.models.contract import HasInputConvolutions
+from fervit.models.contract import HasDepths, HasInputConvolutions
 from fervit.types import Preprocess
 
 STEMS = (".embeddings.", ".conv_stem.")  # what comes before the first layer, in names of parameters
@@ -49,7 +49,14 @@ def layers_in(backbone: nn.Module) -> nn.ModuleList:
 
 
 def layer_index(model: nn.Module) -> Callable[[str], int]:
-    """Return a function from parameter name to depth: 0 embeddings, 1..L layers, L + 1 norm and head."""
+    """Return a function from parameter name to depth: 0 embeddings, 1..L layers, L + 1 norm and head.
+
+    A model that is a `HasDepths` says it itself.
+    """
+    if isinstance(model, HasDepths):
+        own = model.depths()
+        head = max(own.values()) + 1
+        return lambda name: next((k for prefix, k in own.items() if name.startswith(prefix)), head)
     depth = len(layers_of(model))
     names = {id(layer): k for k, layer in enumerate(layers_of(model))}
     prefixes = {f"{name}.": names[id(m)] + 1 for name, m in model.named_modules() if id(m) in names}
