@@ -51,8 +51,8 @@ class VTFFOptions:
         branch: the CNN of the two branches: `resnet18` as in the paper, from random weights, or one that `--init` may
             bring from face identification (scripts/make_faceres.py, scripts/make_facenet.py) or expressions. Such a
             CNN is cut behind the last stage whose map still has `grid` x `grid` places.
-        encoder: a ViT, in any form that `--init` takes, whose first layers the encoder starts from where `--init` is
-            a CNN or `scratch`; empty: random ones.
+        encoder: a ViT's safetensors file, model folder or Hub id, whose first layers the encoder starts from where
+            `--init` is a CNN or `scratch`; empty: random ones. The model folder does not need it.
         channels: of the last stage of a ResNet-18 (C; the paper's has 512); the stages below have C/8, C/4, C/2.
             Other branches have their own.
         grid: side of the fused feature map, whose cells are the visual words (7 in the paper, so 49 words).

@@ -49,14 +49,7 @@ def layers_in(backbone: nn.Module) -> nn.ModuleList:
 
 
 def layer_index(model: nn.Module) -> Callable[[str], int]:
-    """Return a function from parameter name to depth: 0 embeddings, 1..L layers, L + 1 norm and head.
-
-    A model that is a `HasDepths` says it itself.
-    """
-    if isinstance(model, HasDepths):
-        own = model.depths()
-        head = max(own.values()) + 1
-        return lambda name: next((k for prefix, k in own.items() if name.startswith(prefix)), head)
+    """Return a function from parameter name to depth: 0 embeddings, 1..L layers, L + 1 norm and head."""
     depth = len(layers_of(model))
     names = {id(layer): k for k, layer in enumerate(layers_of(model))}
     prefixes = {f"{name}.": names[id(m)] + 1 for name, m in model.named_modules() if id(m) in names}
@@ -68,6 +61,18 @@ def layer_index(model: nn.Module) -> Callable[[str], int]:
         return 0 if any(stem in name for stem in STEMS) else depth + 1
 
     return index
+
+
+def learning_depth(model: nn.Module) -> Callable[[str], int]:
+    """Return a function from parameter name to the depth by which its learning rate goes, `classifier.*` the deepest.
+
+    That is `layer_index`, or what a model says that is a `HasDepths`.
+    """
+    if not isinstance(model, HasDepths):
+        return layer_index(model)
+    own = model.depths()
+    head = max(own.values()) + 1
+    return lambda name: next((k for prefix, k in own.items() if name.startswith(prefix)), head)
 
 
 @torch.no_grad()
