@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from fervit.config.checks import check_below_one, check_choices, check_multiple, check_not_negative, check_positive
-from fervit.errors import ConfigError, quoted
+from fervit.errors import ConfigError
 
 SCRATCH = "scratch"  # in place of starting weights: random ones
 
@@ -73,8 +73,6 @@ class VTFFOptions:
 
     def __post_init__(self) -> None:
         check_choices(self, {"branch": BRANCHES}, "model.")
-        if not isinstance(self.encoder, str):
-            raise ConfigError(f"model.encoder must be a text, got {quoted(self.encoder)}")
         check_positive(self, ("channels", "grid", "width", "depth", "heads", "mlp"), "model.")
         check_multiple(self, "channels", 8, "model.")
         if self.width % self.heads:

@@ -257,7 +257,7 @@ def test_a_vtff_of_another_branch_or_depth_of_it_is_refused(tmp_path: Path) -> N
 def test_options_are_checked_when_the_recipe_is_read() -> None:
     with pytest.raises(ConfigError, match=r"unknown model\.branch 'resnet50'"):
         config_from_dict({"arch": "vtff", "model": {"branch": "resnet50"}})
-    with pytest.raises(ConfigError, match=r"model\.encoder must be a text, got 3"):
+    with pytest.raises(ConfigError, match=r"model\.encoder must be str, got 3"):
         config_from_dict({"arch": "vtff", "model": {"encoder": 3}})
 
 
