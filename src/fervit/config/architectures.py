@@ -7,6 +7,8 @@ from fervit.errors import ConfigError
 
 SCRATCH = "scratch"  # in place of starting weights: random ones
 
+BRANCHES = ("resnet18", "mobilenet_v1", "inception_resnet_v1")  # of a VTFF
+
 
 @dataclass(frozen=True)
 class ViTOptions:
@@ -46,7 +48,13 @@ class VTFFOptions:
     """Visual Transformers with feature fusion: Ma, Sun, Li 2021, arXiv 2103.16854.
 
     Attributes:
-        channels: of the two branches' last stage (C; ResNet-18 has 512); the stages below have C/8, C/4, C/2.
+        branch: the CNN of the two branches: `resnet18` as in the paper, from random weights, or one that `--init` may
+            bring from face identification (scripts/make_faceres.py, scripts/make_facenet.py) or expressions. Such a
+            CNN is cut behind the last stage whose map still has `grid` x `grid` places.
+        encoder: a ViT's safetensors file, model folder or Hub id, whose first layers the encoder starts from where
+            `--init` is a CNN or `scratch`; empty: random ones. The model folder does not need it.
+        channels: of the last stage of a ResNet-18 (C; the paper's has 512); the stages below have C/8, C/4, C/2.
+            Other branches have their own.
         grid: side of the fused feature map, whose cells are the visual words (7 in the paper, so 49 words).
         width: of a token's vector.
         depth: transformer layers.
@@ -54,6 +62,8 @@ class VTFFOptions:
         mlp: width of a layer's hidden part.
     """
 
+    branch: str = "resnet18"
+    encoder: str = ""
     channels: int = 512
     grid: int = 7
     width: int = 768
@@ -62,6 +72,7 @@ class VTFFOptions:
     mlp: int = 3072
 
     def __post_init__(self) -> None:
+        check_choices(self, {"branch": BRANCHES}, "model.")
         check_positive(self, ("channels", "grid", "width", "depth", "heads", "mlp"), "model.")
         check_multiple(self, "channels", 8, "model.")
         if self.width % self.heads:

@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from fervit.errors import ModelError
 from fervit.metadata import LUMA
-from fervit.models.contract import HasInputConvolutions
+from fervit.models.contract import HasDepths, HasInputConvolutions
 from fervit.types import Preprocess
 
 STEMS = (".embeddings.", ".conv_stem.")  # what comes before the first layer, in names of parameters
@@ -61,6 +61,18 @@ def layer_index(model: nn.Module) -> Callable[[str], int]:
         return 0 if any(stem in name for stem in STEMS) else depth + 1
 
     return index
+
+
+def learning_depth(model: nn.Module) -> Callable[[str], int]:
+    """Return a function from parameter name to the depth by which its learning rate goes, `classifier.*` the deepest.
+
+    That is `layer_index`, or what a model says that is a `HasDepths`.
+    """
+    if not isinstance(model, HasDepths):
+        return layer_index(model)
+    own = model.depths()
+    head = max(own.values()) + 1
+    return lambda name: next((k for prefix, k in own.items() if name.startswith(prefix)), head)
 
 
 @torch.no_grad()

@@ -41,6 +41,18 @@ class HasInputConvolutions(Protocol):
 
 
 @runtime_checkable
+class HasDepths(Protocol):
+    """A model that has more depths for layer-wise learning rates than its encoder has layers."""
+
+    def depths(self) -> dict[str, int]:
+        """Return the depth of each part, from 0 at the pixels, by the beginning of its parameters' names.
+
+        What is not named is as deep as the head, one above the deepest that is.
+        """
+        ...
+
+
+@runtime_checkable
 class HasTrainingLoss(Protocol):
     """A model that does not learn by cross-entropy alone."""
 

@@ -23,6 +23,7 @@ from fervit.models.folders.processor import read_preprocess
 from fervit.types import Preprocess
 from fervit.weights.hub import find_folder, parse_hub_id
 
+FIRST_DEVIATION = 0.02  # of a head's weights, as transformers has it
 HALF = (0.5, 0.5, 0.5)  # mean and deviation where the weights bring no preprocessing
 # A DINOv2's attention as transformers names it in memory, and what earlier versions (seen with 5.17) call it.
 EARLIER = {f"attention.{p[0]}_proj.": f"attention.attention.{p}." for p in ("query", "key", "value")}
@@ -137,7 +138,7 @@ def from_hugging_face(
     check_complete(name, [key for key in loaded["missing_keys"] if not any(part in key for part in renewed)])
     check_loaded(name, loaded)
     if not same_labels:  # transformers keeps a head of the same width, whatever its labels
-        _renew(head_of(model), config.initializer_range)
+        _renew(head_of(model), getattr(config, "initializer_range", FIRST_DEVIATION))  # fervit's CNNs have none
     return model, preprocess
 
 

@@ -22,6 +22,7 @@ from fervit.evaluation.calibration import fit_checked
 from fervit.evaluation.report import Report
 from fervit.folders import RUN_FILE, run_folder
 from fervit.inference.model_files import describe_weights, starting_weights
+from fervit.licences import Licence
 from fervit.models import build_model, save_checkpoint
 from fervit.models.backbone import fold_luma, head_of
 from fervit.models.checkpoint import read_checkpoint
@@ -108,7 +109,7 @@ def train(
         if teacher is not None:
             run["teacher"] = teacher.description
         taught = () if teacher is None else teacher.trained_on
-        licences = note_licences(run, out, weights_licences(init), dataset.licences, taught)
+        licences = note_licences(run, out, weights_licences(init), _encoder_licences(config), dataset.licences, taught)
         spec = dataclasses.replace(spec, trained_on=licences)
         defaults = dataclasses.asdict(TrainConfig(model=type(config.model)()))
         # Only now: with wrong weights, data or settings an earlier run in the folder stays as it is.
@@ -141,6 +142,12 @@ def _new_model(
     )
     check_fits(model, config, spec)
     return model, spec
+
+
+def _encoder_licences(config: TrainConfig) -> tuple[Licence, ...]:
+    """Return the licences of the weights that `model.encoder` names, where the architecture has that option."""
+    encoder = getattr(config.model, "encoder", "")
+    return weights_licences(encoder) if encoder else ()
 
 
 def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> RunFigures:
@@ -182,7 +189,10 @@ def _finish(out: Path, spec: ModelSpec, data: TrainingData, run: RunRecord) -> R
 
 def card_of(spec: ModelSpec, run: RunRecord, report: Report | None = None) -> str:
     """Return the model card of a run from its `run.json`."""
-    recipe = to_toml(run["config"], leave_out=("init",))
+    settings = dict(run["config"])
+    if encoder := settings["model"].get("encoder"):  # where it lies is private
+        settings["model"] = {**settings["model"], "encoder": describe_weights(encoder)[0]}
+    recipe = to_toml(settings, leave_out=("init",))
     base, licence = describe_weights(run["init"])
     origin = Origin(run["data"]["name"], base, recipe, run["command"], base_licence=licence)
     return model_card(spec, report=report, origin=origin)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fervit.config.training import TrainConfig
-from fervit.models.backbone import layer_index
+from fervit.models.backbone import layer_index, learning_depth
 
 Tensor = torch.Tensor
 
@@ -27,7 +27,7 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[ParameterGro
     Layer k of L below the head learns at `lr * layer_decay ** (L + 1 - k)` (BEiT, arXiv 2106.08254); biases,
     norms, layer scales, tokens and positions do not decay.
     """
-    index = layer_index(model)
+    index = learning_depth(model)
     depth = index("classifier.weight")
     groups: dict[tuple[int, bool], list[Tensor]] = {}
     for name, parameter in model.named_parameters():

@@ -17,7 +17,7 @@ from fervit.models.checkpoint import read_checkpoint
 from fervit.models.inherit import check_fit, inherit, model_type_of
 
 Tensor = torch.Tensor
-Model = TypeVar("Model", bound=PreTrainedModel)
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class ConvolutionalBackbone(nn.Module):

@@ -1,5 +1,7 @@
 """Local binary patterns (Ojala et al. 2002, doi 10.1109/TPAMI.2002.1017623) of a model's own input, in torch."""
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional as F
 
@@ -14,16 +16,19 @@ LUMA_16_BITS, HALF_16_BITS, ONE_16_BITS = (19595, 38470, 7471), 32768, 65536
 NEIGHBOURS = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 
 
-def to_levels(pixel_values: Tensor) -> Tensor:
+def to_levels(pixel_values: Tensor, mean: Sequence[float] = HALF, std: Sequence[float] = HALF) -> Tensor:
     """Return the grey levels that Pillow gives a normalised `(B, 3, S, S)` crop: `(B, 1, S, S)` whole 0..255.
+
+    `mean` and `std` are those, one per channel, that the crop was normalised by.
 
     The pixels are first rounded back to whole levels, which they are in every crop but an augmented one; from there
     on float32 is exact.
     """
     red, green, blue = LUMA_16_BITS
-    rgb = pixel_values.float() * (HALF[0] * WHITE) + HALF[0] * WHITE  # undo (x / 255 - 0.5) / 0.5
-    rgb = rgb.round().clamp(0, WHITE)
-    luma = rgb[:, 0:1] * red + rgb[:, 1:2] * green + rgb[:, 2:3] * blue  # no convolution: those may round
+    x = pixel_values.float()
+    planes = [x[:, k : k + 1] * (std[k] * WHITE) + mean[k] * WHITE for k in range(3)]  # undo (x / 255 - mean) / std
+    r, g, b = (plane.round().clamp(0, WHITE) for plane in planes)
+    luma = r * red + g * green + b * blue  # no convolution: those may round
     return ((luma + HALF_16_BITS) / ONE_16_BITS).floor()
 
 

@@ -9,8 +9,10 @@ training's device, and an exported file needs no second input.
 
 Left open by the paper and chosen here: the eight neighbours are the pixels of the 3 x 3 square (nothing is
 interpolated); the border is repeated; the codes enter as one channel, not three equal ones; convolutions before a
-batch norm have no bias; the head reads the CLS token; there is no dropout. The paper starts its branches from faces
-of MS-Celeb-1M; fervit has no such weights, so they start at random, and only the encoder may start from a ViT's.
+batch norm have no bias; the head reads the CLS token; there is no dropout. Where the paper starts both branches from
+ResNet-18s trained on MS-Celeb-1M, fervit has no such weights: a branch may be another CNN of fervit's that has weights
+of face identification (`VTFFOptions.branch`, `vtff_branches`), whose codes are repeated to the channels that it reads.
+The paper does not say what its encoder starts from; here it may be the first layers of a ViT.
 """
 
 from collections.abc import Sequence
@@ -19,40 +21,51 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init_weights
 from transformers.modeling_outputs import BaseModelOutput, ImageClassifierOutput
-from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetConvLayer
 from transformers.models.vit.modeling_vit import ViTAttention, ViTLayer
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from fervit.config.architectures import SCRATCH, VTFFOptions
 from fervit.errors import ModelError
+from fervit.models.architectures.convolutional import channels_last
 from fervit.models.architectures.local_binary_patterns import WHITE, local_binary_patterns, to_levels
-from fervit.models.architectures.vit import build_backbone
-from fervit.models.backbone import attention_in_steps, layers_in
+from fervit.models.architectures.vtff_branches import (
+    RESNET,
+    Branch,
+    InceptionBranch,
+    MobileNetBranch,
+    PretrainedBranch,
+    ResNetBranch,
+    SelectiveFusion,
+    branch_values,
+    default_values,
+    fill_branch,
+)
+from fervit.models.architectures.vtff_encoder import OF_LAYERS, Encoder, read_encoder
+from fervit.models.backbone import attention_in_steps
 from fervit.models.checkpoint import read_checkpoint
 from fervit.models.folders.config import read_config
+from fervit.models.folders.processor import read_preprocess
 from fervit.models.inherit import check_fit, inherit, model_type_of
-from fervit.models.pretrained import HALF, label_fields, read_safetensors
+from fervit.models.pretrained import HALF, from_hugging_face, label_fields
 from fervit.models.timm import TIMM_NORM_EPS
 from fervit.types import Preprocess
 from fervit.weights.hub import find_folder
 
 Tensor = torch.Tensor
 MODEL_TYPE = "vtff"
-MAX_HALVINGS = 5  # of ResNet-18: 224 px become 7
-PATCH = 16  # of most ViTs
+CNNS = {"mobilenet_v1": MobileNetBranch, "inception_resnet_v1": InceptionBranch}  # by `VTFFOptions.branch`
 FIELDS = {  # of an option in the configuration; grid and image_size may change from one run to the next
+    "branch": "branch",
     "channels": "channels",
     "width": "hidden_size",
     "depth": "num_hidden_layers",
     "heads": "num_attention_heads",
     "mlp": "intermediate_size",
 }
-OF_LAYERS = ("hidden_act", "layer_norm_eps", "qkv_bias")  # what the weights of a layer were trained with
 
 
 def build(
@@ -60,31 +73,47 @@ def build(
 ) -> tuple[PreTrainedModel, Preprocess]:
     """Return a classifier over `labels` at `image_size` px, with the preprocessing that it expects.
 
-    `init` is `scratch`, a folder of a VTFF, or a ViT or DINOv2 in any form that a plain ViT may start from, whose first
+    `init` is `scratch`, a folder of a VTFF, one of the CNN of `options.branch` (both branches start from it, and the
+    encoder from `options.encoder`), or a ViT or DINOv2 in any form that a plain ViT may start from, whose first
     `options.depth` layers, CLS token and positions the encoder starts from.
 
     Raises:
-        ModelError: the weights are missing, unsafe or truncated, their width, heads or hidden part is not that of
-            the options, or `image_size` is smaller than the grid.
+        ModelError: the weights are missing, unsafe or truncated, are those of another CNN, their width, heads or
+            hidden part is not that of the options, or `image_size` is smaller than the grid or gives a branch a
+            coarser map.
     """
     if image_size < options.grid:
         raise ModelError(f"image_size {image_size} is smaller than the {options.grid} x {options.grid} grid of vtff")
-    if str(init) == SCRATCH:
-        model = VTFFForImageClassification(_config(labels, image_size, options))
-    elif model_type_of(init) == MODEL_TYPE:
-        model = _from_vtff(init, labels, image_size, options)
+    kind = SCRATCH if str(init) == SCRATCH else _kind_of(init)
+    if kind == MODEL_TYPE:
+        _check_one_encoder(init, options)
+        return _from_vtff(init, labels, image_size, options)
+    if kind in CNNS:
+        return _from_cnn(init, labels, image_size, options)
+    preprocess = Preprocess(image_size=image_size, mean=HALF, std=HALF)
+    if kind == SCRATCH:
+        encoder = read_encoder(options.encoder, options) if options.encoder else None
     else:
-        model = _from_vit(init, labels, image_size, options)
-    return model, Preprocess(image_size=image_size, mean=HALF, std=HALF)
+        _check_one_encoder(init, options)
+        encoder = read_encoder(init, options)
+    return _new(_config(labels, preprocess, options, encoder=encoder), encoder), preprocess
 
 
 class VTFFConfig(PreTrainedConfig):
-    """Sizes of a VTFF, under the names that transformers' ViT gives them; `channels` and `grid` as in `VTFFOptions`."""
+    """Sizes of a VTFF, under the names that transformers' ViT gives them; the others as in `VTFFOptions`.
+
+    `branch_values` are what the layers of a CNN other than ResNet-18 are built by; `image_mean` and `image_std` those
+    that the pixels were normalised by, from which the codes are computed and by which they are normalised, too.
+    """
 
     model_type = MODEL_TYPE
 
     num_channels: int = 3
     image_size: int = 224
+    branch: str = RESNET
+    branch_values: dict[str, Any] | None = None
+    image_mean: tuple[float, ...] | list[float] = HALF
+    image_std: tuple[float, ...] | list[float] = HALF
     channels: int = 512
     grid: int = 7
     hidden_size: int = 768
@@ -99,123 +128,33 @@ class VTFFConfig(PreTrainedConfig):
     qkv_bias: bool = True
 
 
-class _BatchNorm(nn.BatchNorm2d):
-    """Batch norm that takes its running statistics where a batch has one value per channel, and so no deviation.
-
-    That is the global attention's in the last batch of an epoch, when a single image is left for it.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and x.numel() == x.shape[1]:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)
-
-
-def _strides(halvings: int) -> tuple[int, ...]:
-    """Return the strides of stem, max pooling and the four stages; fewer halvings leave the early ones out."""
-    spent = [2] * halvings + [1] * (MAX_HALVINGS - halvings)
-    second, third, fourth, stem, pooling = spent
-    return stem, pooling, 1, second, third, fourth
-
-
-class ResNetBranch(nn.Module):
-    """ResNet-18 without its head: `(B, in_channels, S, S)` -> `(B, channels, g, g)`.
-
-    It halves the image as often as leaves at least a `grid` x `grid` map (5 times from 224 px to 7, 3 from 56),
-    and averages what is not exactly that.
-    """
-
-    def __init__(self, config: VTFFConfig, in_channels: int):
-        super().__init__()
-        halvings = 0
-        while halvings < MAX_HALVINGS and _halved(config.image_size, halvings + 1) >= config.grid:
-            halvings += 1
-        stem, pooling, *strides = _strides(halvings)
-        widths = [config.channels // divisor for divisor in (8, 4, 2, 1)]
-        self.grid = config.grid
-        self.stem = ResNetConvLayer(in_channels, widths[0], kernel_size=7, stride=stem)
-        self.pooling = nn.MaxPool2d(3, stride=2, padding=1) if pooling == 2 else nn.Identity()
-        before = [widths[0], *widths[:-1]]
-        self.stages = nn.Sequential(
-            *(
-                nn.Sequential(ResNetBasicLayer(old, new, stride), ResNetBasicLayer(new, new))
-                for old, new, stride in zip(before, widths, strides, strict=True)
-            )
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the branch's last map."""
-        features: Tensor = self.stages(self.pooling(self.stem(x)))
-        if features.shape[-2:] != (self.grid, self.grid):
-            features = F.adaptive_avg_pool2d(features, self.grid)
-        return features
-
-
-def _halved(side: int, times: int) -> int:
-    for _ in range(times):
-        side = (side + 1) // 2  # a convolution of stride 2 keeps the odd pixel
-    return side
-
-
-class SelectiveFusion(nn.Module):
-    """Attentional selective fusion: two `(B, C, g, g)` maps -> one, cell by cell and channel by channel.
-
-    `U = W1 X_lbp + W2 X_rgb`, a weight per channel from U's mean and one per cell from U itself, added; its sigmoid
-    is the weight of the RGB branch.
-    """
-
-    def __init__(self, channels: int):
-        super().__init__()
-        squeezed = channels // 8
-        self.from_codes = _pointwise(channels, channels)
-        self.from_rgb = _pointwise(channels, channels)
-        self.global_attention = nn.Sequential(
-            _pointwise(channels, squeezed),
-            _BatchNorm(squeezed),
-            nn.ReLU(),
-            _pointwise(squeezed, channels),
-            _BatchNorm(channels),
-        )
-        self.local_attention = nn.Sequential(
-            _pointwise(channels, squeezed),
-            _BatchNorm(squeezed),
-            nn.ReLU(),
-            _pointwise(squeezed, 1),
-            _BatchNorm(1),
-        )
-
-    def forward(self, codes: Tensor, rgb: Tensor) -> Tensor:
-        """Return the fused map of the LBP branch's and the RGB branch's."""
-        both = self.from_codes(codes) + self.from_rgb(rgb)
-        of_channels = self.global_attention(both.mean(dim=(2, 3), keepdim=True))  # (B, C, 1, 1)
-        of_cells = self.local_attention(both)  # (B, 1, g, g)
-        weight = torch.sigmoid(of_channels + of_cells)
-        return rgb * weight + codes * (1 - weight)
-
-
-def _pointwise(old: int, new: int) -> nn.Conv2d:
-    return nn.Conv2d(old, new, kernel_size=1, bias=False)  # a batch norm follows and would take a bias away
-
-
 class VTFFEmbeddings(nn.Module):
     """Pixels to visual words: `(B, 3, S, S)` -> `(B, 1 + grid * grid, D)`, CLS token first."""
 
     def __init__(self, config: VTFFConfig):
         super().__init__()
         width = config.hidden_size
-        self.rgb_branch = ResNetBranch(config, config.num_channels)
-        self.code_branch = ResNetBranch(config, 1)
-        self.fusion = SelectiveFusion(config.channels)
-        self.projection = nn.Conv2d(config.channels, width, kernel_size=1)
+        self.rgb_branch = _new_branch(config, config.num_channels)
+        self.code_branch = _new_branch(config, 1)
+        channels = self.rgb_branch.channels
+        self.fusion = SelectiveFusion(channels)
+        self.projection = nn.Conv2d(channels, width, kernel_size=1)
+        self.mean, self.std = tuple(config.image_mean), tuple(config.image_std)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.position_embeddings = nn.Parameter(torch.zeros(1, 1 + config.grid**2, width))
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Return the tokens of normalised crops."""
-        codes = local_binary_patterns(to_levels(pixel_values)) * (2 / WHITE) - 1  # 0..255 -> -1..1
-        fused = self.fusion(self.code_branch(codes.to(pixel_values.dtype)), self.rgb_branch(pixel_values))
+        codes = local_binary_patterns(to_levels(pixel_values, self.mean, self.std))  # 0..255
+        codes = self._normalised(codes).to(pixel_values.dtype)
+        fused = self.fusion(self.code_branch(codes), self.rgb_branch(pixel_values))
         words = self.projection(fused).flatten(2).transpose(1, 2)  # (B, C, g, g) -> (B, g * g, D)
         return torch.cat([self.cls_token.expand(words.shape[0], -1, -1), words], dim=1) + self.position_embeddings
+
+    def _normalised(self, codes: Tensor) -> Tensor:
+        """Normalise `(B, 1, S, S)` codes like grey pixels, as many channels as the branch reads."""
+        pairs = list(zip(self.mean, self.std, strict=True))[: self.code_branch.in_channels]
+        return torch.cat([codes * (1 / (WHITE * std)) - mean / std for mean, std in pairs], dim=1)
 
 
 class VTFFPreTrainedModel(PreTrainedModel):
@@ -283,16 +222,54 @@ class VTFFForImageClassification(VTFFPreTrainedModel):
 
     def input_convolutions(self) -> list[nn.Conv2d]:
         """Return the convolution that reads the RGB pixels; the other branch sees luma by construction."""
-        return [self.vtff.embeddings.rgb_branch.stem.convolution]
+        return [self.vtff.embeddings.rgb_branch.first_convolution()]
+
+    def depths(self) -> dict[str, int]:
+        """Return the depth of each part: the branches' stem is 0, their last layer stands below CLS and positions.
+
+        The layers of the encoder come next. Fusion and projection, which no weights are started from, are as deep as
+        the head.
+        """
+        embeddings = f"{MODEL_TYPE}.embeddings."
+        of_branch = self.vtff.embeddings.rgb_branch.depths()
+        tokens = max(of_branch.values()) + 1
+        depths = {
+            f"{embeddings}{branch}.{part}": depth
+            for branch in ("rgb_branch", "code_branch")
+            for part, depth in of_branch.items()
+        }
+        depths |= {f"{embeddings}{name}": tokens for name in ("cls_token", "position_embeddings")}
+        return depths | {f"{MODEL_TYPE}.layers.{k}.": tokens + 1 + k for k in range(len(self.vtff.layers))}
 
 
 AutoConfig.register(MODEL_TYPE, VTFFConfig, exist_ok=True)
 AutoModelForImageClassification.register(VTFFConfig, VTFFForImageClassification, exist_ok=True)
 
 
-def _config(labels: Sequence[str], image_size: int, options: VTFFOptions, **encoder: Any) -> VTFFConfig:
+def _new_branch(config: VTFFConfig, in_channels: int) -> Branch:
+    """Return a branch of a configuration with random weights; only a ResNet-18 has `in_channels` as they are given."""
+    if config.branch == RESNET:
+        return ResNetBranch(config.image_size, config.grid, config.channels, in_channels)
+    return CNNS[config.branch](config.image_size, config.grid, config.branch_values or {})
+
+
+def _config(
+    labels: Sequence[str],
+    preprocess: Preprocess,
+    options: VTFFOptions,
+    *,
+    encoder: Encoder | None = None,
+    branch_values: dict[str, Any] | None = None,
+) -> VTFFConfig:
+    """Return the configuration; branches that start at random have the CNN's own sizes."""
+    if branch_values is None and options.branch != RESNET:
+        branch_values = default_values(options.branch)
     config = VTFFConfig(
-        image_size=image_size,
+        image_size=preprocess.image_size,
+        branch=options.branch,
+        branch_values=branch_values,
+        image_mean=preprocess.mean,
+        image_std=preprocess.std,
         channels=options.channels,
         grid=options.grid,
         hidden_size=options.width,
@@ -300,71 +277,81 @@ def _config(labels: Sequence[str], image_size: int, options: VTFFOptions, **enco
         num_attention_heads=options.heads,
         intermediate_size=options.mlp,
         **label_fields(labels),
-        **encoder,
+        **({} if encoder is None else encoder.fields),
     )
     return attention_in_steps(config)
 
 
+def _new(config: VTFFConfig, encoder: Encoder | None) -> VTFFForImageClassification:
+    """Return a model with random weights but for the encoder's."""
+    model = VTFFForImageClassification(config)
+    if encoder is not None:
+        _, unexpected = model.vtff.load_state_dict(encoder.state, strict=False)
+        assert not unexpected, unexpected
+    return model
+
+
+def _kind_of(init: str | Path) -> str | None:
+    """Return the `model_type` of a folder or a Hub id, or None where neither can be read as one."""
+    if Path(init).exists():
+        return model_type_of(init)
+    try:
+        return str(read_config(find_folder(str(init))).model_type)
+    except (OSError, ValueError, ModelError):  # the plain ViT's builder says what is wrong
+        return None
+
+
+def _check_one_encoder(init: str | Path, options: VTFFOptions) -> None:
+    """Raise `ModelError` where both `init` and the options have weights of an encoder."""
+    if options.encoder:
+        raise ModelError(
+            f"{init} has an encoder, and model.encoder names another, {options.encoder}: leave one out "
+            "(--set model.encoder= starts from the former)"
+        )
+
+
 def _from_vtff(
     init: str | Path, labels: Sequence[str], image_size: int, options: VTFFOptions
-) -> VTFFForImageClassification:
+) -> tuple[VTFFForImageClassification, Preprocess]:
     """Go on from another VTFF: positions interpolated to the grid, a new head for other labels."""
     parent, spec = read_checkpoint(init)
-    check_fit(init, {name: getattr(parent.config, field) for name, field in FIELDS.items()}, options)
-    encoder = {name: getattr(parent.config, name) for name in OF_LAYERS}
-    model = VTFFForImageClassification(_config(labels, image_size, options, **encoder))
-    inherit(model, parent, head=spec.labels == tuple(labels))
-    return model
-
-
-def _from_vit(
-    init: str | Path, labels: Sequence[str], image_size: int, options: VTFFOptions
-) -> VTFFForImageClassification:
-    """Start the encoder from the first layers, the CLS token and the positions of a ViT or a DINOv2."""
-    backbone, _ = build_backbone(init, options.grid * _patch_size(init))
-    config = backbone.config
-    if getattr(config, "use_swiglu_ffn", False):
-        raise ModelError(f"{init} has gated layers (SwiGLU), which vtff has not; take a ViT or a smaller DINOv2")
-    dinov2 = config.model_type == "dinov2"
-    theirs = {
-        "width": config.hidden_size,
-        "heads": config.num_attention_heads,
-        "mlp": config.hidden_size * config.mlp_ratio if dinov2 else config.intermediate_size,
-    }
+    fields = dict(FIELDS)
+    if parent.config.branch != RESNET:
+        del fields["channels"]  # of ResNet-18 alone
+    theirs = {name: getattr(parent.config, field) for name, field in fields.items()}
     check_fit(init, theirs, options)
-    layers = layers_in(backbone)
-    if len(layers) < options.depth:
-        raise ModelError(f"{init} has {len(layers)} layers, model.depth is {options.depth}: set it to at most that")
-    encoder = {name: getattr(config, name) for name in OF_LAYERS}
-    model = VTFFForImageClassification(_config(labels, image_size, options, **encoder))
-    for ours, layer in zip(model.vtff.layers, layers, strict=False):
-        ours.load_state_dict(_as_vit_layer(layer) if dinov2 else layer.state_dict())
-    with torch.no_grad():
-        for name in ("cls_token", "position_embeddings"):
-            getattr(model.vtff.embeddings, name).copy_(getattr(backbone.embeddings, name))
-    return model
+    encoder = Encoder({name: getattr(parent.config, name) for name in OF_LAYERS}, {})
+    preprocess = read_preprocess(Path(init), parent.config, image_size=image_size)
+    values = parent.config.branch_values
+    model = VTFFForImageClassification(_config(labels, preprocess, options, encoder=encoder, branch_values=values))
+    ours, parents = (part.vtff.embeddings.rgb_branch.depths() for part in (model, parent))
+    if ours != parents:
+        raise ModelError(
+            f"{init} does not fit: at {image_size} px a grid of {options.grid} takes {len(ours) - 1} layers of a "
+            f"{options.branch}, and its branches have {len(parents) - 1}; take its image_size "
+            f"{parent.config.image_size} and --set model.grid={parent.config.grid}"
+        )
+    inherit(model, parent, head=spec.labels == tuple(labels))
+    return model, preprocess
 
 
-def _patch_size(init: str | Path) -> int:
-    """Return the patch size of a ViT's weights; where they cannot be read, `build_backbone` says why."""
-    if Path(init).is_file():
-        kernel = read_safetensors(Path(init)).get("patch_embed.proj.weight")
-        return PATCH if kernel is None else int(kernel.shape[-1])
-    try:
-        config = read_config(find_folder(str(init)))
-    except (OSError, ValueError, ModelError):
-        return PATCH
-    return int(getattr(config, "patch_size", PATCH))
-
-
-def _as_vit_layer(layer: nn.Module) -> dict[str, Tensor]:
-    """Return a DINOv2 layer's weights as those of the ViT layer that computes the same: its scales folded in."""
-    state = layer.state_dict()
-    for scale, linear in (("layer_scale1", "attention.o_proj"), ("layer_scale2", "mlp.fc2")):
-        factor = state.pop(f"{scale}.lambda1")
-        state[f"{linear}.weight"] = state[f"{linear}.weight"] * factor[:, None]
-        state[f"{linear}.bias"] = state[f"{linear}.bias"] * factor
-    for dinov2, vit in (("norm1", "layernorm_before"), ("norm2", "layernorm_after")):
-        for part in ("weight", "bias"):
-            state[f"{vit}.{part}"] = state.pop(f"{dinov2}.{part}")
-    return state
+def _from_cnn(
+    init: str | Path, labels: Sequence[str], image_size: int, options: VTFFOptions
+) -> tuple[VTFFForImageClassification, Preprocess]:
+    """Start both branches from the first layers of a CNN, and the encoder from `options.encoder`."""
+    kind = _kind_of(init)
+    if kind != options.branch:
+        raise ModelError(
+            f"{init} is a {kind}, and model.branch is {options.branch}: take others, or --set model.branch={kind}"
+        )
+    cnn, preprocess = from_hugging_face(init, ("none",), image_size, kinds=(options.branch,))
+    values = branch_values(cnn.config)
+    if values.get("num_channels", 3) != 3:
+        raise ModelError(f"{init} reads {values['num_channels']} channels, and the branches of vtff read 3 (RGB)")
+    encoder = read_encoder(options.encoder, options) if options.encoder else None
+    model = _new(_config(labels, preprocess, options, encoder=encoder, branch_values=values), encoder)
+    for branch in (model.vtff.embeddings.rgb_branch, model.vtff.embeddings.code_branch):
+        assert isinstance(branch, PretrainedBranch), branch
+        fill_branch(branch, cnn)
+        channels_last(branch)
+    return model, preprocess
