@@ -180,7 +180,8 @@ def _longest(results: Iterable[FrameResult], frames: Callable[[], Iterable[Frame
         try:
             for result in results:
                 clock.add(result)
-                pickle.dump(replace(result, frame=replace(result.frame, image=NO_IMAGE)), kept)
+                # Which face is the longest is known at the end only: no result before it is one to go on from.
+                pickle.dump(replace(result, frame=replace(result.frame, image=NO_IMAGE), resume=None), kept)
         except VideoError as caught:
             error = caught
         clock.close()

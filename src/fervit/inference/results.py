@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from fervit.inference.videos.points import ResumePoint
 from fervit.types import Frame, Prediction
 
 
@@ -33,12 +34,14 @@ class FrameResult:
         frame: the frame, with its index, its time and its image.
         predictions: one for each face, with the id of its track; the probabilities are smoothed.
         fallback: the detector that stood in for the usual one, or None.
+        resume: from where `Recognizer.video` can go on after this frame; every few frames have it.
     """
 
     source: str
     frame: Frame
     predictions: list[Prediction] = field(default_factory=list)
     fallback: str | None = None
+    resume: ResumePoint | None = None
 
 
 @dataclass(frozen=True)
