@@ -40,7 +40,8 @@ class Workload:
     def update(self, event: Event) -> float:
         """Count what happened, and return how many frames are done."""
         if isinstance(event, Started):
-            self._frames, self._size = 0, self._sizes[event.file]
+            self._frames = 0 if event.before is None else event.before.frames
+            self._size = self._sizes[event.file]
         elif isinstance(event, FrameResult):
             self._frames += 1
             self.done = self._finished + min(self._frames, self._size)

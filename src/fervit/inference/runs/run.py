@@ -13,7 +13,7 @@ from fervit.inference.loading import load
 from fervit.inference.people import People, check_one_face, read_people
 from fervit.inference.recognizer import Recognizer
 from fervit.inference.results import FrameResult, ImageResult, Skipped
-from fervit.inference.runs.files import Ended, Event, RunOptions, Source, Started, run_files, settings_of
+from fervit.inference.runs.files import Ended, Event, Reached, RunOptions, Source, run_files, settings_of
 from fervit.inference.runs.outputs import ResultWriter, Targets, Writing
 from fervit.inference.runs.progress import Workload
 from fervit.inference.runs.sidecar import SourceRecord, sidecar_of
@@ -185,7 +185,7 @@ def _named(inputs: object) -> list[str | File]:
 def _run(
     recognizer: Recognizer, files: Inputs, run: RunOptions, out: ResultWriter, options: PredictKeywords
 ) -> RunSummary:
-    todo = not_done(files, out.done)
+    todo = not_done(files, out)
     summary = started_summary(files, todo, out)
     progress, on_result = options.get("progress"), options.get("on_result")
     workload = Workload(todo, moving(files), run.every) if progress else None
@@ -195,7 +195,7 @@ def _run(
             if isinstance(event, Ended):
                 summary.add(event.record)
             result = event.result if isinstance(event, Ended) else event
-            if on_result and result is not None and not isinstance(result, Started):
+            if on_result and isinstance(result, ImageResult | FrameResult):
                 on_result(result)
             if progress and workload:
                 progress(workload.update(event), workload.total)
@@ -229,10 +229,19 @@ def check_options(options: PredictKeywords) -> None:
 def writing_of(
     files: Inputs, run: RunOptions, recognizer: Recognizer, *, resume: bool, command: str = "", others: int = 0
 ) -> Writing:
-    """Return how the tables of a run are written: a run over videos or a folder has a file beside them."""
+    """Return how the tables of a run are written: a run over videos or a folder has a file beside them.
+
+    A resumed run may go on within a video, but for one with outputs beside its tables, which need all frames, and for
+    the longest face, which is known only at the end.
+    """
     sidecar = files.searched or len(files.photos) < files.count
     return Writing(
-        resume=resume, sidecar=sidecar, settings=settings_of(recognizer, run), command=command, others=others
+        resume=resume,
+        sidecar=sidecar,
+        settings=settings_of(recognizer, run),
+        command=command,
+        others=others,
+        within=frozenset() if others or run.one_face == "longest" else frozenset(map(source_name, files.videos)),
     )
 
 
@@ -246,9 +255,11 @@ def moving(files: Inputs) -> list[Source]:
     return [*files.videos, *files.cameras]
 
 
-def not_done(files: Inputs, done: set[str]) -> list[Source]:
-    """Return what is left to do, in the order of the run: files as they were named, then cameras."""
-    return [file for file in (*files.files, *files.cameras) if source_name(file) not in done]
+def not_done(files: Inputs, out: ResultWriter) -> list[Source]:
+    """Return what is left to do, in the order of the run: a video that was begun, files as they were named, cameras."""
+    todo = [file for file in (*files.files, *files.cameras) if source_name(file) not in out.done]
+    begun = None if out.begun is None else out.begun.source
+    return sorted(todo, key=lambda file: source_name(file) != begun)  # its rows are the last in the tables
 
 
 def started_summary(files: Inputs, todo: Sequence[Source], out: ResultWriter) -> RunSummary:
@@ -278,8 +289,11 @@ def recorded(
         ImageError: the only input could not be read; nothing is written then, but on a resume, whose tables are open.
         VideoError: the same, of a video.
     """
-    with contextlib.closing(run_files(recognizer, todo, moving(files), run, infos)) as events:
+    with contextlib.closing(run_files(recognizer, todo, moving(files), run, infos, out.begun)) as events:
         for event in events:
+            if isinstance(event, Reached):
+                out.reached(event.unfinished)
+                continue
             if isinstance(event, FrameResult):
                 out.write(event)
             elif isinstance(event, Ended):
