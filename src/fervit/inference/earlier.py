@@ -36,7 +36,8 @@ class Keeping:
     """Tells of one row after the other whether it is kept: those of whole sources, and the first ones of one."""
 
     def __init__(self, whole: Callable[[str], bool], begun: Begun | None):
-        self._whole, (self._source, self._left) = whole, begun or (None, 0)
+        self._whole = whole
+        self._source, self._left = (None, 0) if begun is None else begun
 
     def __call__(self, source: str) -> bool:
         """Return whether the next row, of this source, is kept."""

@@ -41,6 +41,8 @@ class RunOptions:
         one_face: one face a frame of each video: `largest`, `central` or `longest` (see `one_face`).
         people: who the tracks are.
         reconnect_s: for so long it is tried to connect again to a camera that was lost (see `Recognizer.webcam`).
+        workers: files that are looked at at a time, each in a process of its own where these are several.
+        images: results that come from other processes have their frames' images, which are read a second time.
 
     Raises:
         ConfigError: `smooth_s` or `patience_s` is no time, or another one is no whole number from 1.
@@ -54,9 +56,11 @@ class RunOptions:
     one_face: str | None = None
     people: People | None = None
     reconnect_s: float | None = None
+    workers: int = 1
+    images: bool = True
 
     def __post_init__(self) -> None:
-        check_counts(every=self.every, detect_every=self.detect_every, batch_size=self.batch_size)
+        check_counts(every=self.every, detect_every=self.detect_every, batch_size=self.batch_size, workers=self.workers)
         Smoother(self.smooth_s)
         Tracker(patience_s=self.patience_s)
 
@@ -84,6 +88,13 @@ class Reached:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """So many frames and photos of later files are done, where several files are looked at at a time."""
+
+    frames: int
+
+
+@dataclass(frozen=True)
 class Ended:
     """A source is finished.
 
@@ -99,7 +110,7 @@ class Ended:
     result: ImageResult | None = None
 
 
-Event: TypeAlias = Started | FrameResult | Reached | Ended
+Event: TypeAlias = Started | FrameResult | Reached | Ahead | Ended
 
 
 def run_files(

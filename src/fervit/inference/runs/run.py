@@ -17,8 +17,10 @@ from fervit.inference.runs.files import Ended, Event, Reached, RunOptions, Sourc
 from fervit.inference.runs.outputs import ResultWriter, Targets, Writing
 from fervit.inference.runs.progress import Workload
 from fervit.inference.runs.sidecar import SourceRecord, sidecar_of
+from fervit.inference.runs.workers import Workers
 from fervit.media.images import source_name
 from fervit.media.video import VideoInfo
+from fervit.runtime.ort import cores
 
 MOST_NAMED = 5  # files that could not be read, in the summary
 
@@ -38,6 +40,8 @@ class PredictKeywords(TypedDict, total=False):
         one_face: of each frame of a video, the `largest`, most `central`, or in the whole video `longest` seen face.
         people: who the tracks are: a table with the columns source, track and person, or what `read_people` returns.
         batch_size: faces of photos that are classified at once.
+        workers: files that are looked at at a time, in processes of their own; a recognizer of one thread each, as
+            `fervit.load(threads=1)`, suits as many workers as cores.
         on_result: is given every result, once it is written.
         progress: is given how many frames are done, and of how many.
     """
@@ -53,6 +57,7 @@ class PredictKeywords(TypedDict, total=False):
     one_face: str | None
     people: People | str | Path | None
     batch_size: int
+    workers: int
     on_result: Callable[[ImageResult | FrameResult], None]
     progress: Callable[[float, float], None]
 
@@ -152,14 +157,15 @@ def predict(
     )
     skip_done = options.get("skip_done", False)
     people = options.get("people")
-    run = replace(run, people=read_people(people) if isinstance(people, str | Path) else people)
+    people = read_people(people) if isinstance(people, str | Path) else people
+    run = replace(run, people=people, images="on_result" in options)
     check_one_face(run.one_face, cameras=bool(files.cameras))
     targets.check(files.paths)
     if not skip_done and not options.get("overwrite", False):
         targets.check_new()
     if not isinstance(recognizer, Recognizer | None):
         raise ConfigError(f"expected a recognizer, such as `fervit.load` returns, got {quoted(recognizer)}")
-    recognizer = recognizer or load()
+    recognizer = recognizer or load(threads=threads_of(run.workers))
     how = writing_of(files, run, recognizer, resume=skip_done)
     with ResultWriter(targets, recognizer.spec.labels, how) as out:
         return _run(recognizer, files, run, out, options)
@@ -289,7 +295,11 @@ def recorded(
         ImageError: the only input could not be read; nothing is written then, but on a resume, whose tables are open.
         VideoError: the same, of a video.
     """
-    with contextlib.closing(run_files(recognizer, todo, moving(files), run, infos, out.begun)) as events:
+    if run.workers > 1 and len(todo) > 1:
+        happening = Workers(recognizer, run).run(todo, moving(files), infos, out.begun)
+    else:
+        happening = run_files(recognizer, todo, moving(files), run, infos, out.begun)
+    with contextlib.closing(happening) as events:
         for event in events:
             if isinstance(event, Reached):
                 out.reached(event.unfinished)
@@ -299,6 +309,11 @@ def recorded(
             elif isinstance(event, Ended):
                 _record(event, out, alone=files.alone)
             yield event
+
+
+def threads_of(workers: int) -> int | None:
+    """Return how many threads each of several workers takes by default; None is all cores, for a single one."""
+    return None if workers == 1 else max(1, cores() // workers)
 
 
 def _record(event: Ended, out: ResultWriter, *, alone: bool) -> None:

@@ -122,5 +122,6 @@ def _face_out(face: Face) -> dict[str, Any]:
 
 
 def _face_in(values: Mapping[str, Any]) -> Face:
-    marks = values["landmarks"]
-    return Face(Box(*_in(values["box"])), _in(values["score"])[()], None if marks is None else _in(marks))
+    marks, score = values["landmarks"], _in(values["score"])
+    # Numbers of the type that the detector gave: what is computed with others has other last digits.
+    return Face(Box(*_in(values["box"])), score[()], None if marks is None else _in(marks))  # type: ignore[arg-type]
