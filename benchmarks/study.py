@@ -1,6 +1,7 @@
 """A made study of 20 clips: rows against frames, a folder run against single runs, two workers against one, memory.
 
-Usage: python benchmarks/study.py [rows speed threads workers memory] [--seconds 4] [--rounds 3] [--model M.onnx] [--keep DIR]
+Usage: python benchmarks/study.py [rows speed threads workers memory] [--seconds 4] [--rounds 3]
+       [--model M.onnx] [--keep DIR]
 
 The clips, 480 x 360 at 25 frames/s, show the head of scikit-image's astronaut, which moves about: seven plain ones,
 three with cuts, three in which the head is away for a while, one of two heads, one without a face, one of a variable
@@ -54,7 +55,8 @@ workers = int(sys.argv[4])
 run = fervit.predict(sys.argv[1], fervit.load(sys.argv[3] or None, threads=1), csv=sys.argv[2], workers=workers)
 status = Path("/proc/self/status").read_text()
 own_mb = int(status.split("VmHWM:")[1].split()[0]) / 1000
-print(sum(record.frames for record in run.records), own_mb, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000)
+worker_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+print(sum(record.frames for record in run.records), own_mb, worker_mb)
 """
 
 
