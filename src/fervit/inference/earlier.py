@@ -37,7 +37,8 @@ class Keeping:
 
     def __init__(self, whole: Callable[[str], bool], begun: Begun | None):
         self._whole = whole
-        self._source, self._left = (None, 0) if begun is None else begun
+        self._source = None if begun is None else begun[0]
+        self._left = 0 if begun is None else begun[1]
 
     def __call__(self, source: str) -> bool:
         """Return whether the next row, of this source, is kept."""

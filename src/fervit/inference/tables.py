@@ -64,7 +64,8 @@ class _LineTable:
     """Whole rows of one result go to the system at once, so that a killed process leaves whole results."""
 
     def __init__(self, path: Path, lines: Callable[[Result], str], *, head: str = "", old: "Earlier | None" = None):
-        self.done, self.begun = ({}, False) if old is None else (old.done, old.begun)
+        self.done: Finished = {} if old is None else old.done
+        self.begun = old is not None and old.begun
         self._lines = lines
         self._file: IO[bytes] = path.open("ab" if old is not None else "wb", buffering=0)
         if head and not self._file.tell():

@@ -92,15 +92,14 @@ def test_a_worker_sends_what_a_run_over_its_files_gives(study: Path, recognizer:
 def test_a_workers_log_and_its_errors_reach_the_run(
     study: Path, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(*_: object) -> Iterator[object]:
+    def run(*_: object) -> None:
         logging.getLogger("fervit.media.video").warning("%d broken packets", 3)
         logging.getLogger("fervit.media.video").info("of no interest")
         raise ValueError("odd")
-        yield
 
     setup, task = Setup(recognizer, RunOptions(), 1), Task((study / "p01.mp4",), True, {})
     with monkeypatch.context() as patch:
-        patch.setattr(fervit.inference.runs.worker, "run_files", lambda *_: (yield from run()))
+        patch.setattr(fervit.inference.runs.worker, "run_files", run)
         logged, failed = messages(setup, task, task)
     assert logged == (OTHER, Logged("fervit.media.video", logging.WARNING, "3 broken packets"))
     assert failed[0] == LAST and isinstance(failed[1], Failed) and str(failed[1].error) == "odd"
@@ -132,14 +131,8 @@ def test_two_workers_write_the_bytes_of_one(study: Path, recognizer: Recognizer,
     one, two = tables_in(tmp_path / "one"), tables_in(tmp_path / "two")
     first, second, steps = list[Result](), list[Result](), list[tuple[float, float]]()
     alone = fervit.predict(study, recognizer, **one, on_result=first.append)  # type: ignore[arg-type]
-    both = fervit.predict(
-        study,
-        recognizer,
-        **two,
-        workers=2,
-        on_result=second.append,
-        progress=lambda *step: steps.append(step),  # type: ignore[arg-type]
-    )
+    options = {"workers": 2, "on_result": second.append, "progress": lambda *step: steps.append(step)}
+    both = fervit.predict(study, recognizer, **two, **options)  # type: ignore[arg-type]
     assert contents(two) == contents(one) and both == alone
     assert [result.source for result in second] == [result.source for result in first]
     for result, other in zip(second, first, strict=True):

@@ -83,7 +83,7 @@ def test_numbers_of_every_type_come_back_from_json_bit_by_bit() -> None:
     for before, after in zip(faces, again.segment.first.faces, strict=True):
         assert np.array(after.box.to_list()).tolist() == np.array(before.box.to_list()).tolist()
         assert (after.landmarks is None) == (before.landmarks is None)
-    assert type(again.segment.first.faces[0].box.x1) is np.float32
+    assert np.asarray(again.segment.first.faces[0].box.x1).dtype == np.float32
     assert again.means[7][0].dtype == np.float32 and again.means[7][0].tobytes() == means[7][0].tobytes()
 
 

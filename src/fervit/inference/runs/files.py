@@ -188,7 +188,8 @@ def _video(
         if info is None:
             info = VideoInfo(0, 0, FALLBACK_RATE, None, None) if isinstance(file, str) else probe(file)
         yield Started(file, info, begun)
-        with contextlib.closing(frames_of(recognizer, file, options, begun and begun.resume)) as results:
+        resume = None if begun is None else begun.resume
+        with contextlib.closing(frames_of(recognizer, file, options, resume)) as results:
             for result in results:
                 seen.add(result)
                 yield result

@@ -18,7 +18,7 @@ from fervit.errors import ConfigError, reason
 from fervit.inference.people import read_again
 from fervit.inference.recognizer import Recognizer
 from fervit.inference.results import FrameResult
-from fervit.inference.runs.files import Ahead, Event, RunOptions, Source, Started, run_files
+from fervit.inference.runs.files import Ahead, Ended, Event, Reached, RunOptions, Source, Started, run_files
 from fervit.inference.runs.sidecar import Unfinished
 from fervit.inference.runs.worker import COUNTS, HEAD, LAST, OTHER, Done, Failed, Logged, Setup, Task
 from fervit.media.images import source_name
@@ -104,7 +104,7 @@ class Workers:
                 elif isinstance(message, Done):
                     if self._options.people is not None:
                         self._options.people.note(message.seen)
-                else:
+                elif isinstance(message, Started | FrameResult | Reached | Ended):
                     if isinstance(message, Started) and self._options.images and isinstance(message.file, Path):
                         start = 0 if message.before is None else message.before.resume.index + 1
                         images = read_frames(message.file, every=self._options.every, start=start)
