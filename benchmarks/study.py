@@ -1,6 +1,7 @@
-"""A made study of 20 clips: rows against frames, a folder run against single runs, two threads against one, memory.
+"""A made study of 20 clips: rows against frames, a folder run against single runs, two workers against one, memory.
 
-Usage: python benchmarks/study.py [rows speed threads memory] [--seconds 4] [--rounds 3] [--model M.onnx] [--keep DIR]
+Usage: python benchmarks/study.py [rows speed threads workers memory] [--seconds 4] [--rounds 3]
+       [--model M.onnx] [--keep DIR]
 
 The clips, 480 x 360 at 25 frames/s, show the head of scikit-image's astronaut, which moves about: seven plain ones,
 three with cuts, three in which the head is away for a while, one of two heads, one without a face, one of a variable
@@ -11,7 +12,10 @@ video.
 - speed: frames/s of one run over the folder against a run on each file, one after another, by one recognizer on one
   thread; the two take turns, medians of the rounds.
 - threads: the folder run on two threads and two cores against one, in the same way.
-- memory: the peak of a process that runs over the folder, and over one of four copies of each clip.
+- workers: the folder run by two workers (processes) on two cores against one process on one core, in the same way; the
+  start of the workers counts.
+- memory: the peak of a process that runs over the folder, and over one of four copies of each clip; then the same of
+  two workers, the largest of the three processes.
 """
 
 import argparse
@@ -39,16 +43,20 @@ from fervit.inference.recognizer import Recognizer
 WIDTH, HEIGHT, RATE = 480, 360, 25
 FACE = (150, 10, 300, 210)  # of the astronaut, px
 USUAL = 150  # px, the width of a head
-MEASURES = ("rows", "speed", "threads", "memory")
+MEASURES = ("rows", "speed", "threads", "workers", "memory")
 Frames = Iterator[tuple[np.ndarray, float]]
 TURNED, MIRRORED = (0, 1, -1, 0), (-1, 0, 0, 1)
 CHILD = """
 import sys
 from pathlib import Path
 import fervit
-run = fervit.predict(sys.argv[1], fervit.load(sys.argv[3] or None, threads=1), csv=sys.argv[2])
+import resource
+workers = int(sys.argv[4])
+run = fervit.predict(sys.argv[1], fervit.load(sys.argv[3] or None, threads=1), csv=sys.argv[2], workers=workers)
 status = Path("/proc/self/status").read_text()
-print(sum(record.frames for record in run.records), int(status.split("VmHWM:")[1].split()[0]) / 1000)
+own_mb = int(status.split("VmHWM:")[1].split()[0]) / 1000
+worker_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+print(sum(record.frames for record in run.records), own_mb, worker_mb)
 """
 
 
@@ -192,11 +200,11 @@ def measure_rows(folder: Path, recognizer: Recognizer, scratch: Path) -> None:
     print(f"{len(run.records)} clips, {sum(map(len, frames.values()))} frames looked at; differing: {wrong}")
 
 
-def count_frames(inputs: Sequence[Path], recognizer: Recognizer, table: Path) -> int:
+def count_frames(inputs: Sequence[Path], recognizer: Recognizer, table: Path, workers: int = 1) -> int:
     count = 0
     for item in inputs:
         try:
-            run = fervit.predict(item, recognizer, csv=table, overwrite=True)
+            run = fervit.predict(item, recognizer, csv=table, overwrite=True, workers=workers)
         except FervitError:  # the only input of a single run cannot be read
             continue
         count += sum(record.frames for record in run.records)
@@ -216,15 +224,20 @@ def on_cores(count: int, work: Callable[[], int]) -> int:
             os.sched_setaffinity(int(path.name), usable)
 
 
+def cpu_time_s() -> float:
+    """Return the CPU time of this process and of those that it waited for."""
+    return sum(os.times()[:4])
+
+
 def compare(runs: dict[str, Callable[[], int]], rounds: int) -> None:
     """Print the median frames/s of runs that take turns, and the ratio of the second to the first."""
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, work in runs.items():
-            wall_s, cpu_s = time.perf_counter(), time.process_time()
+            wall_s, cpu_s = time.perf_counter(), cpu_time_s()
             count = work()
             if number:  # the first round warms up
-                rates[name].append((count / (time.perf_counter() - wall_s), count / (time.process_time() - cpu_s)))
+                rates[name].append((count / (time.perf_counter() - wall_s), count / (cpu_time_s() - cpu_s)))
     for kind, unit in enumerate(("frames/s", "frames per CPU second")):
         medians = {name: statistics.median(rate[kind] for rate in found) for name, found in rates.items()}
         (first, before), (second, after) = medians.items()
@@ -237,11 +250,14 @@ def measure_memory(folder: Path, scratch: Path, model: str | None) -> None:
     for path in sorted(folder.iterdir()):
         for k in range(4):
             shutil.copy(path, large / f"{path.stem}-{k}{path.suffix}")
-    for name, inputs in (("the study", folder), ("four times the study", large)):
-        command = [sys.executable, "-c", CHILD, str(inputs), str(scratch / f"{inputs.name}.csv"), model or ""]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        frames, peak_mb = done.stdout.split()
-        print(f"{name}: {len(list(inputs.iterdir()))} clips, {frames} frames, peak {float(peak_mb):.0f} MB")
+    for workers in (1, 2):
+        for name, inputs in (("the study", folder), ("four times the study", large)):
+            table = scratch / f"{inputs.name}-{workers}.csv"
+            command = [sys.executable, "-c", CHILD, str(inputs), str(table), model or "", str(workers)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            frames, own_mb, worker_mb = done.stdout.split()
+            also = f", of a worker {float(worker_mb):.0f} MB" if workers > 1 else ""
+            print(f"{name}: {len(list(inputs.iterdir()))} clips, {frames} frames, peak {float(own_mb):.0f} MB{also}")
 
 
 def main() -> None:
@@ -272,6 +288,14 @@ def main() -> None:
                 {
                     "one core": lambda: on_cores(1, lambda: count_frames([folder], one, table)),
                     "two cores": lambda: on_cores(2, lambda: count_frames([folder], two, table)),
+                },
+                options.rounds,
+            )
+        if "workers" in wanted:
+            compare(
+                {
+                    "one process on one core": lambda: on_cores(1, lambda: count_frames([folder], one, table)),
+                    "two workers on two cores": lambda: on_cores(2, lambda: count_frames([folder], one, table, 2)),
                 },
                 options.rounds,
             )

@@ -135,6 +135,16 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def sync_file(path: Path) -> None:
+    """Wait until a file's content is on the disk: a power cut does not take it any more.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path` to fill; it takes the place of `path` only when the block ends without error.

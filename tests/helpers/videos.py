@@ -1,5 +1,7 @@
 """Small videos with one moving square, and a detector double that finds it."""
 
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +27,17 @@ class Square:
         if not len(rows):
             return []
         return [Face(Box(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1), 0.9)]
+
+
+class Ending(Square):
+    """A detector double that ends its process, as the system does when memory is full, at the first square."""
+
+    name = "Square"  # a run goes on only with the same detector
+
+    def _find(self, image: np.ndarray) -> list[Face]:
+        if image.max() > 160:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return []
 
 
 def moving(count: int, *, away: Sequence[int] = (), rate: float = 20.0) -> list[tuple[np.ndarray, float]]:

@@ -1,8 +1,8 @@
 """Faces followed over the frames of a video: who is who, where between detections, probabilities smoothed."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ VELOCITY_WEIGHT = 0.5  # of the newest measurement in a track's velocity
 
 
 @dataclass
-class _Track:
+class TrackedFace:
     """Where a face was last seen, `(4,)` px as xyxy, and how it moved, px/s."""
 
     id: int
@@ -33,12 +33,28 @@ class _Track:
         return place
 
     def move(self, box: Box, time_s: float) -> None:
+        """Take where it is seen now."""
         place = _place(box)
         passed_s = time_s - self.seen_s
         if passed_s > 0:
             measured = (place - self.place) / passed_s
             self.velocity += VELOCITY_WEIGHT * (measured - self.velocity)
         self.place, self.seen_s = place, time_s
+
+
+@dataclass(frozen=True, eq=False)
+class TrackerState:
+    """All that a `Tracker` knows at one moment.
+
+    Attributes:
+        tracks: those that may go on.
+        next_id: the id of the next new track.
+        looked_s: the time of the last frame; -inf before the first.
+    """
+
+    tracks: tuple[TrackedFace, ...]
+    next_id: int
+    looked_s: float
 
 
 class Tracker:
@@ -56,7 +72,7 @@ class Tracker:
         if not is_number(patience_s, 0):
             raise ConfigError(f"expected a patience of 0 seconds or more, got {quoted(patience_s)}")
         self.patience_s = patience_s
-        self._tracks: list[_Track] = []
+        self._tracks: list[TrackedFace] = []
         self._next_id = 1
         self._looked_s = -math.inf
 
@@ -69,7 +85,7 @@ class Tracker:
         for index, face in enumerate(faces):
             track = found.get(index)
             if track is None:
-                track = _Track(self._next_id, _place(face.box), time_s)
+                track = TrackedFace(self._next_id, _place(face.box), time_s)
                 self._next_id += 1
                 self._tracks.append(track)
             else:
@@ -81,6 +97,15 @@ class Tracker:
         """End all tracks, as at a cut: whoever is seen next starts a new one."""
         self._tracks = []
 
+    def state(self) -> TrackerState:
+        """Return what is known by now; it stays as it is when the tracker goes on."""
+        return TrackerState(tuple(map(_copy, self._tracks)), self._next_id, self._looked_s)
+
+    def restore(self, state: TrackerState) -> None:
+        """Go on from an earlier moment."""
+        self._tracks = [_copy(track) for track in state.tracks]
+        self._next_id, self._looked_s = state.next_id, state.looked_s
+
     def alive(self) -> set[int]:
         """Return the ids of the tracks that may still go on."""
         return {track.id for track in self._tracks}
@@ -90,7 +115,7 @@ class Tracker:
         found = self._match(self._alive(time_s), faces, time_s)
         return len(found) == len(faces) and {track.id for track in found.values()} == set(ids)
 
-    def _match(self, tracks: Sequence[_Track], faces: Sequence[Face], time_s: float) -> dict[int, _Track]:
+    def _match(self, tracks: Sequence[TrackedFace], faces: Sequence[Face], time_s: float) -> dict[int, TrackedFace]:
         """Return the track of each face that has one; whoever was there in the last frame is asked before the lost.
 
         So nobody who walks in front of another takes that one's track (the cascade of DeepSORT, arXiv 1703.07402, 2.4).
@@ -101,7 +126,7 @@ class Tracker:
         again = _match(lost, [faces[index] for index in left], time_s)
         return found | {left[k]: track for k, track in again.items()}
 
-    def _alive(self, time_s: float) -> list[_Track]:
+    def _alive(self, time_s: float) -> list[TrackedFace]:
         return [t for t in self._tracks if t.seen_s == self._looked_s or time_s - t.seen_s <= self.patience_s]
 
 
@@ -137,6 +162,18 @@ class Smoother:
         """Drop what is kept of all other tracks."""
         self._means = {track: kept for track, kept in self._means.items() if track in alive}
 
+    def state(self) -> dict[int, tuple[np.ndarray, float]]:
+        """Return each track's mean, `(K,)`, and its time, s."""
+        return dict(self._means)
+
+    def restore(self, state: Mapping[int, tuple[np.ndarray, float]]) -> None:
+        """Go on from an earlier moment."""
+        self._means = dict(state)
+
+
+def _copy(track: TrackedFace) -> TrackedFace:
+    return replace(track, place=track.place.copy(), velocity=track.velocity.copy())
+
 
 def between(first: Face, last: Face, position: float) -> Face:
     """Return the face at `position`, 0..1, between `first` and `last`."""
@@ -147,7 +184,7 @@ def between(first: Face, last: Face, position: float) -> Face:
     return Face(box, float(first.score + position * (last.score - first.score)), marks)
 
 
-def _match(tracks: Sequence[_Track], faces: Sequence[Face], time_s: float) -> dict[int, _Track]:
+def _match(tracks: Sequence[TrackedFace], faces: Sequence[Face], time_s: float) -> dict[int, TrackedFace]:
     """Return the track of each face that has one, the best pair first."""
     if not faces or not tracks:
         return {}
@@ -158,7 +195,7 @@ def _match(tracks: Sequence[_Track], faces: Sequence[Face], time_s: float) -> di
         (likeness[index, k], tracks[k].seen_s, -tracks[k].id, index, tracks[k])
         for index, k in zip(*map(np.ndarray.tolist, np.nonzero(likeness > 0)), strict=True)
     ]
-    found: dict[int, _Track] = {}
+    found: dict[int, TrackedFace] = {}
     taken: set[int] = set()
     for _, _, _, index, track in sorted(pairs, key=lambda pair: pair[:4], reverse=True):
         if index not in found and track.id not in taken:

@@ -59,6 +59,14 @@ class People:
         predictions = [replace(p, person=self.name_of(result.source, p.track) or p.person) for p in result.predictions]
         return replace(result, predictions=predictions)
 
+    def matched(self) -> frozenset[tuple[str, int | None]]:
+        """Return the entries that matched a face so far."""
+        return frozenset(self._seen)
+
+    def note(self, matched: Iterable[tuple[str, int | None]]) -> None:
+        """Add entries that matched a face in another process."""
+        self._seen.update(matched)
+
     def unseen(self) -> str | None:
         """Return a line about the entries that no track matched so far, or None."""
         left = [key for key in self.names if key not in self._seen]
@@ -180,7 +188,8 @@ def _longest(results: Iterable[FrameResult], frames: Callable[[], Iterable[Frame
         try:
             for result in results:
                 clock.add(result)
-                pickle.dump(replace(result, frame=replace(result.frame, image=NO_IMAGE)), kept)
+                # Which face is the longest is known at the end only: no result before it is one to go on from.
+                pickle.dump(replace(result, frame=replace(result.frame, image=NO_IMAGE), resume=None), kept)
         except VideoError as caught:
             error = caught
         clock.close()
@@ -188,7 +197,7 @@ def _longest(results: Iterable[FrameResult], frames: Callable[[], Iterable[Frame
         images = None if frames is None else iter(frames())
         for result in _read(kept, clock.frames):
             chosen = _only(result, lambda prediction: clock.seconds[_key(prediction)])
-            yield chosen if images is None else replace(chosen, frame=_again(images, result.frame))
+            yield chosen if images is None else replace(chosen, frame=read_again(images, result.frame))
     if error is not None:
         raise error
 
@@ -199,8 +208,16 @@ def _read(kept: IO[bytes], count: int) -> Iterator[FrameResult]:
         yield result
 
 
-def _again(images: Iterator[Frame], frame: Frame) -> Frame:
-    """Return the frame with its image, which is read a second time."""
+def read_again(images: Iterator[Frame], frame: Frame) -> Frame:
+    """Return a frame with its image, which is read a second time.
+
+    Args:
+        images: reads the frames, in order.
+        frame: the one that is wanted.
+
+    Raises:
+        VideoError: there is no such frame any more.
+    """
     for other in images:
         if other.index == frame.index:
             return replace(frame, image=other.image)

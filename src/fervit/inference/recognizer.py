@@ -13,36 +13,26 @@ from fervit.errors import ConfigError, ImageError, check_counts, is_number, quot
 from fervit.faces.base import FaceDetector
 from fervit.faces.detectors import fallback_name
 from fervit.faces.finder import FaceFinder
-from fervit.faces.tracking import PATIENCE_S, Smoother, Tracker, between
-from fervit.inference.ahead import MAX_WAITING_BYTES, ahead
+from fervit.faces.tracking import PATIENCE_S, Smoother, Tracker
+from fervit.inference.ahead import ahead
 from fervit.inference.classifier import BATCH_SIZE
 from fervit.inference.results import FrameResult, ImageResult
+from fervit.inference.videos.following import Follower, FoundFrame, is_much
+from fervit.inference.videos.points import ResumePoint
 from fervit.media.camera import camera_name, read_camera
 from fervit.media.images import ImageLike, source_name
 from fervit.media.sources import is_one
 from fervit.media.video import read_frames
 from fervit.media.videos.opening import VideoSource
 from fervit.runtime.ort import cores
-from fervit.types import Classifier, Face, Frame, ModelSpec, Prediction
+from fervit.types import Classifier, Face, ModelSpec, Prediction
 
 MAX_WORKERS = 4  # decoding threads; each holds one decoded image
 DETECT_EVERY = 3  # frames of a video; faces between are interpolated
 SMOOTH_S = 0.2  # less than an expression takes to form: neutral to happy in about 0.3 s
 FRAMES_AHEAD = 4  # between two stages; each may be 6 MB (1080p)
 FRAMES_AT_ONCE = 8  # classified together
-MAX_WAITING = 16  # frames between two detections, all in memory
 MAX_WAIT_S = 1.0  # a photo that was read has its result after about so long, even when the batch is not full
-
-
-@dataclass
-class _FoundFrame:
-    """One frame between detection and classification; its crops are at model size."""
-
-    frame: Frame
-    faces: list[Face]
-    tracks: list[int]
-    crops: list[np.ndarray]
-    alive: set[int]
 
 
 @dataclass
@@ -148,6 +138,7 @@ class Recognizer:
         detect_every: int = DETECT_EVERY,
         smooth_s: float = SMOOTH_S,
         patience_s: float = PATIENCE_S,
+        resume: ResumePoint | None = None,
     ) -> Generator[FrameResult]:
         """Yield a result for each frame of a video file, in order, while later ones are decoded and detected.
 
@@ -162,6 +153,8 @@ class Recognizer:
             smooth_s: time constant of the smoothing of each track's probabilities; 0 is none.
             patience_s: a face that is lost for no longer keeps its track when it comes back, in the same shot, near
                 the place where it was and of about the same size.
+            resume: go on after a frame whose result had this point (`FrameResult.resume`), with the same options; the
+                frames before are decoded only.
 
         Raises:
             ConfigError: `every` or `detect_every` is no whole number from 1, or `smooth_s` or `patience_s` no time.
@@ -169,15 +162,21 @@ class Recognizer:
         """
         check_counts(every=every, detect_every=detect_every)
         source, smoother, tracker = source_name(path), Smoother(smooth_s), Tracker(patience_s=patience_s)
-        pending: list[_FoundFrame] = []
-        frames = ahead(read_frames(path, every=every, cuts=True), FRAMES_AHEAD, lambda frame: frame.image.nbytes)
-        found_ahead = ahead(
-            self._follow(frames, tracker, detect_every), FRAMES_AHEAD, lambda found: found.frame.image.nbytes
-        )
+        if resume is not None:
+            tracker.restore(resume.segment.tracker)
+            smoother.restore(resume.means)
+        segment, start = (None, 0) if resume is None else (resume.segment, resume.segment.start)
+        read = read_frames(path, every=every, cuts=True, start=start)
+        frames = ahead(read, FRAMES_AHEAD, lambda frame: frame.image.nbytes)
+        followed = Follower(self.finder, tracker, detect_every).follow(frames, segment)
+        found_ahead = ahead(followed, FRAMES_AHEAD, lambda found: found.frame.image.nbytes)
+        pending: list[FoundFrame] = []
         try:
             for found in found_ahead:
+                if resume is not None and found.frame.index <= resume.index:
+                    continue
                 pending.append(found)
-                full = len(pending) >= FRAMES_AT_ONCE or _is_much([found.frame for found in pending])
+                full = len(pending) >= FRAMES_AT_ONCE or is_much([found.frame for found in pending])
                 if full or sum(len(found.crops) for found in pending) >= BATCH_SIZE:
                     yield from self._frame_results(source, pending, smoother)
                     pending = []
@@ -214,61 +213,14 @@ class Recognizer:
         check_counts(every=every)
         source, smoother, tracker = camera_name(device), Smoother(smooth_s), Tracker(patience_s=patience_s)
         frames = read_camera(device, reconnect_s=reconnect_s)
+        follower = Follower(self.finder, tracker)
         try:
             for frame in itertools.islice(frames, 0, None, every):
-                faces = self.finder.detect(frame.image)
-                found = self._found_frame(frame, faces, tracker.update(faces, frame.time_s), tracker)
-                yield from self._frame_results(source, [found], smoother)
+                yield from self._frame_results(source, [follower.look(frame)], smoother)
         finally:
             frames.close()
 
-    def _follow(self, frames: Generator[Frame], tracker: Tracker, detect_every: int) -> Generator[_FoundFrame]:
-        """Yield every frame with its faces, those between two detections after the second one."""
-        first: _FoundFrame | None = None
-        waiting: list[Frame] = []
-        try:
-            for frame in frames:
-                if frame.cut:
-                    if waiting:
-                        yield from self._locate(first, waiting, tracker)
-                    first, waiting = None, []
-                    tracker.end()
-                waiting.append(frame)
-                near = first is not None and frame.index - first.frame.index < detect_every
-                if near and len(waiting) < MAX_WAITING and not _is_much(waiting):
-                    continue
-                located = list(self._locate(first, waiting, tracker))
-                yield from located
-                first = located[-1]
-                waiting = []
-            if waiting:
-                yield from self._locate(first, waiting, tracker)
-        finally:
-            frames.close()
-
-    def _locate(self, first: _FoundFrame | None, waiting: Sequence[Frame], tracker: Tracker) -> Iterator[_FoundFrame]:
-        """Yield the waiting frames with their faces, detected in the last one and, if need be, between."""
-        *middle, frame = waiting
-        faces = self.finder.detect(frame.image)
-        if first is not None and tracker.same(faces, first.tracks, frame.time_s):
-            tracks = tracker.update(faces, frame.time_s)
-            last = dict(zip(tracks, faces, strict=True))
-            for other in middle:
-                position = (other.index - first.frame.index) / (frame.index - first.frame.index)
-                moved = [between(face, last[id], position) for face, id in zip(first.faces, first.tracks, strict=True)]
-                yield self._found_frame(other, moved, first.tracks, tracker)
-        else:
-            for other in middle:
-                found = self.finder.detect(other.image)
-                yield self._found_frame(other, found, tracker.update(found, other.time_s), tracker)
-            tracks = tracker.update(faces, frame.time_s)
-        yield self._found_frame(frame, faces, tracks, tracker)
-
-    def _found_frame(self, frame: Frame, faces: Sequence[Face], tracks: Sequence[int], tracker: Tracker) -> _FoundFrame:
-        crops = self.finder.crops(frame.image, faces)
-        return _FoundFrame(frame, list(faces), list(tracks), crops, tracker.alive())
-
-    def _frame_results(self, source: str, pending: Sequence[_FoundFrame], smoother: Smoother) -> Iterator[FrameResult]:
+    def _frame_results(self, source: str, pending: Sequence[FoundFrame], smoother: Smoother) -> Iterator[FrameResult]:
         probs = iter(self.classifier.probs([crop for found in pending for crop in found.crops]))
         for found in pending:
             smoother.forget(found.alive)
@@ -276,7 +228,11 @@ class Recognizer:
                 self._prediction(face, smoother(track, next(probs), found.frame.time_s), track)
                 for face, track in zip(found.faces, found.tracks, strict=True)
             ]
-            yield FrameResult(source, found.frame, predictions, self._fallback)
+            # Batches stay what they are only where one ends: there a run can go on with the same numbers.
+            point = None
+            if found is pending[-1] and found.segment is not None:
+                point = ResumePoint(found.frame.index, found.segment, smoother.state())
+            yield FrameResult(source, found.frame, predictions, self._fallback, point)
 
     def _predictions(self, faces: Sequence[Face], probs: np.ndarray) -> list[Prediction]:
         return [self._prediction(face, row) for face, row in zip(faces, probs, strict=True)]
@@ -316,7 +272,3 @@ class Recognizer:
     def _find(self, source: ImageLike, *, crop: bool) -> _FoundImage:
         found = self.finder.find_in(source, crop=crop)
         return _FoundImage(source_name(source), found.faces, found.crops, size=found.size)
-
-
-def _is_much(frames: Sequence[Frame]) -> bool:
-    return sum(frame.image.nbytes for frame in frames) >= MAX_WAITING_BYTES

@@ -1,8 +1,9 @@
 """What a recognizer returns: `ImageResult` of a photo, `FrameResult` of a video's frame; and what a run left out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from fervit.types import Frame, Prediction
+from fervit.inference.videos.points import ResumePoint
+from fervit.types import Frame, Image, Prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +34,18 @@ class FrameResult:
         frame: the frame, with its index, its time and its image.
         predictions: one for each face, with the id of its track; the probabilities are smoothed.
         fallback: the detector that stood in for the usual one, or None.
+        resume: from where `Recognizer.video` can go on after this frame; every few frames have it.
     """
 
     source: str
     frame: Frame
     predictions: list[Prediction] = field(default_factory=list)
     fallback: str | None = None
+    resume: ResumePoint | None = None
+
+    def with_image(self, image: Image) -> "FrameResult":
+        """Return the same result of a frame with another image, `(H, W, 3)` uint8."""
+        return replace(self, frame=replace(self.frame, image=image))
 
 
 @dataclass(frozen=True)

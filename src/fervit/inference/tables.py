@@ -2,17 +2,30 @@
 
 import csv
 import io
-import json
+import os
+import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from fervit.errors import ConfigError, MissingExtra
-from fervit.files import replacing
+from fervit.files import replacing, sync_file
+from fervit.inference.earlier import (
+    TO_START_ANEW,
+    Begun,
+    Earlier,
+    Finished,
+    Keeping,
+    csv_records,
+    has_begun,
+    json_records,
+    keep_whole,
+    kept_sources,
+    other_columns,
+)
 from fervit.inference.results import FrameResult, ImageResult, Skipped
 from fervit.inference.rows import columns_of, json_lines, table_rows
 
@@ -23,22 +36,23 @@ Result = ImageResult | FrameResult
 SAVE_EVERY_S = 1.0  # what a `kill -9` may cost of a Parquet file
 SAVE_FRACTION = 0.1  # of the run's time at most, however long the file becomes
 ROW_GROUP = 8192  # rows; they are all that is in memory
-JSON_HEAD = '{"source": '
-TO_START_ANEW = "start anew with --overwrite instead of --skip-done, or name another file"
-Finished = Mapping[str, int]
-"""How many rows each finished source has; a source of an earlier run with another number is done again."""
 
 
 class Table(Protocol):
     """A file of results; `done` holds the sources that an earlier run left in it, with their number of rows.
 
-    What was left out, and told of in a row, has 0.
+    What was left out, and told of in a row, has 0. `begun` is whether it has the rows of the video to go on in.
     """
 
     done: Finished
+    begun: bool
 
     def write(self, result: Result) -> None:
         """Append a result's rows."""
+        ...
+
+    def sync(self) -> None:
+        """Bring all rows so far onto the disk."""
         ...
 
     def close(self) -> None:
@@ -49,9 +63,11 @@ class Table(Protocol):
 class _LineTable:
     """Whole rows of one result go to the system at once, so that a killed process leaves whole results."""
 
-    def __init__(self, path: Path, lines: Callable[[Result], str], *, head: str = "", done: Finished | None = None):
-        self.done, self._lines = done or {}, lines
-        self._file: IO[bytes] = path.open("ab" if done is not None else "wb", buffering=0)
+    def __init__(self, path: Path, lines: Callable[[Result], str], *, head: str = "", old: "Earlier | None" = None):
+        self.done: Finished = {} if old is None else old.done
+        self.begun = old is not None and old.begun
+        self._lines = lines
+        self._file: IO[bytes] = path.open("ab" if old is not None else "wb", buffering=0)
         if head and not self._file.tell():
             try:
                 self._append(head)
@@ -68,6 +84,11 @@ class _LineTable:
         while left:  # the system takes what there is room for; the next call reports that the disk is full
             left = left[self._file.write(left) :]
 
+    def sync(self) -> None:
+        """Bring all rows so far onto the disk."""
+        if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):  # not a pipe
+            os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -80,14 +101,17 @@ class JsonTable(_LineTable):
         path: the file.
         resume: keep what an earlier run wrote and append.
         finished: the sources to keep; without it, all but the last, which may not be whole.
+        begun: the video to go on in.
 
     Raises:
         ConfigError: the earlier file has other lines.
     """
 
-    def __init__(self, path: Path, *, resume: bool = False, finished: Finished | None = None):
-        done = _resume(path, lambda file: _json_records(file, path), finished) if resume else None
-        super().__init__(path, json_lines, done=done)
+    def __init__(
+        self, path: Path, *, resume: bool = False, finished: Finished | None = None, begun: Begun | None = None
+    ):
+        old = keep_whole(path, lambda file: json_records(file, path), finished, begun) if resume else None
+        super().__init__(path, json_lines, old=old)
 
     def note(self, result: ImageResult | Skipped) -> None:
         """Append the row of what has no result, but for one that an earlier run wrote."""
@@ -104,6 +128,7 @@ class CsvTable(_LineTable):
         errors: a column `error`, and a row for each image, frame or file without a face.
         resume: keep what an earlier run wrote and append.
         finished: as for `JsonTable`.
+        begun: as for `JsonTable`.
 
     Raises:
         ConfigError: the earlier file has other columns.
@@ -117,14 +142,15 @@ class CsvTable(_LineTable):
         errors: bool,
         resume: bool = False,
         finished: Finished | None = None,
+        begun: Begun | None = None,
     ):
         head = _csv_text([list(columns_of(labels, errors=errors))])
-        done = _resume(path, lambda file: _csv_records(file, head, path), finished) if resume else None
+        old = keep_whole(path, lambda file: csv_records(file, head, path), finished, begun) if resume else None
         super().__init__(
             path,
             lambda result: _csv_text(row.values() for row in table_rows(result, labels, errors=errors)),
             head=head,
-            done=done,
+            old=old,
         )
 
 
@@ -141,6 +167,7 @@ class ParquetTable:
         errors: as for `CsvTable`.
         resume: keep what an earlier run wrote and append.
         finished: the sources to keep; without it, all but a last video, which may not be whole.
+        begun: as for `JsonTable`.
 
     Raises:
         MissingExtra: pyarrow is not installed.
@@ -155,6 +182,7 @@ class ParquetTable:
         errors: bool,
         resume: bool = False,
         finished: Finished | None = None,
+        begun: Begun | None = None,
     ):
         if find_spec("pyarrow") is None:
             raise MissingExtra("Parquet", "video")
@@ -166,10 +194,12 @@ class ParquetTable:
         self._rows: list[dict[str, object]] = []
         self.done: Finished = {}
         self._dropped: set[str] = set()
+        self._begun: Begun | None = None  # while rows after these are in the old file
         if resume and path.exists():
-            self.done = self._read_done(finished)
+            self.done = self._read_done(finished, begun)
         else:
             path.unlink(missing_ok=True)
+        self.begun = self._begun is not None
         self._cost_s = 0.0
         self._save()
 
@@ -177,6 +207,11 @@ class ParquetTable:
         """Append a result's rows."""
         self._rows += table_rows(result, self._labels, errors=self._errors)
         if time.monotonic() - self._saved_s >= self._pause_s:
+            self._save()
+
+    def sync(self) -> None:
+        """Bring all rows so far onto the disk."""
+        if self._rows:
             self._save()
 
     def close(self) -> None:
@@ -198,7 +233,9 @@ class ParquetTable:
                     left = left.slice(ROW_GROUP).combine_chunks()
             if len(left):
                 writer.write_table(left)
-        self._rows, self._dropped = [], set()
+            writer.close()
+            sync_file(part)
+        self._rows, self._dropped, self._begun = [], set(), None
         self._saved_s = time.monotonic()
         cost_s = self._saved_s - start
         # The cheaper of the last two: pyarrow loads half of itself at its first row.
@@ -212,14 +249,15 @@ class ParquetTable:
         if not self._path.exists():
             return
         with parquet.ParquetFile(self._path) as file:
+            keep = Keeping(lambda source: source not in self._dropped, self._begun)
             for number in range(file.num_row_groups):
                 rows = file.read_row_group(number)
-                if self._dropped:
-                    kept = [source not in self._dropped for source in rows.column("source").to_pylist()]
+                if self._dropped or self._begun:
+                    kept = [keep(source) for source in rows.column("source").to_pylist()]
                     rows = rows.filter(pyarrow.array(kept, pyarrow.bool_()))
                 yield rows
 
-    def _read_done(self, finished: Finished | None) -> Finished:
+    def _read_done(self, finished: Finished | None, begun: Begun | None) -> Finished:
         """Return the sources to keep, and note the others, which the next save drops."""
         import pyarrow
         import pyarrow.parquet as parquet
@@ -229,7 +267,7 @@ class ParquetTable:
         try:
             with parquet.ParquetFile(self._path) as file:
                 if file.schema_arrow.names != self._schema.names:
-                    raise _other_columns(self._path)
+                    raise other_columns(self._path)
                 for batch in file.iter_batches(ROW_GROUP, columns=["source", "frame"]):
                     sources = batch.column("source").to_pylist()
                     counts.update(sources)
@@ -237,8 +275,9 @@ class ParquetTable:
         except pyarrow.ArrowInvalid as error:
             raise ConfigError(f"{self._path} is no Parquet file: {TO_START_ANEW}") from error
         # A photo's rows are written together, those of a video are not.
-        done = _kept(counts, None if last[1] is None else last[0], finished)
-        self._dropped = counts.keys() - done.keys()
+        done = kept_sources(counts, None if last[1] is None else last[0], finished)
+        self._begun = begun if has_begun(counts, begun) else None
+        self._dropped = counts.keys() - done.keys() - {self._begun[0] if self._begun else None}
         return done
 
 
@@ -249,89 +288,3 @@ def _csv_text(rows: Iterable[Iterable[object]]) -> str:
         csv.writer(text, lineterminator="\r\n").writerow(row)  # it quotes the characters that end its lines
         lines.append(text.getvalue().removesuffix("\r\n") + "\n")
     return "".join(lines)
-
-
-def _kept(counts: Mapping[str, int], last: str | None, finished: Finished | None) -> dict[str, int]:
-    """Return the sources of an earlier run that are whole: by what it recorded, or all but the last."""
-    if finished is None:
-        return {source: count for source, count in counts.items() if source != last}
-    return {source: count for source, count in counts.items() if finished.get(source) == count}
-
-
-@dataclass(frozen=True)
-class _Record:
-    """One whole row of a text table.
-
-    Attributes:
-        text: its bytes, with the end of the line.
-        source: None for a heading.
-        skipped: it tells of what was left out, so nothing follows it.
-    """
-
-    text: str
-    source: str | None
-    skipped: bool = False
-
-
-def _resume(path: Path, records: Callable[[IO[str]], Iterator[_Record]], finished: Finished | None) -> dict[str, int]:
-    """Cut off what may not be whole, and return the other sources with their number of rows; 0 of what was left out.
-
-    Args:
-        path: the file of an earlier run; it need not exist.
-        records: yields each whole row.
-        finished: the sources to keep; without it, all but the last.
-    """
-    if not path.exists():
-        return {}
-    counts: Counter[str] = Counter()
-    skipped: set[str] = set()
-    last = None
-    for record in _each(path, records):
-        if record.source is not None:
-            last = record.source
-            counts[last] += 1
-            skipped |= {last} if record.skipped else set()
-    done = _kept(counts, last, finished) | dict.fromkeys(skipped, 0)
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as new:
-        for record in _each(path, records):
-            if record.source is None or record.source in done:
-                new.write(record.text)
-    return done
-
-
-def _each(path: Path, records: Callable[[IO[str]], Iterator[_Record]]) -> Iterator[_Record]:
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        yield from records(file)
-
-
-def _json_records(file: IO[str], path: Path) -> Iterator[_Record]:
-    for line in file:
-        if not line.endswith("\n") and JSON_HEAD.startswith(line[: len(JSON_HEAD)]):
-            return  # cut short: the last of a run that was ended
-        try:
-            row = json.loads(line)
-            yield _Record(line, row["source"], "skipped" in row)
-        except (ValueError, KeyError, TypeError):
-            raise ConfigError(f"{path} has lines that are no results of `predict`: {TO_START_ANEW}") from None
-
-
-def _csv_records(file: IO[str], head: str, path: Path) -> Iterator[_Record]:
-    [names] = csv.reader(io.StringIO(head, newline=""))
-    first, text = True, ""
-    for line in file:
-        text += line
-        if not line.endswith("\n") or text.count('"') % 2:  # cut short, or within a name of several lines
-            continue
-        if first and text != head:
-            raise _other_columns(path)
-        [row] = csv.reader(io.StringIO(text, newline=""))
-        if len(row) != len(names):
-            raise _other_columns(path)
-        yield _Record(text, None if first else row[0])
-        first, text = False, ""
-    if first and not head.startswith(text):
-        raise _other_columns(path)
-
-
-def _other_columns(path: Path) -> ConfigError:
-    return ConfigError(f"{path} has other columns: {TO_START_ANEW}")

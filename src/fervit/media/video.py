@@ -13,7 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from fervit.errors import ImageError, VideoError, check_counts, reason
+import numpy as np
+
+from fervit.errors import ConfigError, ImageError, VideoError, check_counts, is_count, quoted, reason
 from fervit.media import orientation
 from fervit.media.images import EXTENSIONS, USUAL_DURATION_MS, opening, read_animation, source_name
 from fervit.media.kinds import Kind, kind_of_file
@@ -72,7 +74,7 @@ def probe(source: VideoSource) -> VideoInfo:
     return _probe_pyav(source) if find_spec("av") else _probe_opencv(source)
 
 
-def read_frames(source: VideoSource, *, every: int = 1, cuts: bool = False) -> Generator[Frame]:
+def read_frames(source: VideoSource, *, every: int = 1, cuts: bool = False, start: int = 0) -> Generator[Frame]:
     """Yield a video's frames in the order of presentation, upright, with their true times.
 
     Frames are decoded until the data ends, not by the header; broken packets are skipped. Read by PyAV
@@ -83,19 +85,44 @@ def read_frames(source: VideoSource, *, every: int = 1, cuts: bool = False) -> G
         source: a path, the bytes of a file, or an open binary file.
         every: yield only every so many frames; the others are decoded, not converted.
         cuts: find where shots begin (`Frame.cut`), also in frames that are left out.
+        start: begin with the frame of this index. Those before are decoded, not converted, so that times and cuts are
+            those of the whole video: few files have times that seeking finds again.
 
     Raises:
-        ConfigError: `every` is no whole number from 1.
+        ConfigError: `every` is no whole number from 1, or `start` none from 0.
         VideoError: it is missing, empty, a folder, no video, holds sound only, has no frame, or is of another type.
     """
     check_counts(every=every)
+    if not is_count(start, least=0):
+        raise ConfigError(f"expected a whole number from 0 as start, got {quoted(start)}")
     reader = _read_animation if is_animation(source) else _read_pyav if find_spec("av") else _read_opencv
     count = 0
-    for frame in with_cuts(reader(source, every, cuts)):
+    for frame in with_cuts(reader(source, _Wanted(every, start), cuts)):
         count += 1
-        yield frame
+        if frame.index >= start:
+            yield frame
     if not count:
         raise VideoError(f"{source_name(source)} has no frame that can be decoded")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Which frames are yielded, and from which on somebody looks at their images."""
+
+    every: int
+    start: int
+
+    def __contains__(self, index: int) -> bool:
+        return index % self.every == 0
+
+    def image(self, index: int) -> bool:
+        return index in self and index >= self.start
+
+
+def _unseen(width: int, height: int) -> Image:
+    """Return an image that nobody looks at: of the size by which waiting frames are weighed, in one byte."""
+    image: Image = np.broadcast_to(np.zeros((), np.uint8), (height, width, 3))
+    return image
 
 
 def is_animation(source: VideoSource) -> bool:
@@ -117,11 +144,11 @@ def _probe_animation(source: VideoSource) -> VideoInfo:
         raise VideoError(str(error)) from error
 
 
-def _read_animation(source: VideoSource, every: int, cuts: bool) -> Iterator[Decoded]:
+def _read_animation(source: VideoSource, wanted: _Wanted, cuts: bool) -> Iterator[Decoded]:
     try:
         for index, (time_s, image) in enumerate(read_animation(source)):
             look = look_of_image(image) if cuts else None
-            yield Decoded(time_s, None if index % every else Frame(index, time_s, image), look)
+            yield Decoded(time_s, Frame(index, time_s, image) if index in wanted else None, look)
     except ImageError as error:
         raise VideoError(str(error)) from error
 
@@ -171,7 +198,7 @@ def _open_pyav(source: VideoSource) -> "Iterator[tuple[InputContainer, VideoStre
             yield container, stream
 
 
-def _read_pyav(source: VideoSource, every: int, cuts: bool) -> Iterator[Decoded]:
+def _read_pyav(source: VideoSource, wanted: _Wanted, cuts: bool) -> Iterator[Decoded]:
     import av
 
     index, broken, time_s, offset_s = 0, 0, 0.0, 0.0
@@ -203,10 +230,12 @@ def _read_pyav(source: VideoSource, every: int, cuts: bool) -> Iterator[Decoded]
                     offset_s = time_s + 1 / rate - own_s
                 time_s = own_s + offset_s
                 image, look = None, look_of_frame(frame) if cuts else None
-                if index % every == 0:
+                if wanted.image(index):
                     if frame.rotation != rotation:  # not of every frame: its own data and it keep each other in memory
                         rotation, matrix = frame.rotation, _matrix(frame, stored, stream.codec_context.name)
                     image = orientation.upright(_square_pixels(frame, shape), matrix)
+                elif index in wanted:
+                    image = _unseen(_square_width(frame.width, shape), frame.height)
                 yield Decoded(time_s, None if image is None else Frame(index, time_s, image), look)
                 index += 1
     if broken and index:
@@ -247,7 +276,7 @@ def _matrix(frame: "VideoFrame", stored: orientation.Matrix | None, codec: str) 
     return orientation.AS_STORED
 
 
-def _read_opencv(source: VideoSource, every: int, cuts: bool) -> Iterator[Decoded]:
+def _read_opencv(source: VideoSource, wanted: _Wanted, cuts: bool) -> Iterator[Decoded]:
     cv2 = opencv()
 
     with _open_opencv(source) as (capture, path):
@@ -262,16 +291,18 @@ def _read_opencv(source: VideoSource, every: int, cuts: bool) -> Iterator[Decode
             if time_s <= last_s:  # streams without times report 0 throughout
                 time_s = last_s + 1 / rate
             frame, look = None, None
-            if index % every == 0 or cuts:
+            if index in wanted or cuts:
                 ok, bgr = capture.retrieve()
                 if not ok:
                     break
                 look = look_of_image(bgr[:, :, ::-1]) if cuts else None
-            if index % every == 0:
+            if wanted.image(index):
                 width = _square_width(bgr.shape[1], shape)
                 if width != bgr.shape[1]:
                     bgr = cv2.resize(bgr, (width, bgr.shape[0]), interpolation=cv2.INTER_AREA)
                 frame = Frame(index, time_s, orientation.upright(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), matrix))
+            elif index in wanted:
+                frame = Frame(index, time_s, _unseen(_square_width(bgr.shape[1], shape), bgr.shape[0]))
             yield Decoded(time_s, frame, look)
             index, last_s = index + 1, time_s
 

@@ -103,10 +103,12 @@ def predict_files(
     from fervit.inference.runs.run import moving, not_done, started_summary
     from fervit.media.images import source_name
 
-    todo = not_done(files, out.done)
-    if out.done:
+    todo = not_done(files, out)
+    if out.done or out.begun:
         what = "files" if moving(files) else "images"
         note(f"{files.count - len(todo)} of {files.count} {what} were done before")
+    if out.begun:
+        note(f"{printable(out.begun.source)} goes on after {out.begun.last_s:.1f} s")
     summary = started_summary(files, todo, out)
     stills = [file for file in todo if not isinstance(file, str) and file not in set(files.videos)]
     sinks = PhotoSinks(stills, photos, out)
@@ -147,7 +149,7 @@ def _run(
         try:
             for event in events:
                 if isinstance(event, Started):
-                    video = VideoSinks(event.file, event.info, clips, out)
+                    video = VideoSinks(event, clips, out)
                 elif isinstance(event, FrameResult) and video is not None:
                     video.add(event)
                 elif isinstance(event, Ended):

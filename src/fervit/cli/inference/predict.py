@@ -88,6 +88,10 @@ EventsFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write videos' episodes as .tsv (BORIS), or one video's as .eaf (ELAN)."),
 ]
+Workers = Annotated[
+    int,
+    typer.Option(min=1, help="Look at N files at a time, in processes; --threads is of each, by default cores / N."),
+]
 Tile = Annotated[bool, typer.Option("--tile", help="Search big images tile by tile too: small faces in group photos.")]
 
 
@@ -130,6 +134,7 @@ def predict(
     tile: Tile = False,
     min_confidence: MinConfidence = 0.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces classified at once.")] = 32,
+    workers: Workers = 1,
     threads: Threads = None,
     runtime: Runtime = "auto",
     device: Device = "auto",
@@ -143,7 +148,7 @@ def predict(
     from fervit.inference.loading import load
     from fervit.inference.runs.files import RunOptions
     from fervit.inference.runs.outputs import Targets
-    from fervit.inference.runs.run import written_files
+    from fervit.inference.runs.run import threads_of, written_files
 
     targets = Targets(json, csv, parquet)
     files = find_inputs(
@@ -163,14 +168,24 @@ def predict(
     recognizer = load(
         model,
         detector=make_detector("none" if crop else detector, tile=tile and not crop),
-        threads=threads,
+        threads=threads or threads_of(workers),
         runtime=_runtime(runtime, files),
         device=device,
         min_confidence=min_confidence,
         revision=revision,
         label_map=label_map,
     )
-    run = RunOptions(every, detect_every, smooth, batch_size, patience, one_face, people)
+    run = RunOptions(
+        every,
+        detect_every,
+        smooth,
+        batch_size,
+        patience,
+        one_face,
+        people,
+        workers=workers,
+        images=annotate is not None,
+    )
     _predict(recognizer, files, targets, run, photos, clips, resume=skip_done)
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from fervit.inference.inputs import File, Inputs
     from fervit.inference.results import FrameResult
     from fervit.inference.runs.failures import Failures
+    from fervit.inference.runs.files import Started
     from fervit.inference.runs.outputs import ResultWriter, Targets
-    from fervit.media.video import VideoInfo
 
 WRITABLE = (".mp4", ".webm")
 
@@ -132,18 +132,18 @@ class VideoSinks:
     """Where a video's frames go beside the tables: the summary, the timeline, and the annotated copy.
 
     Args:
-        file: the video, or the address of a camera.
-        info: its header.
+        started: the video, or the camera, with its header.
         options: the options for videos.
         out: the result files.
     """
 
-    def __init__(self, file: "File | str", info: "VideoInfo", options: VideoOptions, out: "ResultWriter"):
+    def __init__(self, started: "Started", options: VideoOptions, out: "ResultWriter"):
         from fervit.analysis.study import Collector
         from fervit.inference.timeline import Timeline
 
         self._collector = None if options.timeline is None else Collector()
-        self._file, self._options, self._out = file, options, out
+        file, info = started.file, started.info
+        self._file, self._options, self._out, self._before = file, options, out, started.before
         self.timeline = Timeline()
         self._copy: _Copy | None = None
         path: Path | None = None
@@ -171,7 +171,8 @@ class VideoSinks:
         """Print a video's summary and save its figure; a failure of one does not prevent the other."""
         failures, figure = self._out.failures, self._options.timeline
         self.timeline.close()
-        name = _shown(self._file)
+        after = "" if self._before is None else f", after {self._before.last_s:.1f} s"
+        name = f"{_shown(self._file)}{after}"
         first, *others = self.timeline.summary()
         try:
             typer.echo("\n".join([f"{name}: {first}", *others]), err=self._out.targets.json == STDOUT)

@@ -16,7 +16,8 @@ from fervit.inference.inputs import File
 from fervit.inference.people import People, one_face
 from fervit.inference.recognizer import DETECT_EVERY, SMOOTH_S, Recognizer
 from fervit.inference.results import FrameResult, ImageResult
-from fervit.inference.runs.sidecar import SourceRecord
+from fervit.inference.runs.sidecar import SourceRecord, Unfinished
+from fervit.inference.videos.points import ResumePoint
 from fervit.media.camera import camera_name
 from fervit.media.images import source_name
 from fervit.media.video import FALLBACK_RATE, VideoInfo, probe, read_frames
@@ -40,6 +41,8 @@ class RunOptions:
         one_face: one face a frame of each video: `largest`, `central` or `longest` (see `one_face`).
         people: who the tracks are.
         reconnect_s: for so long it is tried to connect again to a camera that was lost (see `Recognizer.webcam`).
+        workers: files that are looked at at a time, each in a process of its own where these are several.
+        images: results that come from other processes have their frames' images, which are read a second time.
 
     Raises:
         ConfigError: `smooth_s` or `patience_s` is no time, or another one is no whole number from 1.
@@ -53,19 +56,42 @@ class RunOptions:
     one_face: str | None = None
     people: People | None = None
     reconnect_s: float | None = None
+    workers: int = 1
+    images: bool = True
 
     def __post_init__(self) -> None:
-        check_counts(every=self.every, detect_every=self.detect_every, batch_size=self.batch_size)
+        check_counts(every=self.every, detect_every=self.detect_every, batch_size=self.batch_size, workers=self.workers)
         Smoother(self.smooth_s)
         Tracker(patience_s=self.patience_s)
 
 
 @dataclass(frozen=True)
 class Started:
-    """A video or a camera begins; its frames follow."""
+    """A video or a camera begins; its frames follow.
+
+    Attributes:
+        file: the file, or the address of a camera.
+        info: its header.
+        before: how far an earlier run came in it; the frames after that follow.
+    """
 
     file: Source
     info: VideoInfo
+    before: Unfinished | None = None
+
+
+@dataclass(frozen=True)
+class Reached:
+    """So far a video is: a point from which a run that is interrupted goes on."""
+
+    unfinished: Unfinished
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """So many frames and photos of later files are done, where several files are looked at at a time."""
+
+    frames: int
 
 
 @dataclass(frozen=True)
@@ -84,7 +110,7 @@ class Ended:
     result: ImageResult | None = None
 
 
-Event: TypeAlias = Started | FrameResult | Ended
+Event: TypeAlias = Started | FrameResult | Reached | Ahead | Ended
 
 
 def run_files(
@@ -93,6 +119,7 @@ def run_files(
     videos: Sequence[Source],
     options: RunOptions,
     infos: Mapping[Source, VideoInfo] | None = None,
+    begun: Unfinished | None = None,
 ) -> Generator[Event]:
     """Yield what happens in a run over files; one that cannot be read ends with its error, and the run goes on.
 
@@ -104,6 +131,7 @@ def run_files(
         videos: those of `files` that are videos or cameras.
         options: how they are looked at.
         infos: headers that were read before; the others are read now.
+        begun: how far an earlier run came in one of the videos.
 
     Raises:
         ConfigError: one of the options is out of range.
@@ -112,7 +140,8 @@ def run_files(
     for is_video, group in itertools.groupby(files, key=lambda file: file in moving):
         if is_video:
             for file in group:
-                yield from _video(recognizer, file, options, infos.get(file))
+                before = begun if begun is not None and begun.source == source_name(file) else None
+                yield from _video(recognizer, file, options, infos.get(file), before)
         else:
             yield from _photos(recognizer, [file for file in group if not isinstance(file, str)], options)
 
@@ -151,16 +180,21 @@ def _photos(recognizer: Recognizer, files: Sequence[File], options: RunOptions) 
             yield Ended(file, record, result)
 
 
-def _video(recognizer: Recognizer, file: Source, options: RunOptions, info: VideoInfo | None) -> Generator[Event]:
-    seen = Seen()
+def _video(
+    recognizer: Recognizer, file: Source, options: RunOptions, info: VideoInfo | None, begun: Unfinished | None
+) -> Generator[Event]:
+    seen = Seen(begun)
     try:
         if info is None:
             info = VideoInfo(0, 0, FALLBACK_RATE, None, None) if isinstance(file, str) else probe(file)
-        yield Started(file, info)
-        with contextlib.closing(frames_of(recognizer, file, options)) as results:
+        yield Started(file, info, begun)
+        resume = None if begun is None else begun.resume
+        with contextlib.closing(frames_of(recognizer, file, options, resume)) as results:
             for result in results:
                 seen.add(result)
                 yield result
+                if result.resume is not None and isinstance(file, Path):
+                    yield Reached(seen.unfinished(file, result.resume))
     except VideoError as error:
         broken = ImageResult(source_name(file), error=str(error))
         yield Ended(file, seen.record(file, None, options, broken), broken)
@@ -168,13 +202,22 @@ def _video(recognizer: Recognizer, file: Source, options: RunOptions, info: Vide
     yield Ended(file, seen.record(file, info, options))
 
 
-def frames_of(recognizer: Recognizer, file: Source, options: RunOptions) -> Generator[FrameResult]:
-    """Yield the results of a video's frames, with the people who are known, and of those the wanted ones."""
+def frames_of(
+    recognizer: Recognizer, file: Source, options: RunOptions, resume: ResumePoint | None = None
+) -> Generator[FrameResult]:
+    """Yield the results of a video's frames, with the people who are known, and of those the wanted ones.
+
+    Args:
+        recognizer: what finds and classifies faces.
+        file: a video, or the address of a camera.
+        options: how it is looked at.
+        resume: where an earlier run was in it.
+    """
     how = {"smooth_s": options.smooth_s, "patience_s": options.patience_s}
     if isinstance(file, str):
         frames = recognizer.webcam(file, every=options.every, reconnect_s=options.reconnect_s, **how)
     else:
-        frames = recognizer.video(file, every=options.every, detect_every=options.detect_every, **how)
+        frames = recognizer.video(file, every=options.every, detect_every=options.detect_every, resume=resume, **how)
     with contextlib.closing(frames):
         results = frames if options.people is None else map(options.people.named, frames)
         if options.one_face is None:
@@ -185,12 +228,15 @@ def frames_of(recognizer: Recognizer, file: Source, options: RunOptions) -> Gene
 
 
 class Seen:
-    """What the frames of a video or a camera add up to."""
+    """What the frames of a video or a camera add up to, with those of an earlier run."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Unfinished | None = None) -> None:
         self.frames, self.rows = 0, 0
         self.last_s: float | None = None
         self.size: tuple[int, int] | None = None
+        if before is not None:
+            self.frames, self.rows = before.frames, before.rows
+            self.last_s, self.size = before.last_s, before.size
 
     def add(self, result: FrameResult) -> None:
         """Count the next frame."""
@@ -200,6 +246,12 @@ class Seen:
         if self.size is None:
             height, width = result.frame.image.shape[:2]
             self.size = width, height
+
+    def unfinished(self, file: Path, resume: ResumePoint) -> Unfinished:
+        """Return how far a video is by now."""
+        assert self.last_s is not None and self.size is not None, "a frame was added"
+        size = size_of(file)
+        return Unfinished(source_name(file), self.rows, self.frames, self.last_s, self.size, size, resume)
 
     def record(
         self, file: Source, info: VideoInfo | None, options: RunOptions, broken: ImageResult | None = None

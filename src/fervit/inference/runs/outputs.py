@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from fervit.inference.runs.sidecar import (
     Sidecar,
     SidecarWriter,
     SourceRecord,
+    Unfinished,
     check_same,
     read_sidecar,
     sidecar_of,
@@ -154,6 +155,7 @@ class Writing:
         settings: whatever changes the rows; they stand in that file, and a resumed run needs the same.
         command: the command line, for that file.
         others: how many other outputs the run has, which go on when all result files have failed.
+        within: the videos in which a resumed run may go on where it was; all others begin anew.
     """
 
     errors: bool = True
@@ -162,6 +164,7 @@ class Writing:
     settings: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
     others: int = 0
+    within: Collection[str] = ()
 
 
 class ResultWriter:
@@ -179,6 +182,7 @@ class ResultWriter:
 
     Attributes:
         collector: what takes all results too, for statistics, where these are wanted.
+        begun: on a resume, how far an earlier run came in the video in which it was stopped; its rows stay.
     """
 
     def __init__(self, targets: Targets, labels: Sequence[str], how: Writing, failures: Failures | None = None):
@@ -188,6 +192,7 @@ class ResultWriter:
         self._tables: list[tuple[Path, Table]] = []
         self._sidecar: SidecarWriter | None = None
         self._opened = False
+        self.begun: Unfinished | None = None
 
     def __enter__(self) -> Self:
         if self._how.resume:
@@ -243,6 +248,13 @@ class ResultWriter:
             with contextlib.suppress(OSError):  # told of at the end: the tables may still be written
                 self._sidecar.add(record)
 
+    def reached(self, unfinished: Unfinished) -> None:
+        """Note how far a video is, so that an interrupted run goes on there."""
+        if self._sidecar is None or not self._opened or any(str(path) in self.failures for path, _ in self._tables):
+            return
+        with contextlib.suppress(OSError):  # the next row tells of a table that cannot be written
+            self._sidecar.reach(unfinished, self._sync)
+
     def note(self, results: Sequence[Skipped]) -> None:
         """Append the rows of what was left out, where JSON lines are written; the other tables have none."""
         if results and not self._opened:
@@ -257,6 +269,10 @@ class ResultWriter:
                         table.note(item)
         for item in results:
             self._print(item)
+
+    def _sync(self) -> None:
+        for _, table in self._tables:
+            table.sync()
 
     def _print(self, result: Result | Skipped) -> None:
         if self.targets.json == STDOUT and STDOUT not in self.failures:
@@ -273,13 +289,22 @@ class ResultWriter:
                 with writing(str(path)):
                     sidecar_of(path).unlink(missing_ok=True)  # it tells of rows that are about to go
         finished = None if sidecar is None else sidecar.unchanged()
+        self.begun = None if sidecar is None else sidecar.begun(self._how.within)
+        self._open_tables(finished)
+        if self.begun is not None and not all(table.begun for _, table in self._tables):
+            self.begun = None  # a table lacks rows of that video: it begins anew in all
+            self._close_tables()
+            self._open_tables(finished)
+        if self._how.sidecar and self._tables:
+            self._start_sidecar({} if sidecar is None else sidecar.sources)
+
+    def _open_tables(self, finished: Mapping[str, int] | None) -> None:
+        self._tables = []
         for path in self.targets.files:
             # A file that cannot be resumed is a mistake in the command, found before any work.
             tolerated = contextlib.nullcontext() if self._how.resume else self.failures.tolerated(str(path))
             with tolerated, writing(str(path)):
                 self._tables.append((path, self._table(path, finished)))
-        if self._how.sidecar and self._tables:
-            self._start_sidecar({} if sidecar is None else sidecar.sources)
 
     def _old_sidecar(self) -> Sidecar | None:
         """Return what lies beside the tables of an earlier run; where one has nothing, none counts."""
@@ -290,26 +315,31 @@ class ResultWriter:
                 if beside is None:
                     return None
                 check_same(beside, self._how.settings, path)
-                found = beside if found is None or len(beside.sources) < len(found.sources) else found
+                found = beside if found is None or _progress(beside) < _progress(found) else found
         return found
 
     def _start_sidecar(self, earlier: Mapping[str, SourceRecord]) -> None:
         known = self.done
         rows = {source: count for _, table in self._tables for source, count in table.done.items()}
         records = {s: earlier.get(s, SourceRecord(s, rows=rows[s])) for s in rows if s in known}
-        head = Sidecar(self._how.settings, self._how.command, records)
+        head = Sidecar(self._how.settings, self._how.command, records, unfinished=self.begun)
         # Nothing lies beside a pipe or /dev/stdout.
         tables = [path for path, _ in self._tables if path.is_file() and not path.is_relative_to("/dev")]
         self._sidecar = SidecarWriter(tables, head) if tables else None
 
-    def _close(self, *, complete: bool) -> None:
+    def _close_tables(self) -> ConfigError | None:
+        """Close all tables, whatever one raises, and return the last error."""
         last: ConfigError | None = None
-        for path, table in self._tables:  # all are closed, whatever one raises
+        for path, table in self._tables:
             try:
                 with self.failures.tolerated(str(path)), writing(str(path)):
                     table.close()
             except ConfigError as error:
                 last = error
+        return last
+
+    def _close(self, *, complete: bool) -> None:
+        last = self._close_tables()
         if self._sidecar is not None and last is None:
             beside = str(self._sidecar.paths[0])
             try:
@@ -322,11 +352,16 @@ class ResultWriter:
 
     def _table(self, path: Path, finished: Mapping[str, int] | None) -> Table:
         errors, resume = self._how.errors, self._how.resume
+        begun = None if self.begun is None else (self.begun.source, self.begun.rows)
         if path == self.targets.csv:
-            return CsvTable(path, self._labels, errors=errors, resume=resume, finished=finished)
+            return CsvTable(path, self._labels, errors=errors, resume=resume, finished=finished, begun=begun)
         if path == self.targets.parquet:
-            return ParquetTable(path, self._labels, errors=errors, resume=resume, finished=finished)
-        return JsonTable(path, resume=resume, finished=finished)
+            return ParquetTable(path, self._labels, errors=errors, resume=resume, finished=finished, begun=begun)
+        return JsonTable(path, resume=resume, finished=finished, begun=begun)
+
+
+def _progress(sidecar: Sidecar) -> tuple[int, int]:
+    return len(sidecar.sources), 0 if sidecar.unfinished is None else sidecar.unfinished.rows
 
 
 @contextlib.contextmanager

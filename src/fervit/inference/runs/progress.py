@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from fervit.errors import VideoError
 from fervit.inference.results import FrameResult
-from fervit.inference.runs.files import Ended, Event, Source, Started, size_of
+from fervit.inference.runs.files import Ahead, Ended, Event, Source, Started, size_of
 from fervit.media.video import VideoInfo, probe
 
 BYTES_PER_FRAME = 20_000  # of a video whose header tells no length: 4 Mbit/s at 25 frames/s
@@ -35,18 +35,23 @@ class Workload:
         self._sizes = {file: _frames(file, self.infos[file]) / every if file in self.infos else 1.0 for file in files}
         self.total, self.done = sum(self._sizes.values()), 0.0
         self._finished = 0.0
-        self._frames, self._size = 0, 1.0
+        self._frames, self._size, self._ahead = 0, 1.0, 0
 
     def update(self, event: Event) -> float:
         """Count what happened, and return how many frames are done."""
-        if isinstance(event, Started):
-            self._frames, self._size = 0, self._sizes[event.file]
+        if isinstance(event, Ahead):
+            self._ahead = event.frames
+        elif isinstance(event, Started):
+            self._frames = 0 if event.before is None else event.before.frames
+            self._size = self._sizes[event.file]
         elif isinstance(event, FrameResult):
             self._frames += 1
-            self.done = self._finished + min(self._frames, self._size)
+            self._ahead = max(0, self._ahead - 1)  # as it was when it was last told
         elif isinstance(event, Ended):
             self._finished += self._sizes[event.file]
-            self.done = self._finished
+            self._frames = 0
+        present = min(self._frames, self._size)
+        self.done = max(self.done, min(self.total, self._finished + present + self._ahead))
         return self.done
 
 

@@ -13,12 +13,14 @@ from fervit.inference.loading import load
 from fervit.inference.people import People, check_one_face, read_people
 from fervit.inference.recognizer import Recognizer
 from fervit.inference.results import FrameResult, ImageResult, Skipped
-from fervit.inference.runs.files import Ended, Event, RunOptions, Source, Started, run_files, settings_of
+from fervit.inference.runs.files import Ended, Event, Reached, RunOptions, Source, run_files, settings_of
 from fervit.inference.runs.outputs import ResultWriter, Targets, Writing
 from fervit.inference.runs.progress import Workload
 from fervit.inference.runs.sidecar import SourceRecord, sidecar_of
+from fervit.inference.runs.workers import Workers
 from fervit.media.images import source_name
 from fervit.media.video import VideoInfo
+from fervit.runtime.ort import cores
 
 MOST_NAMED = 5  # files that could not be read, in the summary
 
@@ -38,6 +40,8 @@ class PredictKeywords(TypedDict, total=False):
         one_face: of each frame of a video, the `largest`, most `central`, or in the whole video `longest` seen face.
         people: who the tracks are: a table with the columns source, track and person, or what `read_people` returns.
         batch_size: faces of photos that are classified at once.
+        workers: files that are looked at at a time, in processes of their own; a recognizer of one thread each, as
+            `fervit.load(threads=1)`, suits as many workers as cores.
         on_result: is given every result, once it is written.
         progress: is given how many frames are done, and of how many.
     """
@@ -53,6 +57,7 @@ class PredictKeywords(TypedDict, total=False):
     one_face: str | None
     people: People | str | Path | None
     batch_size: int
+    workers: int
     on_result: Callable[[ImageResult | FrameResult], None]
     progress: Callable[[float, float], None]
 
@@ -152,14 +157,15 @@ def predict(
     )
     skip_done = options.get("skip_done", False)
     people = options.get("people")
-    run = replace(run, people=read_people(people) if isinstance(people, str | Path) else people)
+    people = read_people(people) if isinstance(people, str | Path) else people
+    run = replace(run, people=people, images="on_result" in options)
     check_one_face(run.one_face, cameras=bool(files.cameras))
     targets.check(files.paths)
     if not skip_done and not options.get("overwrite", False):
         targets.check_new()
     if not isinstance(recognizer, Recognizer | None):
         raise ConfigError(f"expected a recognizer, such as `fervit.load` returns, got {quoted(recognizer)}")
-    recognizer = recognizer or load()
+    recognizer = recognizer or load(threads=threads_of(run.workers))
     how = writing_of(files, run, recognizer, resume=skip_done)
     with ResultWriter(targets, recognizer.spec.labels, how) as out:
         return _run(recognizer, files, run, out, options)
@@ -185,7 +191,7 @@ def _named(inputs: object) -> list[str | File]:
 def _run(
     recognizer: Recognizer, files: Inputs, run: RunOptions, out: ResultWriter, options: PredictKeywords
 ) -> RunSummary:
-    todo = not_done(files, out.done)
+    todo = not_done(files, out)
     summary = started_summary(files, todo, out)
     progress, on_result = options.get("progress"), options.get("on_result")
     workload = Workload(todo, moving(files), run.every) if progress else None
@@ -195,7 +201,7 @@ def _run(
             if isinstance(event, Ended):
                 summary.add(event.record)
             result = event.result if isinstance(event, Ended) else event
-            if on_result and result is not None and not isinstance(result, Started):
+            if on_result and isinstance(result, ImageResult | FrameResult):
                 on_result(result)
             if progress and workload:
                 progress(workload.update(event), workload.total)
@@ -229,10 +235,19 @@ def check_options(options: PredictKeywords) -> None:
 def writing_of(
     files: Inputs, run: RunOptions, recognizer: Recognizer, *, resume: bool, command: str = "", others: int = 0
 ) -> Writing:
-    """Return how the tables of a run are written: a run over videos or a folder has a file beside them."""
+    """Return how the tables of a run are written: a run over videos or a folder has a file beside them.
+
+    A resumed run may go on within a video, but for one with outputs beside its tables, which need all frames, and for
+    the longest face, which is known only at the end.
+    """
     sidecar = files.searched or len(files.photos) < files.count
     return Writing(
-        resume=resume, sidecar=sidecar, settings=settings_of(recognizer, run), command=command, others=others
+        resume=resume,
+        sidecar=sidecar,
+        settings=settings_of(recognizer, run),
+        command=command,
+        others=others,
+        within=frozenset() if others or run.one_face == "longest" else frozenset(map(source_name, files.videos)),
     )
 
 
@@ -246,9 +261,11 @@ def moving(files: Inputs) -> list[Source]:
     return [*files.videos, *files.cameras]
 
 
-def not_done(files: Inputs, done: set[str]) -> list[Source]:
-    """Return what is left to do, in the order of the run: files as they were named, then cameras."""
-    return [file for file in (*files.files, *files.cameras) if source_name(file) not in done]
+def not_done(files: Inputs, out: ResultWriter) -> list[Source]:
+    """Return what is left to do, in the order of the run: a video that was begun, files as they were named, cameras."""
+    todo = [file for file in (*files.files, *files.cameras) if source_name(file) not in out.done]
+    begun = None if out.begun is None else out.begun.source
+    return sorted(todo, key=lambda file: source_name(file) != begun)  # its rows are the last in the tables
 
 
 def started_summary(files: Inputs, todo: Sequence[Source], out: ResultWriter) -> RunSummary:
@@ -278,13 +295,25 @@ def recorded(
         ImageError: the only input could not be read; nothing is written then, but on a resume, whose tables are open.
         VideoError: the same, of a video.
     """
-    with contextlib.closing(run_files(recognizer, todo, moving(files), run, infos)) as events:
+    if run.workers > 1 and len(todo) > 1:
+        happening = Workers(recognizer, run).run(todo, moving(files), infos, out.begun)
+    else:
+        happening = run_files(recognizer, todo, moving(files), run, infos, out.begun)
+    with contextlib.closing(happening) as events:
         for event in events:
+            if isinstance(event, Reached):
+                out.reached(event.unfinished)
+                continue
             if isinstance(event, FrameResult):
                 out.write(event)
             elif isinstance(event, Ended):
                 _record(event, out, alone=files.alone)
             yield event
+
+
+def threads_of(workers: int) -> int | None:
+    """Return how many threads each of several workers takes by default; None is all cores, for a single one."""
+    return None if workers == 1 else max(1, cores() // workers)
 
 
 def _record(event: Ended, out: ResultWriter, *, alone: bool) -> None:

@@ -1,15 +1,17 @@
 """The file beside a table that says what was read, how, and how far: one entry a source."""
 
 import json
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from fervit import __version__
 from fervit.errors import ConfigError, DataError, quoted, reason
-from fervit.files import as_path, read_json, replacing
+from fervit.files import as_path, read_json, replacing, sync_file
+from fervit.inference.videos.points import ResumePoint
 
 ENDING = ".sources.json"
 SAVE_EVERY_S = 1.0  # what a `kill -9` may cost of a run over photos
@@ -53,6 +55,52 @@ class SourceRecord:
     started: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Unfinished:
+    """How far the rows of a video that is not finished are safely on the disk, and what the next ones depend on.
+
+    Attributes:
+        source: as in the rows.
+        rows: how many it has by then, in each table.
+        frames: frames looked at.
+        last_s: time of the last of them.
+        size: `(width, height)` of the first, px.
+        bytes: size of the file.
+        resume: from where it goes on.
+    """
+
+    source: str
+    rows: int
+    frames: int
+    last_s: float
+    size: tuple[int, int]
+    bytes: int | None
+    resume: ResumePoint
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object that `from_dict` reads back."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return values | {"size": list(self.size), "resume": self.resume.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Unfinished":
+        """Build from a JSON object.
+
+        Raises:
+            DataError, KeyError, TypeError, ValueError: it is none that `to_dict` made.
+        """
+        width, height = values["size"]
+        return cls(
+            str(values["source"]),
+            int(values["rows"]),
+            int(values["frames"]),
+            float(values["last_s"]),
+            (int(width), int(height)),
+            None if values["bytes"] is None else int(values["bytes"]),
+            ResumePoint.from_dict(values["resume"]),
+        )
+
+
 @dataclass
 class Sidecar:
     """All that the file beside a table holds.
@@ -63,6 +111,7 @@ class Sidecar:
         sources: the finished sources by name, in the order of their rows.
         complete: the run came to its end.
         version: fervit's.
+        unfinished: the video that is being looked at.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -70,10 +119,18 @@ class Sidecar:
     sources: dict[str, SourceRecord] = field(default_factory=dict)
     complete: bool = False
     version: str = __version__
+    unfinished: Unfinished | None = None
 
     def unchanged(self) -> dict[str, int]:
         """Return the number of rows of every source, but for those whose file has another size by now."""
-        return {name: record.rows for name, record in self.sources.items() if not _resized(record)}
+        return {name: record.rows for name, record in self.sources.items() if not _resized(name, record.bytes)}
+
+    def begun(self, names: Collection[str]) -> Unfinished | None:
+        """Return the video to go on in, if it is one of these and its file has the same size as before."""
+        found = self.unfinished
+        if found is None or found.source not in names or found.bytes is None or _resized(found.source, found.bytes):
+            return None
+        return found
 
     def to_json(self) -> str:
         """Return the file's text, one source a line."""
@@ -84,15 +141,19 @@ class Sidecar:
             "settings": dict(self.settings),
             "complete": self.complete,
         }
-        text = json.dumps(head, ensure_ascii=False, indent=1).removesuffix("\n}")
-        return f'{text},\n "sources": [\n{lines}\n]}}\n'
+        if self.unfinished is not None:
+            head["unfinished"] = self.unfinished.to_dict()
+        text = ",\n".join(
+            f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in head.items()
+        )
+        return f'{{\n{text},\n "sources": [\n{lines}\n]}}\n'
 
 
-def _resized(record: SourceRecord) -> bool:
-    if record.bytes is None:
+def _resized(source: str, size: int | None) -> bool:
+    if size is None:
         return False
     try:
-        return Path(record.source).stat().st_size != record.bytes
+        return Path(source).stat().st_size != size
     except (OSError, ValueError):  # it is gone, or was never a file: its rows stay
         return False
 
@@ -123,6 +184,7 @@ def read_sidecar(table: str | Path) -> Sidecar | None:
             {record.source: record for record in records},
             bool(found["complete"]),
             str(found["fervit"]),
+            None if found.get("unfinished") is None else Unfinished.from_dict(found["unfinished"]),
         )
     except (DataError, OSError, TypeError, KeyError, ValueError, AttributeError) as error:
         raise ConfigError(
@@ -159,13 +221,34 @@ class SidecarWriter:
     def __init__(self, tables: Sequence[Path], sidecar: Sidecar):
         self.paths, self.sidecar = [sidecar_of(table) for table in tables], sidecar
         self._saved_s, self._pause_s = -float("inf"), SAVE_EVERY_S
+        self._reached = -1  # whole seconds of the present video that are saved
+        self._cost_s = 0.0
 
     def add(self, record: SourceRecord) -> None:
         """Add a finished source; a video is saved at once, photos once a second."""
         self.sidecar.sources.pop(record.source, None)  # one that is done again stands where its rows stand
         self.sidecar.sources[record.source] = record
+        self.sidecar.unfinished, self._reached = None, -1
         if time.monotonic() - self._saved_s >= (self._pause_s if record.kind == "photo" else self._pause_s - 1):
             self.save()
+
+    def reach(self, unfinished: Unfinished, sync: Callable[[], None]) -> None:
+        """Save how far a video is, once a second of its time, or as often as costs a twentieth of the run's time.
+
+        Args:
+            unfinished: how far it is.
+            sync: brings the tables' rows so far onto the disk; called before anything tells of them.
+
+        Raises:
+            OSError: something cannot be written.
+        """
+        start_s, second = time.monotonic(), math.floor(unfinished.last_s)
+        if second == self._reached or start_s - self._saved_s < self._cost_s / SAVE_FRACTION:
+            return
+        sync()
+        self.sidecar.unfinished, self._reached = unfinished, second
+        self.save()
+        self._cost_s = time.monotonic() - start_s
 
     def save(self) -> None:
         """Write the files.
@@ -178,10 +261,13 @@ class SidecarWriter:
         for path in self.paths:
             with replacing(path) as part:
                 part.write_text(text, encoding="utf-8", newline="\n")
+                sync_file(part)
         self._saved_s = time.monotonic()
         self._pause_s = max(SAVE_EVERY_S, (self._saved_s - start_s) / SAVE_FRACTION)
 
     def close(self, *, complete: bool) -> None:
         """Write the files for the last time."""
         self.sidecar.complete = complete
+        if complete:
+            self.sidecar.unfinished = None
         self.save()
