@@ -15,10 +15,11 @@ from fervit.data.dataset import Dataset
 from fervit.errors import ConfigError, DataError, ModelError
 from fervit.labels import FER7
 from fervit.licences import Licence
-from fervit.models import TorchClassifier, build_model, load_checkpoint
+from fervit.models import TorchClassifier, build_model, load_checkpoint, save_checkpoint
 from fervit.models.checkpoint import read_checkpoint
 from fervit.training import Teacher, train
 from fervit.training.parallel import Workers
+from fervit.types import ModelSpec
 from tests.helpers import faces
 from tests.helpers.licences import RAF, learnt_from_raf
 from tests.helpers.training import StopAfterEpoch, quick_config
@@ -228,3 +229,16 @@ def test_a_model_carries_the_licences_of_its_data_its_teacher_and_its_start(tmp_
     assert 'license_name: "non-commercial (RAF-DB, photos)"' in card
     assert "**Not for commercial use.** It has learnt from RAF-DB: non-commercial research only (http" in card
     assert "levels: my own photos" in card
+
+
+def test_an_encoder_of_its_own_gives_its_licence_and_its_name_but_not_its_place(tmp_path: Path, weights: Path) -> None:
+    model, preprocess = build_model(weights, FER7, 32)
+    save_checkpoint(model, ModelSpec("vit", preprocess, FER7, name="mine"), tmp_path / "private" / "vit")
+    start = learnt_from_raf(tmp_path / "private" / "vit")
+    options = {"channels": 16, "grid": 4, "width": 64, "depth": 2, "heads": 1, "mlp": 256, "encoder": str(start)}
+    train(quick_config(arch="vtff", init="scratch", epochs=1, model=options), faces(), tmp_path / "m")
+    assert RAF in load_checkpoint(tmp_path / "m")[1].trained_on
+    card = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert 'encoder = "mine"' in card
+    for name in ("README.md", "config.json"):
+        assert str(tmp_path) not in (tmp_path / "m" / name).read_text(encoding="utf-8")

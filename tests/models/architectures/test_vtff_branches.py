@@ -2,6 +2,7 @@
 """VTFF with CNNs that bring weights as its branches."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,8 @@ from fervit.types import ModelSpec, Preprocess
 from tests.helpers.patterns import HALVES
 from tests.helpers.weights import save_timm
 
-SIZES = {"width": 64, "depth": 2, "heads": 1, "mlp": 256}
-MOBILENET = VTFFOptions(branch="mobilenet_v1", grid=2, **SIZES)
-INCEPTION = VTFFOptions(branch="inception_resnet_v1", grid=2, **SIZES)
+MOBILENET = VTFFOptions(branch="mobilenet_v1", grid=2, width=64, depth=2, heads=1, mlp=256)
+INCEPTION = replace(MOBILENET, branch="inception_resnet_v1")
 EACH = pytest.mark.parametrize(("options", "side"), [(MOBILENET, 64), (INCEPTION, 96)], ids=["mobilenet", "inception"])
 NORMALISED = ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 
@@ -59,7 +59,8 @@ def vtff(init: str | Path, side: int, options: VTFFOptions) -> VTFFForImageClass
     torch.manual_seed(0)
     model, _ = build_model(init, FER7, side, arch="vtff", options=options)
     assert isinstance(model, VTFFForImageClassification)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def rgb(side: int, count: int = 2) -> torch.Tensor:
@@ -130,7 +131,7 @@ def test_the_grid_decides_how_much_of_a_cnn_is_used(
 def test_the_encoder_starts_from_a_vit_of_its_own(tmp_path: Path) -> None:
     init, _ = saved("mobilenet_v1", 64, tmp_path / "cnn")
     save_timm(tmp_path / "w.safetensors")
-    with_vit = VTFFOptions(branch="mobilenet_v1", grid=2, encoder=str(tmp_path / "w.safetensors"), **SIZES)
+    with_vit = replace(MOBILENET, encoder=str(tmp_path / "w.safetensors"))
     model = vtff(init, 64, with_vit)
     reference = vtff(tmp_path / "w.safetensors", 64, MOBILENET)  # the same encoder, random branches
     for name in ("layers", "embeddings.cls_token", "embeddings.position_embeddings"):
@@ -181,7 +182,7 @@ def test_pixels_and_codes_are_normalised_as_the_weights_were(tmp_path: Path) -> 
 
 
 def test_a_folder_from_before_there_was_a_choice_of_branches_is_a_resnet_18(tmp_path: Path) -> None:
-    options = VTFFOptions(channels=16, grid=4, **SIZES)
+    options = replace(MOBILENET, branch="resnet18", channels=16, grid=4)
     model = vtff("scratch", 32, options)
     save_checkpoint(model, ModelSpec("vtff", Preprocess(32, HALVES.mean, HALVES.std), FER7), tmp_path / "m")
     path = tmp_path / "m" / "config.json"
@@ -204,18 +205,18 @@ def test_a_folder_from_before_there_was_a_choice_of_branches_is_a_resnet_18(tmp_
     ("options", "side", "message"),
     [
         (
-            VTFFOptions(grid=2, **SIZES),
+            replace(MOBILENET, branch="resnet18"),
             64,
             r"cnn is a mobilenet_v1, and model\.branch is resnet18.*branch=mobilenet_v1",
         ),
         (INCEPTION, 96, r"is a mobilenet_v1, and model\.branch is inception_resnet_v1"),
         (
-            VTFFOptions(branch="mobilenet_v1", grid=33, **SIZES),
+            replace(MOBILENET, grid=33),
             64,
             r"mobilenet_v1 at 64 px has maps of 32 x 32 at most, and model\.grid is 33",
         ),
         (
-            VTFFOptions(branch="mobilenet_v1", grid=2, encoder="none.safetensors", **SIZES),
+            replace(MOBILENET, encoder="none.safetensors"),
             64,
             r"no weights at none\.safetensors",
         ),
@@ -230,14 +231,14 @@ def test_a_cnn_that_does_not_fit_is_refused(options: VTFFOptions, side: int, mes
 def test_an_encoder_of_another_width_is_refused_naming_both(tmp_path: Path) -> None:
     init, _ = saved("mobilenet_v1", 64, tmp_path / "cnn")
     save_timm(tmp_path / "w.safetensors", width=128)
-    options = VTFFOptions(branch="mobilenet_v1", grid=2, encoder=str(tmp_path / "w.safetensors"), **SIZES)
+    options = replace(MOBILENET, encoder=str(tmp_path / "w.safetensors"))
     with pytest.raises(ModelError, match=r"w\.safetensors does not fit: it has width 128 \(model\.width is 64\)"):
         vtff(init, 64, options)
 
 
 def test_two_encoders_are_refused(tmp_path: Path) -> None:
     save_timm(tmp_path / "w.safetensors")
-    options = VTFFOptions(branch="mobilenet_v1", grid=2, encoder="other.safetensors", **SIZES)
+    options = replace(MOBILENET, encoder="other.safetensors")
     with pytest.raises(ModelError, match=r"has an encoder, and model\.encoder names another.*--set model\.encoder="):
         vtff(tmp_path / "w.safetensors", 64, options)
 
@@ -247,8 +248,8 @@ def test_a_vtff_of_another_branch_or_depth_of_it_is_refused(tmp_path: Path) -> N
     preprocess = Preprocess(64, HALVES.mean, HALVES.std)
     save_checkpoint(vtff(init, 64, MOBILENET), ModelSpec("vtff", preprocess, FER7), tmp_path / "m")
     with pytest.raises(ModelError, match=r"branch mobilenet_v1 \(model\.branch is resnet18\)"):
-        vtff(tmp_path / "m", 64, VTFFOptions(grid=2, **SIZES))
-    finer = VTFFOptions(branch="mobilenet_v1", grid=4, **SIZES)
+        vtff(tmp_path / "m", 64, replace(MOBILENET, branch="resnet18"))
+    finer = replace(MOBILENET, grid=4)
     with pytest.raises(ModelError, match=r"grid of 4 takes 22 layers of a mobilenet_v1, and its branches have 26.*"):
         vtff(tmp_path / "m", 64, finer)
     vtff(tmp_path / "m", 128, finer)  # twice the sides: the same layers

@@ -324,6 +324,7 @@ def _from_vtff(
     preprocess = read_preprocess(Path(init), parent.config, image_size=image_size)
     values = parent.config.branch_values
     model = VTFFForImageClassification(_config(labels, preprocess, options, encoder=encoder, branch_values=values))
+    assert isinstance(parent, VTFFForImageClassification), parent
     ours, parents = (part.vtff.embeddings.rgb_branch.depths() for part in (model, parent))
     if ours != parents:
         raise ModelError(

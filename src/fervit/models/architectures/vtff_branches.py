@@ -146,10 +146,11 @@ class MobileNetBranch(PretrainedBranch):
         network = MobileNetV1Model(MobileNetV1Config(**values), add_pooling_layer=False)
         layers, sides = list(network.layer), [_halved(image_size, 1)]
         for layer in layers:
-            sides.append(_halved(sides[-1], 1) if layer.convolution.stride[0] == 2 else sides[-1])
+            stride = layer.get_submodule("convolution").stride
+            sides.append(_halved(sides[-1], 1) if stride == (2, 2) else sides[-1])
         used = _used(sides, grid, f"mobilenet_v1 at {image_size} px")
         last = [network.conv_stem, *layers][used]
-        super().__init__(network.conv_stem, layers[:used], last.convolution.out_channels, grid)
+        super().__init__(network.conv_stem, layers[:used], _out_channels(last), grid)
 
 
 class InceptionBranch(PretrainedBranch):
