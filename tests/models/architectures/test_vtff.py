@@ -2,6 +2,7 @@
 """VTFF: its network, and the starting weights of its encoder."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from fervit.errors import ModelError
 from fervit.labels import FER7
 from fervit.models import build_model
 from fervit.models.architectures.local_binary_patterns import local_binary_patterns, to_levels
-from fervit.models.architectures.vtff import SelectiveFusion, VTFFConfig, VTFFForImageClassification
+from fervit.models.architectures.vtff import VTFFConfig, VTFFForImageClassification
+from fervit.models.architectures.vtff_branches import ResNetBranch, SelectiveFusion
 from fervit.models.pretrained import label_fields
 from tests.helpers.patterns import HALVES, as_input, blocky
 from tests.helpers.weights import save_timm
@@ -99,6 +101,7 @@ def test_every_input_size_becomes_the_grid(size: int, grid: int) -> None:
 
 def test_224_px_are_halved_as_in_resnet_18() -> None:
     branch = small(224, VTFFOptions(channels=8, width=8, depth=1, heads=1, mlp=8)).vtff.embeddings.rgb_branch
+    assert isinstance(branch, ResNetBranch)
     branch.eval()
     sides = []
     with torch.no_grad():
@@ -208,7 +211,7 @@ def test_a_backbone_of_other_sizes_is_refused_naming_both(
     tmp_path: Path, changes: dict[str, int], message: str
 ) -> None:
     save_timm(tmp_path / "w.safetensors")
-    options = VTFFOptions(**{"channels": 16, "grid": 4, "width": 64, "depth": 2, "heads": 1, "mlp": 256} | changes)
+    options = replace(SMALL, **changes)
     with pytest.raises(ModelError, match=message):
         build_model(tmp_path / "w.safetensors", FER7, 32, arch="vtff", options=options)
 
