@@ -90,7 +90,8 @@ class _Sender(logging.Handler):
         data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         with self.lock or contextlib.nullcontext():
             self._out.write(HEAD.pack(kind, len(data)) + data)
-            self._out.flush()
+            if kind != COUNTS:  # frames wait for the end of their batch: a system call for each would cost
+                self._out.flush()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a line of the log."""
@@ -158,7 +159,7 @@ def _work(source: IO[bytes], sender: _Sender) -> None:
 def main() -> None:
     """Work for the process that started this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the other one ends this one
-    out = os.fdopen(os.dup(1), "wb")
+    out = os.fdopen(os.dup(1), "wb", 1 << 16)
     os.dup2(2, 1)  # whatever a library prints is no message
     with contextlib.suppress(BrokenPipeError):
         work(sys.stdin.buffer, out)
