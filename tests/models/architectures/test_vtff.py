@@ -4,6 +4,7 @@
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,7 +209,7 @@ def test_a_dinov2_gives_layers_that_compute_the_same(tmp_path: Path) -> None:
     ],
 )
 def test_a_backbone_of_other_sizes_is_refused_naming_both(
-    tmp_path: Path, changes: dict[str, int], message: str
+    tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     save_timm(tmp_path / "w.safetensors")
     options = replace(SMALL, **changes)
